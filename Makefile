@@ -1,0 +1,36 @@
+# Two commands set everything up on a machine that has Python 3.11+, pip, venv and make:
+# `make demo` runs the exchange, `make test` proves it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test dev check proto lock bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/tocsin demo
+
+test: $(VENV)/ready
+	$(BIN)/pytest -n 2 -q
+
+dev: $(VENV)/ready
+	@echo "ready: . $(BIN)/activate"
+
+$(VENV)/ready: pyproject.toml requirements-dev.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@
+
+check: $(VENV)/ready
+	$(BIN)/ruff check && $(BIN)/ruff format --check && PYTHONPATH=node:cli $(BIN)/lint-imports --no-cache
+	$(BIN)/mypy && $(BIN)/buf lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py --check
+
+proto: $(VENV)/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
+
+lock:
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -o requirements.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
