@@ -1,0 +1,136 @@
+"""This module turns bytes into base64url and JSON, and reads both back strictly.
+
+Signed text must have exactly one reading and one spelling: a reader that
+takes the last of two equal names, or skips a line break inside base64url,
+gives one record two meanings or two digests. So everything here refuses what
+does not re-encode to itself.
+
+base64url   RFC 7515 section 2: no padding, no white space, the alphabet of
+            RFC 4648 section 5, trailing bits zero.
+JSON        RFC 8259 within I-JSON (RFC 7493): UTF-8, no byte order mark, no
+            duplicate names, no lone surrogates, no NaN or infinity, integers
+            within ±2^53, at most 32 levels.
+"""
+
+import binascii
+import json
+import math
+from typing import NoReturn, TypeAlias
+
+import orjson
+
+from tocsin.errors import MalformedEncoding
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+MAX_DEPTH = 32
+"""Levels of arrays and objects; our deepest content has six."""
+
+MAX_INTEGER = 2**53
+"""Beyond this a reader that has only doubles sees another number (RFC 7493 section 2.2)."""
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+
+def encode_base64url(data: bytes) -> str:
+    """Return the unpadded base64url text of the bytes (RFC 7515 section 2)."""
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes:
+    """Return the bytes whose only base64url text this is.
+
+    Raises MalformedEncoding (BAD_ENCODING) for everything else: the decoder
+    below is lenient, and comparing with the re-encoded bytes makes it strict.
+    """
+    try:
+        data = binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4))
+    except ValueError as error:  # binascii.Error and UnicodeEncodeError are both of this kind
+        raise MalformedEncoding("not base64url", reason="BAD_ENCODING") from error
+    if encode_base64url(data) != text:
+        raise MalformedEncoding("not base64url in its only spelling", reason="BAD_ENCODING")
+    return data
+
+
+def dump_json(value: object) -> bytes:
+    """Return compact UTF-8 JSON, names in the order given.
+
+    The value is our own: one that JSON cannot hold is a bug (TypeError).
+    """
+    return orjson.dumps(value)
+
+
+def parse_json(data: bytes) -> JSON:
+    """Return the only reading of the bytes.
+
+    The fast reader accepts duplicate names and any depth up to its own limit.
+    Where its value re-encodes to the very bytes read, no name can have been
+    dropped; everything else (white space, escapes, exponents, and the attacks)
+    is read again by the strict reader.
+
+    Raises MalformedEncoding (BAD_JSON).
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise MalformedEncoding(f"not JSON: {error}", reason="BAD_JSON") from error
+    if not _reencodes(value, data):
+        value = _parse_strictly(data)
+    # No text is deeper than it has opening brackets: most need no walk.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and not _is_shallow(value, MAX_DEPTH):
+        _refuse(f"more than {MAX_DEPTH} levels")
+    return value  # type: ignore[no-any-return]
+
+
+def _reencodes(value: object, data: bytes) -> bool:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == data
+    except orjson.JSONEncodeError:  # an integer of more than 53 bits, or too deep
+        return False
+
+
+def _parse_strictly(data: bytes) -> JSON:
+    try:
+        return json.loads(  # type: ignore[no-any-return]
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_names,
+            parse_int=_small_integer,
+            parse_float=_finite_number,
+            parse_constant=_refuse,
+        )
+    except (ValueError, RecursionError) as error:
+        raise MalformedEncoding("not JSON that all readers read alike", reason="BAD_JSON") from error
+
+
+def _unique_names(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        _refuse("a name occurs twice in one object")
+    return members
+
+
+def _small_integer(text: str) -> int:
+    # Counting digits first: converting thousands of them takes quadratic time.
+    if len(text) > len(str(-MAX_INTEGER)) or abs(number := int(text)) > MAX_INTEGER:
+        _refuse("an integer beyond ±2^53")
+    return number
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse("a number beyond the range of a double")
+    return number
+
+
+def _is_shallow(value: JSON, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value.values())
+    if isinstance(value, list):
+        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value)
+    return True
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise MalformedEncoding(f"not JSON that all readers read alike: {problem}", reason="BAD_JSON")
