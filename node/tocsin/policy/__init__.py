@@ -1,0 +1,1 @@
+"""Who may see what: sharing policies, and the one function that decides by them."""

@@ -1,0 +1,143 @@
+"""This module shows a record's claims to the condition language, with the types of the contract.
+
+Variables are the top-level fields of the kind and four claims of the envelope:
+`iss`, `kind`, `status`, `tlp`. Text, vocabulary values and dates of a stated
+granularity are strings; times are timestamps; groups are messages of a
+descriptor pool that is derived from the contract.
+
+What a record does not have reads as empty: `""`, `[]`, `false`, a group
+without fields. Numbers and times have no empty value: a top-level one is left
+unbound and one inside a group is null or, for a time, noticed by
+`tocsin.policy.condition`; either way a comparison with it has no answer.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, timestamp_pb2, wrappers_pb2
+
+from tocsin.schema.contract import KINDS, STATUSES, TLPS, Field, Shape
+
+PACKAGE: Final = "claims"
+ENVELOPE: Final[Mapping[str, tuple[str, ...]]] = {
+    "iss": (),
+    "kind": tuple(KINDS),
+    "status": STATUSES,
+    "tlp": TLPS,
+}
+"""Claims of the envelope that a condition may read, each with its vocabulary where it is closed."""
+
+_Proto = descriptor_pb2.FieldDescriptorProto
+_LISTED: Final = {
+    Shape.TEXT: _Proto.TYPE_STRING,
+    Shape.CHOICE: _Proto.TYPE_STRING,
+    Shape.INTEGER: _Proto.TYPE_INT64,
+    Shape.NUMBER: _Proto.TYPE_DOUBLE,
+    Shape.FLAG: _Proto.TYPE_BOOL,
+}
+# A wrapper tells an absent number from zero; inside a list there is nothing to tell.
+_MESSAGES: Final = {
+    Shape.TIME: ".google.protobuf.Timestamp",
+    Shape.INTEGER: ".google.protobuf.Int64Value",
+    Shape.NUMBER: ".google.protobuf.DoubleValue",
+}
+_EMPTY: Final[Mapping[Shape, object]] = {Shape.TEXT: "", Shape.CHOICE: "", Shape.FLAG: False}
+
+
+@cache
+def pool() -> descriptor_pool.DescriptorPool:
+    """Return a pool with a message for every group of the contract."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="claims.proto",
+        package=PACKAGE,
+        syntax="proto3",
+        dependency=[timestamp_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name],
+    )
+    groups = {field.group: field for kind in KINDS.values() for field in _groups(kind.fields)}
+    for name, group in groups.items():
+        message = file.message_type.add(name=name)
+        for number, field in enumerate(group.fields, start=1):
+            message.field.append(_member(field, number))
+    derived = descriptor_pool.DescriptorPool()
+    for known in (timestamp_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR):
+        derived.AddSerializedFile(known.serialized_pb)
+    derived.AddSerializedFile(file.SerializeToString())
+    return derived
+
+
+def bind(
+    kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], names: Iterable[str]
+) -> dict[str, object]:
+    """Return the values of the named variables, as far as they have one."""
+    values: dict[str, object] = {}
+    for name in names:
+        if name in ENVELOPE:
+            values[name] = envelope[name]
+        else:
+            field = KINDS[kind].field(name)
+            value = _value(field, content.get(name))
+            values |= {} if value is None else {name: value}
+    return values
+
+
+def is_present(path: str, content: object) -> bool:
+    """Say whether a field is there: in a list, in each of its elements."""
+    name, _, rest = path.partition(".")
+    bare = name.removesuffix("[*]")
+    if not isinstance(content, Mapping) or bare not in content:
+        return False
+    value = content[bare]
+    if isinstance(value, list):
+        return bool(value) and (not rest or all(is_present(rest, element) for element in value))
+    return not rest or is_present(rest, value)
+
+
+def _value(field: Field, value: object) -> object:
+    """Return a claim as the condition language takes it; None leaves the variable unbound."""
+    if field.repeated:
+        return [_single(field, element) for element in value] if isinstance(value, list) else []
+    if value is None:
+        return _message(field, {}) if field.shape is Shape.GROUP else _EMPTY.get(field.shape)
+    return _single(field, value)
+
+
+def _single(field: Field, value: object) -> object:
+    """Return one claim, or one element of a list of them."""
+    match field.shape, value:
+        case Shape.GROUP, dict():
+            return _message(field, value)
+        case Shape.TIME, str():
+            return datetime.fromisoformat(value)
+        case Shape.NUMBER, int():
+            return float(value)
+        case _:
+            return value
+
+
+def _message(field: Field, value: dict[str, object]) -> object:
+    """Return a group as a message; names that the contract does not know cannot be asked for."""
+    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{PACKAGE}.{field.group}"))()
+    return json_format.ParseDict(value, made, ignore_unknown_fields=True, descriptor_pool=pool())
+
+
+def _groups(fields: Iterable[Field]) -> Iterator[Field]:
+    """Yield every group at or below the given fields."""
+    for field in fields:
+        if field.shape is Shape.GROUP:
+            yield field
+            yield from _groups(field.fields)
+
+
+def _member(field: Field, number: int) -> descriptor_pb2.FieldDescriptorProto:
+    """Return the descriptor of a field inside a group."""
+    label = _Proto.LABEL_REPEATED if field.repeated else _Proto.LABEL_OPTIONAL
+    member = _Proto(name=field.name, number=number, label=label)
+    if field.shape is Shape.GROUP:
+        member.type, member.type_name = _Proto.TYPE_MESSAGE, f".{PACKAGE}.{field.group}"
+    elif field.shape in _MESSAGES and (not field.repeated or field.shape not in _LISTED):
+        member.type, member.type_name = _Proto.TYPE_MESSAGE, _MESSAGES[field.shape]
+    else:
+        member.type = _LISTED[field.shape]
+    return member

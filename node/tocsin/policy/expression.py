@@ -1,0 +1,202 @@
+"""This module reads a type-checked expression, to learn which fields it looks at.
+
+The checker returns a `cel.expr.CheckedExpr` message (cel-spec,
+proto/cel/expr/checked.proto and syntax.proto). Its generated classes are in
+no package that we depend on, so the few members needed are described here.
+Paths come out as field paths: `subjects.exists(s, s.name == "x")` reads
+`subjects` and `subjects[*].name`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_PACKAGE: Final = "tocsin.cel"
+_REPEATED: Final = "*"
+_MEMBERS: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
+    "CheckedExpr": {"expr": (4, "Expr")},
+    "Expr": {
+        "const_expr": (3, "Constant"),
+        "ident_expr": (4, "Ident"),
+        "select_expr": (5, "Select"),
+        "call_expr": (6, "Call"),
+        "list_expr": (7, "List"),
+        "struct_expr": (8, "Struct"),
+        "comprehension_expr": (9, "Comprehension"),
+    },
+    "Constant": {"string_value": (6, "string")},
+    "Ident": {"name": (1, "string")},
+    "Select": {"operand": (1, "Expr"), "field": (2, "string"), "test_only": (3, "bool")},
+    "Call": {"target": (1, "Expr"), "function": (2, "string"), "args": (3, "*Expr")},
+    "List": {"elements": (1, "*Expr")},
+    "Struct": {"entries": (2, "*Entry")},
+    "Entry": {"map_key": (3, "Expr"), "value": (4, "Expr")},
+    "Comprehension": {
+        "iter_var": (1, "string"),
+        "iter_range": (2, "Expr"),
+        "accu_var": (3, "string"),
+        "accu_init": (4, "Expr"),
+        "loop_condition": (5, "Expr"),
+        "loop_step": (6, "Expr"),
+        "result": (7, "Expr"),
+    },
+}
+"""Members by message: field number and type, `*` for a list."""
+
+_INDEX: Final = "_[_]"
+_COMPARISONS: Final = frozenset({"_==_", "_!=_", "@in"})
+_UNTYPED: Final = "dyn"
+ELEMENT: Final = "[*]"
+
+Node = Any
+"""A message of the descriptors above."""
+
+Scope = Mapping[str, str]
+"""Variables of the macros around an expression, each with the path it stands for; empty: none."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What an expression looks at.
+
+    `reads` are all field paths; `wholes` those used for themselves and not only
+    to get at something inside; `tested` those inside `has()`; `compared` pairs
+    of a path and a text that it is compared with; `problems` what cannot be
+    followed, and is therefore not allowed.
+    """
+
+    reads: set[str] = field(default_factory=set)
+    wholes: set[str] = field(default_factory=set)
+    tested: set[str] = field(default_factory=set)
+    compared: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_expression(checked: bytes, *, variables: Sequence[str]) -> Reading:
+    """Return what a serialised, type-checked expression looks at."""
+    reader = _Reader(frozenset(variables))
+    reader.visit(_CheckedExpr.FromString(checked).expr, {})
+    return reader.found
+
+
+class _Reader:
+    """Walks an expression once and keeps what it finds."""
+
+    def __init__(self, variables: frozenset[str]) -> None:
+        self.variables = variables
+        self.found = Reading()
+
+    def visit(self, node: Node, scope: Scope) -> None:
+        """Note what a node and all below it look at."""
+        kind = node.WhichOneof("kind")
+        if kind == "comprehension_expr":
+            self._visit_comprehension(node.comprehension_expr, scope)
+        elif kind == "ident_expr" or kind == "select_expr" or _is_index(node):
+            self._visit_place(node, scope)
+        else:
+            if kind == "call_expr":
+                self._visit_call(node.call_expr, scope)
+            for child in _children(node):
+                self.visit(child, scope)
+
+    def _visit_place(self, node: Node, scope: Scope) -> None:
+        """Note a variable, a member of a group or an element of a list."""
+        path = self._path(node, scope)
+        if path:
+            self.found.reads.add(path)
+            (self.found.tested if node.select_expr.test_only else self.found.wholes).add(path)
+        elif node.WhichOneof("kind") == "select_expr":
+            self.found.problems.append(
+                f"cannot follow .{node.select_expr.field}: read fields of a variable, an element or a macro's variable"
+            )
+
+    def _visit_comprehension(self, loop: Node, scope: Scope) -> None:
+        """Note what `exists`, `all`, `filter` and `map` go over, and what they read of each element."""
+        over = self._path(loop.iter_range, scope)
+        if over:
+            self.found.reads.add(over)
+        else:
+            self.visit(loop.iter_range, scope)
+        inner = {**scope, loop.iter_var: over and over + ELEMENT, loop.accu_var: ""}
+        for part in (loop.accu_init, loop.loop_condition, loop.loop_step, loop.result):
+            self.visit(part, inner)
+
+    def _visit_call(self, call: Node, scope: Scope) -> None:
+        """Note texts that a field is compared with, so that a value outside its vocabulary is noticed."""
+        if call.function == _UNTYPED:
+            self.found.problems.append("dyn() would switch the type check off")
+        if call.function in _COMPARISONS:
+            left, right = call.args
+            for place, other in ((left, right), (right, left)):
+                path = self._path(place, scope)
+                texts = (text for text in _texts(other) if path)
+                self.found.compared.extend((path, text) for text in texts)
+
+    def _path(self, node: Node, scope: Scope) -> str:
+        """Return the field path that a node stands for, or nothing where it stands for none."""
+        kind = node.WhichOneof("kind")
+        if kind == "ident_expr":
+            name = node.ident_expr.name.removeprefix(".")
+            return scope.get(name, name if name in self.variables else "")
+        if kind == "select_expr":
+            outer = self._path(node.select_expr.operand, scope)
+            return outer and f"{outer}.{node.select_expr.field}"
+        if _is_index(node):
+            outer = self._path(node.call_expr.args[0], scope)
+            self.visit(node.call_expr.args[1], scope)
+            if outer:  # which element that is depends on all of them
+                self.found.wholes.add(outer)
+                self.found.reads.add(outer)
+            return outer and outer + ELEMENT
+        return ""
+
+
+def _is_index(node: Node) -> bool:
+    """Say whether a node takes an element of a list."""
+    return bool(node.call_expr.function == _INDEX)
+
+
+def _children(node: Node) -> Iterator[Node]:
+    """Yield the nodes right below a call, a list or a map."""
+    if node.call_expr.HasField("target"):
+        yield node.call_expr.target
+    yield from node.call_expr.args
+    yield from node.list_expr.elements
+    for entry in node.struct_expr.entries:
+        yield from (entry.map_key, entry.value)
+
+
+def _texts(node: Node) -> Iterator[str]:
+    """Yield the texts that are written out in a constant or a list of constants."""
+    if node.const_expr.HasField("string_value"):
+        yield node.const_expr.string_value
+    for element in node.list_expr.elements:
+        yield from _texts(element)
+
+
+def _describe() -> descriptor_pb2.FileDescriptorProto:
+    """Return the descriptors of the members above."""
+    types = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="tocsin/cel.proto", package=_PACKAGE, syntax="proto3")
+    for name, members in _MEMBERS.items():
+        message = file.message_type.add(name=name)
+        if name in {"Expr", "Constant"}:  # a oneof, in which presence counts
+            message.oneof_decl.add(name="kind")
+        for member, (number, written) in members.items():
+            kind = written.removeprefix(_REPEATED)
+            label = types.LABEL_REPEATED if written.startswith(_REPEATED) else types.LABEL_OPTIONAL
+            added = message.field.add(name=member, number=number, label=label)
+            if kind in _MEMBERS:
+                added.type, added.type_name = types.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                added.type = types.TYPE_BOOL if kind == "bool" else types.TYPE_STRING
+            if message.oneof_decl:
+                added.oneof_index = 0
+    return file
+
+
+_pool = descriptor_pool.DescriptorPool()
+_pool.AddSerializedFile(_describe().SerializeToString())
+_CheckedExpr: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.CheckedExpr"))

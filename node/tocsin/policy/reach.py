@@ -1,0 +1,124 @@
+"""This module works out, once per rule and kind, which fields a rule reaches.
+
+A decision is then a handful of set operations. All sets hold the paths of
+*leaves*: a group goes exactly when something inside it goes, so it needs no
+entry of its own. A leaf that is a list stands in every set under two
+spellings, `cwe` and `cwe[*]`, because a holding may name its elements.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+
+from tocsin.schema.contract import KINDS, Disclosure, Field, Shape
+
+ELEMENT = "[*]"
+
+
+class Cause(StrEnum):
+    """Why a field of a record does not go to a partner."""
+
+    ABOVE_CLASS = "its class is above what the rule shares"
+    LISTED = "the rule withholds it"
+    NO_REVEAL = "only for named recipients, and the rule does not reveal it"
+    NOT_NAMED = "only for named recipients, and the partner is not named for this record"
+    FLOOR = "the floor takes it away"
+    LOCAL = "never leaves the node"
+    UNKNOWN = "unknown to the contract, so it never leaves the node"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A field that holds a value, and the groups and lists it stands in, outermost first."""
+
+    path: str
+    disclosure: Disclosure
+    is_plain: bool
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one rule does to the fields of one kind.
+
+    `open` goes whenever the rule applies; `named` only to a recipient who is
+    named for the record; `closed` says why each other field stays.
+    """
+
+    open: frozenset[str]
+    named: frozenset[str]
+    closed: Mapping[str, Cause]
+
+
+@cache
+def leaves(kind: str) -> Mapping[str, Leaf]:
+    """Return every leaf of a kind by path, list leaves under both spellings."""
+    contract = KINDS[kind]
+    found = {}
+    for field in contract.fields:
+        for leaf in _walk(field, containers=(), is_plain=contract.is_plain(field.name)):
+            found[leaf.path] = leaf
+    return MappingProxyType(found)
+
+
+@cache
+def plain(kind: str) -> frozenset[str]:
+    """Return the leaves that stand open in every record of a kind: no policy can withhold them."""
+    return frozenset(path for path, leaf in leaves(kind).items() if leaf.is_plain)
+
+
+@cache
+def secret(kind: str) -> frozenset[str]:
+    """Return the leaves of a kind that never leave the node."""
+    return frozenset(path for path, leaf in leaves(kind).items() if leaf.disclosure is Disclosure.LOCAL)
+
+
+def covered(path: str, by: Iterable[str]) -> bool:
+    """Say whether a path is one of those given, or stands inside one of them."""
+    return any(path == outer or path.startswith((outer + ".", outer + ELEMENT)) for outer in by)
+
+
+def covered_leaves(kind: str, by: Iterable[str]) -> frozenset[str]:
+    """Return the leaves of a kind that the given paths cover and a policy may withhold."""
+    outer = tuple(by)
+    return frozenset(path for path, leaf in leaves(kind).items() if not leaf.is_plain and covered(path, outer))
+
+
+def reach(kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: Iterable[str]) -> Reach:
+    """Sort the leaves of a kind by what a rule with these lines does to them."""
+    reveal, withhold = tuple(reveal), tuple(withhold)
+    opened, named, closed = set(), set(), {}
+    for path, leaf in leaves(kind).items():
+        cause = _cause(leaf, classes=classes, reveal=reveal, withhold=withhold)
+        if cause is None:
+            opened.add(path)
+        elif cause is Cause.NOT_NAMED:
+            named.add(path)
+        closed |= {path: cause} if cause else {}
+    return Reach(open=frozenset(opened), named=frozenset(named), closed=MappingProxyType(closed))
+
+
+def _cause(leaf: Leaf, *, classes: Disclosure, reveal: tuple[str, ...], withhold: tuple[str, ...]) -> Cause | None:
+    """Return why a leaf stays, or None where the rule opens it; LOCAL comes before any line of a policy."""
+    if leaf.is_plain:
+        return None
+    if leaf.disclosure is Disclosure.LOCAL:
+        return Cause.LOCAL
+    if covered(leaf.path, withhold):
+        return Cause.LISTED
+    if leaf.disclosure is Disclosure.NAMED:
+        return Cause.NOT_NAMED if covered(leaf.path, reveal) else Cause.NO_REVEAL
+    return None if leaf.disclosure <= classes else Cause.ABOVE_CLASS
+
+
+def _walk(field: Field, *, containers: tuple[str, ...], is_plain: bool) -> Iterator[Leaf]:
+    """Yield the leaves at and below a field."""
+    element = (field.path, field.path + ELEMENT) if field.repeated else (field.path,)
+    if field.shape is Shape.GROUP:
+        for inner in field.fields:
+            yield from _walk(inner, containers=containers + element, is_plain=False)
+        return
+    for index, path in enumerate(element):
+        yield Leaf(path, field.disclosure, is_plain, containers + element[:index])
