@@ -1,0 +1,162 @@
+"""This module makes key pairs, keeps private keys in files, and reads public keys from JWKs.
+
+A private key is one PEM file of PKCS#8, mode 0600, with a passphrase or
+without. A public key is the JWK of RFC 8037 section 2, named by its
+RFC 7638 thumbprint:
+
+    {"kty": "OKP", "crv": "Ed25519", "x": "<32 bytes, base64url>"}
+
+This is the only module of the pure core that touches files.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from tocsin.encoding import decode_base64url, dump_json, encode_base64url
+from tocsin.errors import HomeDamaged, KeyExposed, MalformedEncoding, MalformedIdentity
+from tocsin.identity.admission import ED25519_BYTES, verify_public_key
+from tocsin.identity.names import KeyId
+
+PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+
+_OWNER_ONLY = 0o600
+_OTHERS = 0o077
+# What OWASP asks of PBKDF2-HMAC-SHA256; about 0.2 s for each file, paid only by those who set a passphrase.
+KDF_ROUNDS = 600_000
+# A PKCS#8 file of the keys we make has under 600 bytes; nothing larger is read into memory.
+_MAX_KEY_FILE = 16 * 1024
+
+# What else a JWK may say about itself, and must not contradict (RFC 7517 section 4, RFC 9864).
+_JWK_LIMITS: Mapping[str, tuple[object, ...]] = {
+    "kty": ("OKP",),
+    "crv": ("Ed25519",),
+    "alg": ("Ed25519", "EdDSA"),
+    "use": ("sig",),
+    "key_ops": (["verify"],),
+}
+
+
+def generate_ed25519(random: Callable[[int], bytes]) -> Ed25519PrivateKey:
+    """Make an Ed25519 key from 32 random bytes (RFC 8032 section 5.1.5)."""
+    return Ed25519PrivateKey.from_private_bytes(random(ED25519_BYTES))
+
+
+def to_jwk(public: Ed25519PublicKey) -> dict[str, str]:
+    """Return the JWK of a public key, with the three members that its thumbprint covers."""
+    return {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(public.public_bytes_raw())}
+
+
+def from_jwk(jwk: Mapping[str, object]) -> Ed25519PublicKey:
+    """Read a public Ed25519 key and decide whether it may be trusted with anything.
+
+    Members that say nothing about the use of the key are left alone.
+
+    Raises MalformedIdentity: BAD_IDENTITY for the form, WEAK_KEY for the point.
+    """
+    if "d" in jwk:
+        raise MalformedIdentity("a JWK holds a private key where a public one belongs", reason="BAD_IDENTITY")
+    for member, allowed in _JWK_LIMITS.items():
+        if jwk.get(member, allowed[0]) not in allowed or (member in ("kty", "crv") and member not in jwk):
+            raise MalformedIdentity(f"a JWK's {member} is not that of an Ed25519 key", reason="BAD_IDENTITY")
+    x = jwk.get("x")
+    if not isinstance(x, str):
+        raise MalformedIdentity("a JWK has no x", reason="BAD_IDENTITY")
+    try:
+        raw = decode_base64url(x)
+    except MalformedEncoding as error:
+        raise MalformedIdentity(f"a JWK's x is {error.message}", reason="BAD_IDENTITY") from error
+    verify_public_key(raw)
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def thumbprint(jwk: Mapping[str, object]) -> KeyId:
+    """Return the id of an Ed25519 key: RFC 7638 over the members that RFC 8037 section 2 requires, in order."""
+    required = {name: jwk[name] for name in ("crv", "kty", "x")}
+    return KeyId(encode_base64url(hashlib.sha256(dump_json(required)).digest()))
+
+
+def save_private_key(path: Path, key: PrivateKey, *, passphrase: bytes | None) -> None:
+    """Write a private key so that a crash leaves the old file or the new one, never half of one.
+
+    The file is readable by its owner alone from the moment it exists.
+    """
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _encryption(passphrase))
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(descriptor)
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:
+    if passphrase is None:
+        return NoEncryption()
+    builder = PrivateFormat.PKCS8.encryption_builder().kdf_rounds(KDF_ROUNDS).hmac_hash(hashes.SHA256())
+    return builder.build(passphrase)
+
+
+def load_private_key(path: Path, *, passphrase: bytes | None = None) -> PrivateKey:
+    """Read a private key that nobody else can read.
+
+    Raises KeyExposed when another user owns the file or may read it, and
+    HomeDamaged when it is missing, no key of ours, or the passphrase is wrong.
+    """
+    pem = _read_owned(path)
+    try:
+        key = load_pem_private_key(pem, passphrase)
+    except TypeError as error:
+        wrong = "needs a passphrase" if passphrase is None else "has no passphrase, but one was given"
+        raise HomeDamaged(f"the key {wrong}", where=str(path)) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        wrong = "is not a PKCS#8 key" if passphrase is None else "is not a PKCS#8 key, or the passphrase is wrong"
+        raise HomeDamaged(f"the file {wrong}", where=str(path), hint="restore it from a backup") from error
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+        return key
+    raise HomeDamaged("the key is neither Ed25519 nor P-256", where=str(path), hint="restore it from a backup")
+
+
+def _read_owned(path: Path) -> bytes:
+    """Read a file, with its mode and owner taken from the open file so that it cannot be swapped in between."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            _verify_private(path, status)
+            return file.read(_MAX_KEY_FILE)
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        hint = "restore it from a backup"
+        raise HomeDamaged(f"the key cannot be read: {reason}", where=str(path), hint=hint) from error
+
+
+def _verify_private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid != os.geteuid():
+        hint = f"run as the owner, or: chown {os.geteuid()} {path}"
+        raise KeyExposed(f"the key belongs to another user (uid {status.st_uid})", where=str(path), hint=hint)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & _OTHERS:
+        raise KeyExposed(f"the key can be read by others (mode {mode:04o})", where=str(path), hint=f"chmod 600 {path}")

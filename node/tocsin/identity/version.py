@@ -1,0 +1,187 @@
+"""This module reads, makes and signs one version of an identity: TUF root metadata with an `x-tocsin` member.
+
+    {"signed": {"_type": "root", "spec_version": "1.0.31", "version": 2, "expires": "2027-03-01T12:00:00Z",
+                "consistent_snapshot": true, "keys": {…}, "roles": {…}, "x-tocsin": {…}},
+     "signatures": [{"keyid": …, "sig": …}]}
+
+python-tuf reads and writes it (TUF specification 1.0, section 4.3). Root
+metadata must name the roles timestamp, snapshot and targets. Nothing of
+theirs is ever published here, so they are given to nobody: no keys, and a
+threshold that no signature reaches.
+
+The library leaves open what others may rely on, so this is narrower: Ed25519
+keys only, each under the id that its bytes give it (one key under two ids
+would meet a threshold of two alone), and no member that it would not write.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from securesystemslib.exceptions import FormatError
+from securesystemslib.formats import encode_canonical
+
+# Both packages document these names here, but do not mark them as exported.
+from securesystemslib.signer import Key, Signature, SSlibKey  # type: ignore[attr-defined]
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root  # type: ignore[attr-defined]
+
+from tocsin.encoding import JSON
+from tocsin.errors import MalformedIdentity
+from tocsin.identity.admission import verify_public_key
+from tocsin.identity.details import Details, parse_details
+from tocsin.identity.signer import Signer
+
+MEMBER = "x-tocsin"
+
+_NOBODY = {"keyids": [], "threshold": 1}
+_ED25519_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SIGNATURE_HEX = re.compile(r"[0-9a-f]{128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version, well formed; whose signatures it has is for `verify_signatures` to say."""
+
+    number: int
+    expires: int
+    root_keys: tuple[bytes, ...]
+    root_key_ids: tuple[str, ...]
+    threshold: int
+    details: Details
+    payload: bytes
+    metadata: Metadata[Root]
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the root metadata."""
+        return self.metadata.to_dict()
+
+
+def parse_version(value: JSON) -> Version:
+    """Read one version; the value is used up.
+
+    Raises MalformedIdentity: BAD_IDENTITY for the form, WEAK_KEY for a key.
+    """
+    metadata = _parse_metadata(value)
+    root = metadata.signed
+    keys = _admitted_keys(root)
+    details = parse_details(root.unrecognized_fields.get(MEMBER))
+    _verify_separate((*keys, *details.signing_keys()))
+    return Version(
+        number=root.version,
+        expires=int(root.expires.timestamp()),
+        root_keys=keys,
+        root_key_ids=tuple(root.roles[Root.type].keyids),
+        threshold=root.roles[Root.type].threshold,
+        details=details,
+        payload=metadata.signed_bytes,
+        metadata=metadata,
+    )
+
+
+def _parse_metadata(value: JSON) -> Metadata[Root]:
+    """Let python-tuf read the value, and refuse what it would not write the same way."""
+    if not isinstance(value, dict) or value.keys() != {"signed", "signatures"}:
+        raise _malformed("a version is not signed root metadata")
+    try:
+        written = encode_canonical(value)
+        metadata = Metadata[Root].from_dict(value)
+        rewritten = encode_canonical(metadata.to_dict())
+    except FormatError as error:
+        raise _malformed("a version holds a number that is not an integer") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # how the library meets values of other types
+        raise _malformed("a version is not TUF root metadata") from error
+    if not isinstance(metadata.signed, Root) or written != rewritten:
+        raise _malformed("a version is not TUF root metadata in its one spelling")
+    if not all(_SIGNATURE_HEX.fullmatch(signature.signature) for signature in metadata.signatures.values()):
+        raise _malformed("a signature is not 64 bytes in lower-case hex")
+    return metadata
+
+
+def _admitted_keys(root: Root) -> tuple[bytes, ...]:
+    """Return the public keys of the root role, or refuse what it, or a key, must not be."""
+    if type(root.version) is not int or type(root.roles[Root.type].threshold) is not int:
+        raise _malformed("a version number or threshold is not an integer")
+    role = root.roles[Root.type]
+    if any(root.roles[name].to_dict() != _NOBODY for name in TOP_LEVEL_ROLE_NAMES - {Root.type}):
+        raise _malformed("a role other than root is given to somebody")
+    if set(role.keyids) != root.keys.keys() or role.unrecognized_fields or role.threshold > len(role.keyids):
+        raise _malformed("the root role's keys are not the keys listed, or fewer than its threshold")
+    return tuple(_admit(root.keys[key_id]) for key_id in role.keyids)
+
+
+def _admit(key: Key) -> bytes:
+    public = key.keyval.get("public")
+    if not isinstance(public, str) or not _ED25519_HEX.fullmatch(public):
+        raise _malformed("a root key is not an Ed25519 key in lower-case hex")
+    raw = bytes.fromhex(public)
+    verify_public_key(raw)
+    if key != _tuf_key(raw):
+        raise _malformed("a root key is not an Ed25519 key under the id that its bytes give it")
+    return raw
+
+
+def _verify_separate(keys: Sequence[bytes]) -> None:
+    """Refuse one key for two purposes: stealing one must not give another."""
+    if len(set(keys)) != len(keys):
+        raise _malformed("one key serves two purposes")
+
+
+def verify_signatures(version: Version, *, previous: Version | None) -> None:
+    """Refuse a version that its own root keys, and those of the version before, do not vouch for.
+
+      1. signed by a threshold of the previous version's root keys   TUF 5.3.4
+      2. signed by a threshold of its own root keys                  TUF 5.3.4
+      3. its number is the next one, or 1 where there is no previous TUF 5.3.5
+
+    The caller MUST still check the expiry of the last version (TUF 5.3.10),
+    and that version 1 is the one whose fingerprint a person confirmed.
+
+    Raises MalformedIdentity.
+    """
+    expected = 1 if previous is None else previous.number + 1
+    if version.number != expected:
+        raise _malformed(f"version {version.number} stands where version {expected} belongs")  # 3
+    result = version.metadata.signed.get_root_verification_result(
+        None if previous is None else previous.metadata.signed, version.payload, version.metadata.signatures
+    )
+    if not result.first.verified:
+        who = "its own root keys" if previous is None else f"the root keys of version {previous.number}"
+        raise _malformed(f"version {version.number} is not signed by enough of {who}")  # 1
+    if not result.second.verified:
+        raise _malformed(f"version {version.number} is not signed by enough of its own root keys")  # 2
+
+
+def make_version(
+    details: Details,
+    *,
+    number: int,
+    expires: int,
+    root_keys: Iterable[bytes],
+    threshold: int,
+    signers: Iterable[Signer],
+) -> dict[str, JSON]:
+    """Make one version and sign it with every signer; `parse_version` says whether it is a good one."""
+    keys: dict[str, Key] = {key.keyid: key for key in map(_tuf_key, root_keys)}
+    roles = {name: Role([], 1) for name in TOP_LEVEL_ROLE_NAMES} | {Root.type: Role(sorted(keys), threshold)}
+    root = Root(
+        version=number,
+        expires=datetime.fromtimestamp(expires, UTC),
+        keys=keys,
+        roles=roles,
+        unrecognized_fields={MEMBER: details.to_member()},
+    )
+    metadata = Metadata(root)
+    for signer in signers:
+        key_id = _tuf_key(signer.public_key).keyid
+        metadata.signatures[key_id] = Signature(key_id, signer.sign(metadata.signed_bytes).hex())
+    return metadata.to_dict()
+
+
+def _tuf_key(public_key: bytes) -> SSlibKey:
+    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(public_key))
+
+
+def _malformed(problem: str) -> MalformedIdentity:
+    return MalformedIdentity(f"the identity document does not hold together: {problem}", reason="BAD_IDENTITY")
