@@ -3,8 +3,9 @@
 Every node presents a self-signed leaf on P-256 (BoringSSL, inside gRPC, has
 no Ed25519 certificates). Trust is in its key alone: the pin, the SHA-256 of
 the SubjectPublicKeyInfo, stands in the identity document. A peer's
-certificate is handed to TLS as a root so that its handshake passes, and it
-is no CA, so that what its key signs for others does not.
+certificate is handed to TLS as a root so that its handshake passes. It is no
+CA, so that what its key signs for others does not; but a root's own limits are
+not TLS's to enforce, and so only the pin says who is calling.
 
     subject, issuer    CN=<pin>      one for each key: TLS finds a root by its subject, and a node
                                      knows many roots, two of one organisation during a rotation
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -49,7 +51,7 @@ def make_certificate(
 
     The signature is deterministic (RFC 6979): the same arguments make the same certificate.
     """
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _pin(private_key.public_key()))])
+    name = _name_of(private_key.public_key())
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -77,9 +79,12 @@ def make_certificate(
 
 
 def verify_certificate(der: bytes, *, org: OrgId) -> None:
-    """Refuse a certificate that must not become a TLS root: not a P-256 leaf for the organisation.
+    """Refuse a certificate that must not become a TLS root: not a P-256 leaf for the organisation, made by its key.
 
-    Its signature and its dates are left to TLS, its key to the pin.
+    Without the last, an organisation could name the key of another in its own
+    document and so answer for its calls, or take the subject of another's
+    certificate: of two roots with one subject TLS finds only the first, which
+    would lock the other out. Its dates are left to TLS.
 
     Raises MalformedIdentity.
     """
@@ -99,6 +104,12 @@ def verify_certificate(der: bytes, *, org: OrgId) -> None:
         raise _malformed("is a CA's: it could vouch for others")
     if names != [org]:
         raise _malformed(f"is not for {org} alone")
+    if certificate.subject != _name_of(key):
+        raise _malformed("does not have its key's pin as its name")
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        raise _malformed("is not signed by its own key") from None
 
 
 def spki_pin(der: bytes) -> str:
@@ -115,6 +126,10 @@ def spki_pin(der: bytes) -> str:
 def certificate_pem(der: bytes) -> bytes:
     """Return a certificate as gRPC takes it."""
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+def _name_of(public_key: CertificatePublicKeyTypes) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _pin(public_key))])
 
 
 def _pin(public_key: CertificatePublicKeyTypes) -> str:
