@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from tocsin.identity.names import OrgId
+
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 500  # what a listing may hold; a larger number asked for is cut to it (AIP-158)
 
@@ -76,8 +78,8 @@ class WithheldPath(NamedTuple):
 class StoredRecord:
     """Hold one version of a record as this node may read it.
 
-    `token` is the SD-JWT text held, `content_json` what it discloses; both are
-    empty where the bytes are gone. `received_from` is empty for an own record.
+    `token` is the SD-JWT text held, `content_json` what it discloses.
+    `received_from` is empty for an own record.
     """
 
     digest: str
@@ -221,7 +223,7 @@ class Refusal:
 class PeerRow:
     """Hold an organisation that this node knows, and how the exchange with it goes."""
 
-    org: str
+    org: OrgId
     role: PeerRole
     state: PeerState
     document: bytes  # its identity document

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.store.model import (
     Added,
@@ -98,7 +99,7 @@ class Records(Protocol):
     def narrow(self, digest: str, recipients: Iterable[str]) -> None:
         """Keep whom the poster named; further calls add."""
 
-    def recipients(self, digest: str) -> frozenset[str]:
+    def recipients(self, digest: str) -> frozenset[OrgId]:
         """Return whom the poster named; empty: not narrowed."""
 
     def remember_key(self, key: str, digest: str, *, now: int) -> None:

@@ -1,0 +1,210 @@
+"""This module guards the connections to the store: one that writes, and as many that read as are needed.
+
+SQLite lets one connection write while others read the last commit (WAL). The
+writing connection stands behind a lock; a thread inside `transaction()` reads
+through it too, and so sees what it has written.
+"""
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from tocsin.errors import HomeDamaged, StoreCorrupt
+from tocsin.store.damage import RESTORE_HINT, reported
+from tocsin.store.migrations import KNOWN, migrate
+from tocsin.store.schema import APPLICATION_ID
+
+PAGE_SIZE = 16384  # bytes; measured by benchmarks/page_size.py
+BUSY_SECONDS = 5.0  # a backup tool may hold the file for a moment; a second node cannot: the home has its own lock
+CACHE_KIB = 16384  # of the writing connection; readers keep SQLite's 2 MiB
+
+_WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # NORMAL may lose the last commits on power loss, and they were acknowledged
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # what is deleted is overwritten
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+)
+_PRAGMAS = (
+    "PRAGMA trusted_schema = OFF",  # a doctored file must not run functions of its own through a view or an index
+    "PRAGMA cell_size_check = ON",  # notices some damage before it is read as data
+)
+
+Value = str | int | bytes | None
+Row = tuple[Value, ...]
+
+
+class Connections:
+    """Hold the connections to one store; see the module's text for the rules."""
+
+    def __init__(self, path: Path, *, page_size: int = PAGE_SIZE, create: bool = False) -> None:
+        """Open and check the store, and bring it to this version.
+
+        Raises HomeDamaged where there is none (and `create` is not set), where
+        it is another program's or a later version's; StoreCorrupt where it
+        does not read as it was written.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        self._writing_thread: int | None = None
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        _require_file(path, create=create)
+        with reported(path):
+            connection = _connect(path, mode="rw")
+            try:
+                connection.execute(f"PRAGMA page_size = {page_size}")  # counts only in a file without tables
+                _check(connection, path, is_new=create)
+                for pragma in _WRITER_PRAGMAS:
+                    connection.execute(pragma)
+                self._database = Database(connection)
+                migrate(self._database)
+            except BaseException:
+                connection.close()
+                raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all of it or nothing; inside another transaction, a part that can fail by itself."""
+        with self._lock, reported(self.path):
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            if self._writing_thread is not None:
+                with self._database.atomic():
+                    yield
+                return
+            self._writing_thread = threading.get_ident()
+            try:
+                # IMMEDIATE: the right to write is taken now, not in the middle of the work.
+                self._database.conn.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._database.conn.execute("COMMIT")
+                except BaseException:
+                    self._database.conn.rollback()
+                    raise
+            finally:
+                self._writing_thread = None
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Run one statement of this thread's transaction; return the number of rows that it changed."""
+        return self._writer().execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Run one statement of this thread's transaction for each row."""
+        if rows:
+            self._writer().executemany(sql, rows)
+
+    def insert(self, sql: str, parameters: Sequence[Value]) -> int:
+        """Insert a row in this thread's transaction; return its rowid."""
+        rowid = self._writer().execute(sql, parameters).lastrowid
+        if rowid is None:
+            raise RuntimeError("nothing was inserted")
+        return rowid
+
+    def rows(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Return every row of a query."""
+        with self._reader() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
+        """Return the first row of a query, or None."""
+        with self._reader() as connection:
+            cursor = connection.execute(sql, parameters)
+            row: Row | None = cursor.fetchone()
+            cursor.close()  # or it would keep the snapshot of the last commit
+            return row
+
+    def number(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Return the only value of a query that counts."""
+        row = self.row(sql, parameters)
+        if row is None or not isinstance(row[0], int):
+            raise RuntimeError("the query does not count")
+        return row[0]
+
+    def close(self) -> None:
+        """Close every connection that is not in use, and let no more be opened."""
+        with self._lock:
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
+            self._database.close()
+
+    def _writer(self) -> sqlite3.Connection:
+        """Return the writing connection to the thread that is in a transaction."""
+        if self._writing_thread != threading.get_ident():
+            raise RuntimeError("a statement that writes stands outside a transaction")
+        connection: sqlite3.Connection = self._database.conn
+        return connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that reads: the writing one to the thread that is in a transaction."""
+        with reported(self.path):
+            if self._writing_thread == threading.get_ident():
+                yield self._database.conn
+                return
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = _connect(self.path, mode="ro")
+            try:
+                yield connection
+            finally:
+                if self._closed:
+                    connection.close()
+                else:
+                    self._readers.append(connection)
+
+
+def _require_file(path: Path, *, create: bool) -> None:
+    """Make the file where it is to be made, readable by its owner only; SQLite gives -wal and -shm the same mode."""
+    if create:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            raise HomeDamaged("there is a store already", where=str(path)) from None
+    elif not path.is_file():
+        raise HomeDamaged("the store is missing", where=str(path), hint="restore the latest backup of the home")
+
+
+def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """Open a connection that any thread may use, one at a time."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # transactions begin where the code says so
+        check_same_thread=False,
+    )
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
+    """Refuse a file that is damaged, foreign, or of a later version."""
+    problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    if problems != ["ok"]:
+        raise StoreCorrupt("the store is damaged", where=str(path), hint=RESTORE_HINT, details=tuple(problems))
+    if is_new:
+        return
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise HomeDamaged("the file is not a store of tocsin", where=str(path), hint="restore the latest backup")
+    if version > KNOWN:
+        raise HomeDamaged(
+            f"the store was written by a later version of tocsin (format {version}; this one reads up to {KNOWN})",
+            where=str(path),
+            hint="upgrade tocsin",
+        )

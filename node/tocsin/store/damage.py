@@ -1,0 +1,49 @@
+"""This module tells a damaged or unusable store from a mistake in the program.
+
+SQLite reports both through one exception class; its result codes
+(https://www.sqlite.org/rescode.html) tell them apart. What is not listed here
+is a bug and stays what it is.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tocsin.errors import HomeDamaged, HomeLocked, StoreCorrupt, TocsinError
+
+RESTORE_HINT = (
+    "do not start the node on it; keep a copy of tocsin.db and tocsin.db-wal as they are, and restore the latest "
+    "backup, or save what is readable with `sqlite3 tocsin.db .recover`"
+)
+
+# Primary result codes; an extended code begins with the name of its primary one.
+_CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_UNUSABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Raise what SQLite says about the store's state as an error of ours; let every other error through."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        ours = translate(error, path)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translate(error: sqlite3.Error, path: Path) -> TocsinError | None:
+    """Return the error that tells people what is wrong with the store, or None where the program is wrong."""
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(_CORRUPT):
+        return StoreCorrupt(f"the store is damaged: {error}", where=str(path), hint=RESTORE_HINT)
+    if name.startswith(_UNUSABLE):
+        return HomeDamaged(
+            f"the store cannot be used: {error}", where=str(path), hint="check free space and who owns the file"
+        )
+    if name.startswith(_BUSY):
+        return HomeLocked(f"another program holds the store: {error}", where=str(path), hint="close it, and try again")
+    return None

@@ -1,0 +1,218 @@
+"""This module keeps what goes out: candidates, numbered entries, grants and the history of sends.
+
+An entry keeps its number for ever. What it carries may only shrink: `entries`
+holds what it carried when it last went, `sends` every time that this was
+something new.
+"""
+
+import json
+from collections.abc import Iterable
+
+from tocsin.store.connection import Connections, Row
+from tocsin.store.model import Basis, EntryKind, Feed, FeedEntry, Send
+from tocsin.store.records import row_id
+
+
+class SqliteFeeds:
+    """Keep what goes out to each partner; see `protocol.Feeds`."""
+
+    def __init__(self, db: Connections) -> None:
+        self._db = db
+
+    def queue(self, partner: str, digest: str, *, now: int) -> bool:
+        """Make a record a candidate for a partner's feed."""
+        with self._db.transaction():
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO candidates (partner, record, queued_at) VALUES (?, ?, ?)",
+                (partner, row_id(self._db, digest), now),
+            )
+            return added == 1
+
+    def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
+        """Return digests of candidates, in the order in which their records were stored."""
+        rows = self._db.rows(
+            "SELECT r.digest FROM candidates AS c JOIN records AS r ON r.id = c.record WHERE c.partner = ?"
+            " ORDER BY c.record LIMIT ?",
+            (partner, limit),
+        )
+        return tuple(str(digest) for (digest,) in rows)
+
+    def drop(self, partner: str, digests: Iterable[str]) -> None:
+        """Take candidates off the queue."""
+        with self._db.transaction():
+            self._db.execute_many(
+                "DELETE FROM candidates WHERE partner = ? AND record = (SELECT id FROM records WHERE digest = ?)",
+                [(partner, digest) for digest in digests],
+            )
+
+    def waiting(self, partner: str) -> int:
+        """Count the candidates."""
+        return self._db.number("SELECT count(*) FROM candidates WHERE partner = ?", (partner,))
+
+    def get(self, partner: str) -> Feed | None:
+        """Return the feed of a partner."""
+        row = self._db.row(
+            "SELECT partner, feed_id, head, acknowledged, last_sent_at FROM feeds WHERE partner = ?", (partner,)
+        )
+        return None if row is None else Feed(*row)  # type: ignore[arg-type]
+
+    def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
+        """Return the feed of a partner, making it where there is none."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO feeds (partner, feed_id, opened_at) VALUES (?, ?, ?) ON CONFLICT (partner) DO NOTHING",
+                (partner, feed_id, now),
+            )
+            feed = self.get(partner)
+            if feed is None:
+                raise RuntimeError("a feed that was just made is not there")
+            return feed
+
+    def append(
+        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], basis: Basis, now: int
+    ) -> int:
+        """Give an entry the next number, and keep the send."""
+        with self._db.transaction():
+            self._db.execute("UPDATE feeds SET head = head + 1, last_sent_at = ? WHERE partner = ?", (now, partner))
+            sequence = self._db.number("SELECT head FROM feeds WHERE partner = ?", (partner,))
+            self._db.execute(
+                "INSERT INTO entries (partner, sequence, kind, record, disclosed) VALUES (?, ?, ?, ?, ?)",
+                (partner, sequence, kind, row_id(self._db, digest), _paths_text(disclosed)),
+            )
+            self._keep_send(partner, sequence, basis, now=now)
+            return sequence
+
+    def entries(self, partner: str, *, after: int, limit: int) -> tuple[FeedEntry, ...]:
+        """Return numbered entries behind a number."""
+        rows = self._db.rows(
+            "SELECT e.sequence, e.kind, r.digest, e.disclosed, e.void FROM entries AS e"
+            " JOIN records AS r ON r.id = e.record WHERE e.partner = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?",
+            (partner, after, limit),
+        )
+        return tuple(_entry(row) for row in rows)
+
+    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str], basis: Basis, now: int) -> None:
+        """Keep that an entry went again with fewer fields."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE entries SET disclosed = ? WHERE partner = ? AND sequence = ?",
+                (_paths_text(disclosed), partner, sequence),
+            )
+            self._keep_send(partner, sequence, basis, now=now)
+
+    def void(self, partner: str, sequence: int) -> None:
+        """Keep that an entry carries nothing any more."""
+        with self._db.transaction():
+            self._db.execute("UPDATE entries SET void = 1 WHERE partner = ? AND sequence = ?", (partner, sequence))
+
+    def sent(self, partner: str, digest: str) -> frozenset[str] | None:
+        """Return the field paths of a record that went to a partner."""
+        rows = self._db.rows(
+            "SELECT e.kind, e.disclosed FROM entries AS e JOIN records AS r ON r.id = e.record"
+            " WHERE e.partner = ? AND r.digest = ? AND NOT e.void ORDER BY e.sequence",
+            (partner, digest),
+        )
+        paths: frozenset[str] | None = None
+        for kind, disclosed in rows:
+            if kind == EntryKind.RECORD:
+                paths = paths or frozenset()
+            if paths is not None:  # further disclosures are of use only behind the record itself
+                paths |= frozenset(json.loads(str(disclosed)))
+        return paths
+
+    def holds(self, partner: str, digest: str, *, before: int) -> bool:
+        """Say whether an entry below this number still carries the record itself."""
+        row = self._db.row(
+            "SELECT 1 FROM entries AS e JOIN records AS r ON r.id = e.record"
+            " WHERE e.partner = ? AND r.digest = ? AND e.kind = 'record' AND NOT e.void AND e.sequence < ?",
+            (partner, digest, before),
+        )
+        return row is not None
+
+    def acknowledge(self, partner: str, sequence: int, *, now: int) -> None:
+        """Keep how far the partner has stored its feed."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE feeds SET acknowledged = ?2, acknowledged_at = ?3 WHERE partner = ?1 AND acknowledged < ?2",
+                (partner, sequence, now),
+            )
+
+    def grant(self, partner: str, digest: str, paths: Iterable[str], *, now: int) -> None:
+        """Keep that fields of a record were revealed to a partner by name."""
+        with self._db.transaction():
+            record = row_id(self._db, digest)
+            self._db.execute_many(
+                "INSERT OR IGNORE INTO grants (partner, record, path, granted_at) VALUES (?, ?, ?, ?)",
+                [(partner, record, path, now) for path in paths],
+            )
+
+    def granted(self, partner: str, digest: str) -> frozenset[str]:
+        """Return the field paths that were revealed by name."""
+        rows = self._db.rows(
+            "SELECT g.path FROM grants AS g JOIN records AS r ON r.id = g.record WHERE g.partner = ? AND r.digest = ?",
+            (partner, digest),
+        )
+        return frozenset(str(path) for (path,) in rows)
+
+    def history(self, digest: str, *, partner: str = "") -> tuple[Send, ...]:
+        """Return every send of a record, oldest first."""
+        rows = self._db.rows(
+            "SELECT s.partner, s.sequence, s.kind, r.digest, s.disclosed, s.withheld, s.rule, s.file, s.line,"
+            " s.policy_digest, s.agreement, s.sent_at FROM sends AS s JOIN records AS r ON r.id = s.record"
+            " WHERE r.digest = ?1 AND (?2 = '' OR s.partner = ?2) ORDER BY s.id",
+            (digest, partner),
+        )
+        return tuple(_send(row) for row in rows)
+
+    def _keep_send(self, partner: str, sequence: int, basis: Basis, *, now: int) -> None:
+        """Copy what an entry carries now into the history, with the basis of it."""
+        self._db.execute(
+            "INSERT INTO sends (partner, sequence, kind, record, disclosed, withheld, rule, file, line, policy_digest,"
+            " agreement, sent_at) SELECT partner, sequence, kind, record, disclosed, ?, ?, ?, ?, ?, ?, ? FROM entries"
+            " WHERE partner = ? AND sequence = ?",
+            (
+                json.dumps(basis.withheld),
+                basis.rule,
+                basis.file,
+                basis.line,
+                basis.policy_digest,
+                basis.agreement,
+                now,
+                partner,
+                sequence,
+            ),
+        )
+
+
+def _paths_text(paths: frozenset[str]) -> str:
+    return json.dumps(sorted(paths))
+
+
+def _entry(row: Row) -> FeedEntry:
+    sequence, kind, digest, disclosed, void = row
+    return FeedEntry(
+        sequence=int(sequence or 0),
+        kind=EntryKind.VOID if void else EntryKind(str(kind)),
+        digest=str(digest),
+        disclosed=frozenset() if void else frozenset(json.loads(str(disclosed))),
+    )
+
+
+def _send(row: Row) -> Send:
+    partner, sequence, kind, digest, disclosed, withheld, rule, file, line, policy_digest, agreement, sent_at = row
+    return Send(
+        partner=str(partner),
+        sequence=int(sequence or 0),
+        kind=EntryKind(str(kind)),
+        digest=str(digest),
+        disclosed=tuple(json.loads(str(disclosed))),
+        basis=Basis(
+            rule=str(rule),
+            file=str(file),
+            line=int(line or 0),
+            policy_digest=str(policy_digest),
+            agreement=str(agreement),
+            withheld=tuple((path, reason, why) for path, reason, why in json.loads(str(withheld))),
+        ),
+        sent_at=int(sent_at or 0),
+    )

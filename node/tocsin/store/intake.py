@@ -1,0 +1,73 @@
+"""This module keeps what came in: how far each peer's feed is stored, and what became of its entries."""
+
+from collections.abc import Iterable
+
+from tocsin.store.connection import Connections
+from tocsin.store.model import Outcome, Position, Refusal, Verdict, WithheldPath
+from tocsin.store.records import row_id
+
+
+class SqliteIntake:
+    """Keep what came in from each peer; see `protocol.Intake`."""
+
+    def __init__(self, db: Connections) -> None:
+        self._db = db
+
+    def cursor(self, peer: str) -> Position | None:
+        """Return how far a peer's feed is stored."""
+        row = self._db.row("SELECT feed_id, sequence FROM intake WHERE peer = ?", (peer,))
+        return None if row is None else Position(str(row[0]), int(row[1] or 0))
+
+    def move(self, peer: str, position: Position, verdicts: Iterable[Verdict], *, now: int) -> None:
+        """Move the cursor and keep what became of the entries up to it."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO intake (peer, feed_id, sequence, moved_at) VALUES (?1, ?2, ?3, ?4)"
+                " ON CONFLICT (peer) DO UPDATE SET feed_id = ?2, sequence = ?3, moved_at = ?4",
+                (peer, *position, now),
+            )
+            # A feed that is read again from its beginning is judged again.
+            self._db.execute_many(
+                "INSERT OR REPLACE INTO verdicts (peer, feed_id, sequence, outcome, digest, reason, at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(peer, position.feed_id, v.sequence, v.outcome, v.digest, v.reason, now) for v in verdicts],
+            )
+
+    def forget(self, peer: str) -> None:
+        """Start again at the beginning of a peer's feed."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM intake WHERE peer = ?", (peer,))
+
+    def taken_since(self, peer: str, since: int) -> int:
+        """Count the entries that came from a peer at this time or later, void ones left out."""
+        return self._db.number(
+            "SELECT count(*) FROM verdicts WHERE peer = ? AND at >= ? AND outcome <> 'void'", (peer, since)
+        )
+
+    def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
+        """Return the refused entries of a peer, newest first."""
+        rows = self._db.rows(
+            "SELECT peer, sequence, digest, reason, at FROM verdicts WHERE peer = ? AND outcome = ?"
+            " ORDER BY at DESC, sequence DESC LIMIT ?",
+            (peer, Outcome.REFUSED, limit),
+        )
+        return tuple(Refusal(*row) for row in rows)  # type: ignore[arg-type]
+
+    def note_withheld(self, peer: str, digest: str, withheld: Iterable[WithheldPath]) -> None:
+        """Keep what a peer said it withheld of a record, in place of what it said before."""
+        with self._db.transaction():
+            record = row_id(self._db, digest)
+            self._db.execute("DELETE FROM withheld WHERE record = ? AND peer = ?", (record, peer))
+            self._db.execute_many(
+                "INSERT OR REPLACE INTO withheld (record, peer, path, reason) VALUES (?, ?, ?, ?)",
+                [(record, peer, *note) for note in withheld],
+            )
+
+    def withheld(self, digest: str) -> tuple[WithheldPath, ...]:
+        """Return what senders said they withheld of a record, by path."""
+        rows = self._db.rows(
+            "SELECT DISTINCT w.path, w.reason FROM withheld AS w JOIN records AS r ON r.id = w.record"
+            " WHERE r.digest = ? ORDER BY w.path, w.reason",
+            (digest,),
+        )
+        return tuple(WithheldPath(str(path), str(reason)) for path, reason in rows)

@@ -1,0 +1,75 @@
+"""This module finds current records page by page, newest first.
+
+A page token is opaque to callers: base64url of the JSON text
+`[issued_at, row, filter]`, the last record of the page before and a digest of
+the filter that it belongs to. Going on from a place costs the same on every
+page, and records that arrive meanwhile neither repeat nor hide others.
+"""
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass
+
+from tocsin.encoding import decode_base64url, encode_base64url, parse_json
+from tocsin.errors import MalformedEncoding, MalformedRequest
+from tocsin.store.connection import Connections, Value
+from tocsin.store.model import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RecordFilter
+
+# The parameters stand in the order of RecordFilter's fields. The text is fixed: what a caller wrote never gets into it.
+_MATCHING = """
+    FROM records WHERE standing = 'current'
+    AND (?1 = '' OR kind = ?1) AND (?2 = '' OR issuer = ?2) AND issued_at >= ?3
+    AND (?4 = '' OR tlp = ?4) AND (?5 = '' OR severity = ?5)
+"""
+_BEHIND = "AND (issued_at, id) < (?6, ?7) ORDER BY issued_at DESC, id DESC LIMIT ?8"
+_BEFORE_ALL = (2**63 - 1, 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hold the rows of one page, and what a caller needs to go on."""
+
+    ids: tuple[int, ...]
+    next_page_token: str
+    total: int
+
+
+def find(db: Connections, where: RecordFilter, *, page_size: int, page_token: str) -> Found:
+    """Return one page of the records that match."""
+    limit = page_limit(page_size)
+    after = _parse_token(page_token, where) if page_token else _BEFORE_ALL
+    total = db.number(f"SELECT count(*) {_MATCHING}", astuple(where))
+    rows = db.rows(f"SELECT issued_at, id {_MATCHING} {_BEHIND}", (*astuple(where), *after, limit + 1))
+    ids = tuple(int(row or 0) for _, row in rows[:limit])
+    token = _token(rows[limit - 1], where) if len(rows) > limit else ""
+    return Found(ids=ids, next_page_token=token, total=total)
+
+
+def page_limit(asked: int) -> int:
+    """Return how many records to return where `asked` are wanted. Raises MalformedRequest."""
+    if asked < 0:
+        raise MalformedRequest("a page cannot hold fewer than no records")
+    return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+
+
+def _fingerprint(where: RecordFilter) -> str:
+    """Return a short digest of a filter."""
+    return hashlib.sha256(json.dumps(astuple(where)).encode()).hexdigest()[:16]
+
+
+def _token(row: tuple[Value, ...], where: RecordFilter) -> str:
+    return encode_base64url(json.dumps([*row, _fingerprint(where)]).encode())
+
+
+def _parse_token(token: str, where: RecordFilter) -> tuple[int, int]:
+    """Return where to go on. Raises MalformedRequest for a token of another filter, or of nobody's making."""
+    try:
+        value = parse_json(decode_base64url(token))
+    except MalformedEncoding:
+        value = None
+    match value:
+        case [int(issued_at), int(row), str(fingerprint)]:
+            if fingerprint == _fingerprint(where):
+                return issued_at, row
+            raise MalformedRequest("the page token belongs to a listing with other filters")
+    raise MalformedRequest("the page token is not one that this node has made")

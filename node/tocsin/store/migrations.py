@@ -1,0 +1,31 @@
+"""This module takes a store from the version it was written by to this one.
+
+A migration is never changed once released: it runs in its own transaction,
+and sqlite-utils keeps its name in the store. `user_version` counts them, so
+that an older program can tell that a store is too new for it.
+"""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from tocsin.store.schema import APPLICATION_ID, TABLES
+
+migrations = Migrations("tocsin")
+
+
+@migrations()
+def first_tables(db: Database) -> None:
+    """Make the tables of the first version."""
+    for statement in TABLES:
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+KNOWN = 1  # how many migrations stand above
+
+
+def migrate(db: Database) -> None:
+    """Apply what is missing."""
+    if migrations.pending(db):
+        migrations.apply(db)
+    db.execute(f"PRAGMA user_version = {KNOWN}")

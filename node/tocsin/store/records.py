@@ -1,0 +1,276 @@
+"""This module keeps records: versions, the bytes held of them, and what was said when they were posted."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from tocsin.encoding import dump_json
+from tocsin.errors import Conflict, NotFound
+from tocsin.identity.names import OrgId
+from tocsin.records.record import VerifiedRecord
+from tocsin.store import listing, search
+from tocsin.store.connection import Connections, Row
+from tocsin.store.model import Added, RecordCounts, RecordFilter, RecordList, Standing, StoredRecord
+
+CANDIDATES_SHOWN = 5  # of an ambiguous prefix
+OWN_BATCH = 1000  # digests read at once when walking over all own records
+
+_SELECT = """
+    SELECT r.digest, r.issuer, r.record_id, r.version, r.supersedes, r.kind, r.status, r.tlp, r.pap, r.permitted_use,
+        r.relay, r.retention_until, r.issued_at, r.expires_at, r.key_id, r.title, r.severity, r.received_from,
+        r.stored_at, r.standing, h.token, h.content
+    FROM records AS r JOIN holdings AS h ON h.record = r.id
+"""
+
+
+class SqliteRecords:
+    """Keep what is said; see `protocol.Records`."""
+
+    def __init__(self, db: Connections) -> None:
+        self._db = db
+
+    def add(self, record: VerifiedRecord, *, received_from: str = "", now: int) -> Added:
+        """Keep a verified record, or what is new of one that is held."""
+        with self._db.transaction():
+            held = self._db.row(
+                "SELECT r.id, h.token FROM records AS r JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?",
+                (record.digest,),
+            )
+            if held is not None:
+                return self._grow(held, record)
+            has_others = self.versions(record.issuer, record.record_id) != ()
+            self._insert(record, received_from=received_from, now=now)
+            if has_others and self._settle(record.issuer, record.record_id, version=record.version):
+                return Added.EQUIVOCATION
+            return Added.NEW
+
+    def get(self, digest: str) -> StoredRecord:
+        """Return the version with this digest."""
+        row = self._db.row(f"{_SELECT} WHERE r.digest = ?", (digest,))
+        if row is None:
+            raise _nothing(digest)
+        return _stored(row)
+
+    def find(self, name: str, *, version: int = 0) -> StoredRecord:
+        """Return a record by digest, record id, or a unique prefix of it."""
+        row = self._db.row(f"{_SELECT} WHERE r.digest = ?", (name,))
+        if row is not None:
+            return _stored(row)
+        issuer, record_id = self._resolve(name)
+        rows = self._db.rows(
+            f"{_SELECT} WHERE r.issuer = ? AND r.record_id = ? AND r.version = ?",
+            (issuer, record_id, version or self.versions(issuer, record_id)[-1]),
+        )
+        if not rows:
+            raise NotFound(f"there is no version {version} of record {record_id}", hint="see `tocsin show ID`")
+        if len(rows) > 1:
+            raise Conflict(
+                f"{issuer} signed {len(rows)} different records as version {rows[0][3]!s} of {record_id}",
+                reason="EQUIVOCATION",
+                hint="see each by its digest: " + ", ".join(str(row[0]) for row in rows),
+            )
+        return _stored(rows[0])
+
+    def token(self, digest: str) -> str | None:
+        """Return the text held for a digest."""
+        row = self._db.row(
+            "SELECT h.token FROM records AS r JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?", (digest,)
+        )
+        return None if row is None else str(row[0])
+
+    def versions(self, issuer: str, record_id: str) -> tuple[int, ...]:
+        """Return the versions that are held, ascending."""
+        rows = self._db.rows(
+            "SELECT DISTINCT version FROM records WHERE issuer = ? AND record_id = ? ORDER BY version",
+            (issuer, record_id),
+        )
+        return tuple(int(version or 0) for (version,) in rows)
+
+    def list(self, where: RecordFilter, *, page_size: int = 0, page_token: str = "") -> RecordList:
+        """List current records, newest first."""
+        found = listing.find(self._db, where, page_size=page_size, page_token=page_token)
+        return RecordList(records=self._load(found.ids), next_page_token=found.next_page_token, total=found.total)
+
+    def search(self, text: str, *, limit: int = 0) -> tuple[StoredRecord, ...]:
+        """Return current records that contain every word, best first."""
+        return self._load(search.find(self._db, text, limit=listing.page_limit(limit)))
+
+    def own_current(self) -> Iterator[str]:
+        """Yield the digest of each current own record, oldest first."""
+        last = 0
+        while rows := self._db.rows(
+            "SELECT id, digest FROM records WHERE standing = 'current' AND received_from = '' AND id > ?"
+            " ORDER BY id LIMIT ?",
+            (last, OWN_BATCH),
+        ):
+            for _, digest in rows:
+                yield str(digest)
+            last = int(rows[-1][0] or 0)
+
+    def equivocations(self) -> tuple[tuple[str, str, int, tuple[str, ...]], ...]:
+        """Return each version that stands for several digests."""
+        rows = self._db.rows(
+            "SELECT issuer, record_id, version, group_concat(digest, ' ') FROM records"
+            " WHERE standing = 'equivocal' GROUP BY issuer, record_id, version"
+        )
+        return tuple(
+            (str(iss), str(name), int(version or 0), tuple(str(all_).split())) for iss, name, version, all_ in rows
+        )
+
+    def counts(self) -> RecordCounts:
+        """Count the current records."""
+        total = self._db.number("SELECT count(*) FROM records WHERE standing = 'current'")
+        own = self._db.number("SELECT count(*) FROM records WHERE standing = 'current' AND received_from = ''")
+        return RecordCounts(own=own, received=total - own)
+
+    def narrow(self, digest: str, recipients: Iterable[str]) -> None:
+        """Keep whom the poster named."""
+        with self._db.transaction():
+            record = row_id(self._db, digest)
+            self._db.execute_many(
+                "INSERT OR IGNORE INTO recipients (record, org) VALUES (?, ?)", [(record, org) for org in recipients]
+            )
+
+    def recipients(self, digest: str) -> frozenset[OrgId]:
+        """Return whom the poster named."""
+        rows = self._db.rows(
+            "SELECT n.org FROM recipients AS n JOIN records AS r ON r.id = n.record WHERE r.digest = ?", (digest,)
+        )
+        return frozenset(OrgId(str(org)) for (org,) in rows)
+
+    def remember_key(self, key: str, digest: str, *, now: int) -> None:
+        """Keep an idempotency key."""
+        with self._db.transaction():
+            known = self.by_key(key)
+            if known not in (None, digest):
+                raise Conflict("the idempotency key stands for another record already")
+            self._db.execute(
+                "INSERT OR IGNORE INTO posts (key, record, posted_at) VALUES (?, ?, ?)",
+                (key, row_id(self._db, digest), now),
+            )
+
+    def by_key(self, key: str) -> str | None:
+        """Return the digest that an idempotency key was used for."""
+        row = self._db.row(
+            "SELECT r.digest FROM posts AS p JOIN records AS r ON r.id = p.record WHERE p.key = ?", (key,)
+        )
+        return None if row is None else str(row[0])
+
+    def _insert(self, record: VerifiedRecord, *, received_from: str, now: int) -> None:
+        """Write a version that was not held before, as current."""
+        record_row = self._db.insert(
+            "INSERT INTO records (digest, issuer, record_id, version, supersedes, kind, status, tlp, pap,"
+            " permitted_use, relay, retention_until, issued_at, expires_at, key_id, title, severity, received_from,"
+            " stored_at, standing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.digest,
+                record.issuer,
+                record.record_id,
+                record.version,
+                record.supersedes,
+                record.kind,
+                record.status,
+                record.tlp,
+                record.pap,
+                json.dumps(record.permitted_use),
+                record.relay,
+                record.retention_until,
+                record.issued_at,
+                record.expires_at,
+                record.key_id,
+                _text(record, "title"),
+                _text(record, "severity"),
+                received_from,
+                now,
+                Standing.CURRENT,
+            ),
+        )
+        self._db.execute(
+            "INSERT INTO holdings (record, token, content) VALUES (?, ?, ?)",
+            (record_row, record.token, dump_json(record.content).decode()),
+        )
+        search.add(self._db, record_row, record)
+
+    def _grow(self, held: Row, record: VerifiedRecord) -> Added:
+        """Replace a holding by one with more disclosures."""
+        record_row, token = held
+        if token == record.token:
+            return Added.UNCHANGED
+        if not set(str(token).split("~")) <= set(record.token.split("~")):
+            raise RuntimeError("a holding only grows: disclosures that are held are missing")
+        self._db.execute(
+            "UPDATE holdings SET token = ?, content = ? WHERE record = ?",
+            (record.token, dump_json(record.content).decode(), record_row),
+        )
+        self._db.execute(
+            "UPDATE records SET title = ?, severity = ? WHERE id = ?",
+            (_text(record, "title"), _text(record, "severity"), record_row),
+        )
+        search.replace(self._db, int(record_row or 0), record)
+        return Added.GROWN
+
+    def _settle(self, issuer: str, record_id: str, *, version: int) -> bool:
+        """Say anew which version is current, in whatever order they came; return whether `version` stands twice.
+
+        The newest version is current. One that stands twice is evidence, and
+        while the newest is, none is current: what its origin says today is
+        not known.
+        """
+        key = (issuer, record_id)
+        self._db.execute(
+            "UPDATE records SET standing = CASE"
+            " WHEN (SELECT count(*) FROM records AS o WHERE (o.issuer, o.record_id, o.version)"
+            "   = (records.issuer, records.record_id, records.version)) > 1 THEN 'equivocal'"
+            " WHEN version < (SELECT max(version) FROM records AS o WHERE (o.issuer, o.record_id) = (?1, ?2))"
+            "   THEN 'replaced' ELSE 'current' END WHERE issuer = ?1 AND record_id = ?2",
+            key,
+        )
+        twins = self._db.number(
+            "SELECT count(*) FROM records WHERE issuer = ? AND record_id = ? AND version = ?", (*key, version)
+        )
+        return twins > 1
+
+    def _resolve(self, prefix: str) -> tuple[str, str]:
+        """Return issuer and record id that a prefix of a record id means."""
+        rows = self._db.rows(
+            "SELECT DISTINCT record_id, issuer FROM records WHERE record_id >= ?1 AND record_id < ?1 || '~' LIMIT ?2",
+            (prefix, CANDIDATES_SHOWN + 1),
+        )
+        if not rows or not prefix:
+            raise _nothing(prefix)
+        if len(rows) > 1:
+            shown = ", ".join(f"{name!s} of {issuer!s}" for name, issuer in rows[:CANDIDATES_SHOWN])
+            more = " and more" if len(rows) > CANDIDATES_SHOWN else ""
+            raise Conflict(f"{prefix!r} stands for several records", hint=f"it may be {shown}{more}")
+        ((record_id, issuer),) = rows
+        return str(issuer), str(record_id)
+
+    def _load(self, rows: Iterable[int]) -> tuple[StoredRecord, ...]:
+        """Return records by their row, in this order; one query each, by primary key."""
+        loaded = (self._db.row(f"{_SELECT} WHERE r.id = ?", (row,)) for row in rows)
+        return tuple(_stored(row) for row in loaded if row is not None)
+
+
+def row_id(db: Connections, digest: str) -> int:
+    """Return the row of a record. Raises NotFound."""
+    row = db.row("SELECT id FROM records WHERE digest = ?", (digest,))
+    if row is None or not isinstance(row[0], int):
+        raise _nothing(digest)
+    return row[0]
+
+
+def _nothing(name: str) -> NotFound:
+    return NotFound(f"there is no record {name!r}", hint="see `tocsin list` for what there is")
+
+
+def _text(record: VerifiedRecord, name: str) -> str:
+    """Return a field of the content where it is a text that is disclosed here."""
+    value = record.content.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _stored(row: Row) -> StoredRecord:
+    """Read a row of `_SELECT`, whose columns stand in the order of the fields."""
+    values = dict(zip(StoredRecord.__slots__, row, strict=True))
+    values["permitted_use"] = tuple(json.loads(str(values["permitted_use"])))  # type: ignore[assignment]
+    values["standing"] = Standing(str(values["standing"]))
+    return StoredRecord(**values)  # type: ignore[arg-type]
