@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -37,6 +37,15 @@ _BACKDATED = DAY
 _SERIAL_BYTES = 20
 # Ours have about 450 bytes; the limit keeps a document of many certificates small.
 _MAX_CERTIFICATE = 4096
+
+# How the library says that bytes are no certificate, or one that it does not know.
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def make_certificate(
@@ -96,7 +105,7 @@ def verify_certificate(der: bytes, *, org: OrgId) -> None:
         extensions = certificate.extensions
         is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise _malformed("is not one that a node presents") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _malformed("is not for a P-256 key")
@@ -108,8 +117,8 @@ def verify_certificate(der: bytes, *, org: OrgId) -> None:
         raise _malformed("does not have its key's pin as its name")
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature):
-        raise _malformed("is not signed by its own key") from None
+    except (TypeError, InvalidSignature, *_UNREADABLE) as error:
+        raise _malformed("is not signed by its own key") from error
 
 
 def spki_pin(der: bytes) -> str:
@@ -118,8 +127,8 @@ def spki_pin(der: bytes) -> str:
     Raises MalformedIdentity for bytes that are no certificate.
     """
     try:
-        return _pin(x509.load_der_x509_certificate(der).public_key())
-    except ValueError as error:
+        return key_pin(x509.load_der_x509_certificate(der).public_key())
+    except _UNREADABLE as error:
         raise _malformed("cannot be read") from error
 
 
@@ -129,10 +138,11 @@ def certificate_pem(der: bytes) -> bytes:
 
 
 def _name_of(public_key: CertificatePublicKeyTypes) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _pin(public_key))])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key_pin(public_key))])
 
 
-def _pin(public_key: CertificatePublicKeyTypes) -> str:
+def key_pin(public_key: CertificatePublicKeyTypes) -> str:
+    """Return the pin of a public key: that of every certificate for it."""
     spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
 
