@@ -1,0 +1,1 @@
+"""This package holds the commands, one module a noun: each reads its options, asks, and prints."""

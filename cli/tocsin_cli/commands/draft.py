@@ -1,0 +1,165 @@
+"""This module has the commands that make records: template and post."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+import orjson
+from tocsin.errors import MalformedContent, TocsinError, by_reason
+from tocsin.schema.contract import KINDS, TLPS, enum_number
+from tocsin.schema.files import parse_content_file
+from tocsin.schema.template import template as template_of
+from tocsin.v1 import desk_service_pb2 as v1
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, UsageProblem, complete_partner, input_path, json_option, read_input
+from tocsin_cli.document import document
+from tocsin_cli.session import Session
+from tocsin_cli.view import kind_of, short_id, tlp_of
+
+DEFAULT_TLP = "AMBER+STRICT"
+"""Marking of a record that names none: for the recipient's own organisation, and nobody behind it."""
+
+FORMATS: dict[str, Literal["toml", "yaml", "json"]] = {
+    ".toml": "toml",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".json": "json",
+}
+LISTS = {"permitted_use": "PermittedUse"}
+CHOICES = {"tlp": "Tlp", "pap": "Pap", "relay": "Relay"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A draft and the file that it was written in."""
+
+    file: str
+    draft: v1.Draft
+
+
+@click.command(cls=Command, examples=("tocsin template finding > finding.toml", "tocsin template incident | less"))
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@json_option
+def template(*, kind: str, as_json: bool) -> None:
+    """Print a commented TOML file to fill in.
+
+    What a valid record needs stands ready; everything else is commented out.
+    """
+    text = template_of(kind)
+    if as_json:
+        output.document({"kind": kind, "template": text})
+        return
+    output.data(text.rstrip("\n"))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "tocsin post finding.toml --dry-run",
+        "tocsin post finding.toml",
+        "tocsin post incident.yaml --tlp RED --to aisi.example --to lab-b.example",
+        "my-tool --json | tocsin post - --kind evaluation",
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=input_path(), metavar="FILE...")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Kind of record, where the file does not say it.")
+@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), help=f"Marking.  [default: {DEFAULT_TLP}]")
+@click.option(
+    "--to",
+    "recipients",
+    multiple=True,
+    metavar="PARTNER",
+    shell_complete=complete_partner,
+    help="Only this partner, if policy allows it at all; may be given more than once.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and say who would get it, but sign nothing.")
+@json_option
+@click.pass_obj
+def post(
+    session: Session,
+    *,
+    files: tuple[Path, ...],
+    kind: str | None,
+    tlp: str | None,
+    recipients: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Sign records and queue them for partners.
+
+    FILE is TOML, YAML or JSON with the field names of the contract, or - for
+    standard input. All files are checked before the first one is signed: one
+    bad file, and nothing is posted.
+    """
+    written = [read_draft(file, kind=kind, tlp=tlp, recipients=recipients) for file in files]
+    drafts = [one.draft for one in written]
+    answer = session.call(v1.PostRecordsRequest(drafts=drafts, dry_run=True), v1.PostRecordsResponse)
+    _raise_first_refusal(written, answer)
+    if not dry_run:
+        answer = session.call(v1.PostRecordsRequest(drafts=drafts), v1.PostRecordsResponse)
+        _raise_first_refusal(written, answer)
+    if as_json:
+        output.document(document(answer))
+        return
+    for one, result in zip(written, answer.results, strict=True):
+        _print_posted(one, result, dry_run=dry_run)
+    if not dry_run and any(result.queued_for for result in answer.results):
+        output.hint(f"see what a partner gets: tocsin preview {short_id(answer.results[0].record)} --to PARTNER")
+
+
+def read_draft(file: Path, *, kind: str | None, tlp: str | None, recipients: tuple[str, ...]) -> Written:
+    """Read one file; what the command line says wins over what the file says."""
+    data = read_input(file)
+    name = "standard input" if str(file) == "-" else str(file)
+    settings, content = parse_content_file(data, format=_format_of(file, data), name=name)
+    draft = v1.Draft(
+        retention_until=settings.get("retention_until", ""),
+        content_json=orjson.dumps(content).decode(),
+        recipients=recipients or settings.get("to", ()),
+    )
+    given = {**settings, **({"kind": kind} if kind else {}), "tlp": tlp or settings.get("tlp") or DEFAULT_TLP}
+    if "kind" not in given:
+        raise UsageProblem(f"{name} does not say its kind", 'give --kind, or write record.kind = "finding" in the file')
+    draft.kind = enum_number("RecordKind", given["kind"])
+    for setting, enum in CHOICES.items():
+        if given.get(setting):
+            setattr(draft, setting, enum_number(enum, given[setting]))
+    for setting, enum in LISTS.items():
+        getattr(draft, setting).extend(enum_number(enum, item) for item in given.get(setting, ()))
+    return Written(name, draft)
+
+
+def refusal(result: v1.PostedRecord, *, where: str) -> TocsinError:
+    """Return the error that a refused draft stands for."""
+    error_class = by_reason(result.error_reason) or MalformedContent
+    first, *rest = result.error_details or ["the draft was refused"]
+    return error_class(first, reason=result.error_reason, where=where, details=tuple(rest))
+
+
+def _raise_first_refusal(written: list[Written], answer: v1.PostRecordsResponse) -> None:
+    refused = [(one, result) for one, result in zip(written, answer.results, strict=True) if result.error_reason]
+    for one, result in refused[1:]:
+        output.error(refusal(result, where=one.file))
+    if refused:
+        raise refusal(refused[0][1], where=refused[0][0].file)
+
+
+def _print_posted(one: Written, result: v1.PostedRecord, *, dry_run: bool) -> None:
+    record = result.record
+    name = "would post" if dry_run else "posted"
+    label = one.file if dry_run else short_id(record)
+    output.data(f"{name} {label}  {kind_of(record)}  TLP:{tlp_of(record)}  {record.title}")
+    whom = ", ".join(result.queued_for) or "nobody: no policy lets it out"
+    output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
+    for notice in result.notices:
+        output.warning(notice)
+
+
+def _format_of(file: Path, data: bytes) -> Literal["toml", "yaml", "json"]:
+    if file.suffix.lower() in FORMATS:
+        return FORMATS[file.suffix.lower()]
+    if str(file) != "-":
+        raise UsageProblem(f"{file} is of no known format", "name it .toml, .yaml or .json")
+    return "json" if data.lstrip()[:1] in (b"{", b"[") else "toml"

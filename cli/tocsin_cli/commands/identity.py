@@ -1,0 +1,90 @@
+"""This module has the commands about the own identity: show, export, fingerprint."""
+
+import click
+from tocsin.v1 import desk_service_pb2 as v1
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, Entry, Section, group, json_option
+from tocsin_cli.document import claim, document, timestamp_text
+from tocsin_cli.session import Session
+
+_HERE = "tocsin_cli.commands.identity"
+
+identity = group(
+    name="identity",
+    examples=("tocsin identity show", "tocsin identity export > lab-a.tocsin", "tocsin identity fingerprint"),
+    sections=(
+        Section(
+            "Commands",
+            (
+                Entry("show", f"{_HERE}:show", "Show who this node is."),
+                Entry("export", f"{_HERE}:export", "Print the identity document that partners need."),
+                Entry("fingerprint", f"{_HERE}:fingerprint", "Print what partners compare with you."),
+            ),
+        ),
+    ),
+    summary="Show or export the own identity.",
+)
+
+
+@click.command(cls=Command, examples=("tocsin identity show", "tocsin identity show --json"))
+@json_option
+@click.pass_obj
+def show(session: Session, *, as_json: bool) -> None:
+    """Show who this node is."""
+    found = session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse)
+    if as_json:
+        output.document(document(found))
+        return
+    print_organisation(found.organisation)
+
+
+@click.command(cls=Command, examples=("tocsin identity export > lab-a.tocsin",))
+@json_option
+@click.pass_obj
+def export(session: Session, *, as_json: bool) -> None:
+    """Print the identity document that partners need.
+
+    It holds nothing secret. Send it any way you like, and the fingerprint by
+    another one.
+    """
+    found = session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse)
+    if as_json:
+        output.document(document(found))
+        return
+    click.get_binary_stream("stdout").write(found.document.rstrip(b"\n") + b"\n")
+    output.hint(f"tell your partner the fingerprint by phone: {found.organisation.fingerprint}")
+
+
+@click.command(cls=Command, examples=("tocsin identity fingerprint",))
+@json_option
+@click.pass_obj
+def fingerprint(session: Session, *, as_json: bool) -> None:
+    """Print what partners compare with you.
+
+    It stays the same when keys change.
+    """
+    found = session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse).organisation
+    if as_json:
+        output.document({"org": found.org, "fingerprint": found.fingerprint})
+        return
+    output.data(found.fingerprint)
+
+
+def print_organisation(organisation: v1.Organisation) -> None:
+    """Print an organisation as its identity document states it."""
+    output.styled(f"{organisation.org}  {organisation.name}", "bold")
+    kind = claim(v1.OrganisationKind.DESCRIPTOR, organisation.kind)
+    expires = f"version {organisation.version}, expires {timestamp_text(organisation.expires_at)}"
+    output.pairs(
+        [
+            ("kind", kind),
+            ("fingerprint", organisation.fingerprint),
+            ("document", expires),
+            ("endpoints", ", ".join(organisation.endpoints) or "none: it only pulls"),
+            ("contact", organisation.contact),
+            *(("record key", f"{key.key_id}  {key.status}") for key in organisation.record_keys),
+            *(("delivery key", f"{key.key_id}  {key.status}") for key in organisation.delivery_keys),
+            *(("certificate pin", pin) for pin in organisation.certificate_pins),
+        ]
+    )

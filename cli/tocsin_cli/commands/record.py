@@ -1,0 +1,207 @@
+"""This module has the commands that read records: list, show, search."""
+
+import re
+from datetime import UTC, datetime
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+from tocsin.schema.contract import KINDS, TLPS, choices, enum_number
+from tocsin.v1 import desk_service_pb2 as v1
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, json_option
+from tocsin_cli.document import document, rfc3339
+from tocsin_cli.output import Cell, Column
+from tocsin_cli.session import Session, now
+from tocsin_cli.view import Line, Tone, kind_of, record_lines, short_id, tlp_of, withheld_of, wrapped
+
+MOST_RECORDS_A_PAGE = 500
+_AGES = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+_AGE = re.compile(r"(\d{1,5})([hdw])")
+
+COLUMNS = (
+    Column("id"),
+    Column("kind"),
+    Column("severity"),
+    Column("tlp"),
+    Column("title", flexible=True),
+    Column("from"),
+    Column("signed"),
+    Column("withheld", right=True),
+)
+
+
+class Since(click.ParamType):
+    """A time: RFC 3339, a date, or an age such as `7d`."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return unix seconds."""
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        if age := _AGE.fullmatch(text):
+            return now() - int(age[1]) * _AGES[age[2]]
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{text!r} is not a time; write 2026-03-01, 2026-03-01T12:00:00Z or an age such as 7d", param, ctx
+            )
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+@click.command(
+    "list",
+    cls=Command,
+    examples=(
+        "tocsin list",
+        "tocsin list --severity high --since 7d",
+        "tocsin list --from lab-b.example --kind incident --json",
+    ),
+)
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("--from", "origin", metavar="ORG", default="", help="Only records of this organisation.")
+@click.option("--since", type=Since(), help="Only records signed since this time, or in an age such as 7d.")
+@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), help="Only this marking.")
+@click.option("--severity", type=click.Choice(choices("Severity")), default="", help="Only findings of this severity.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most records to print.")
+@json_option
+@click.pass_obj
+def list_records(
+    session: Session,
+    *,
+    kind: str | None,
+    origin: str,
+    since: int | None,
+    tlp: str | None,
+    severity: str,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List the records that this node holds."""
+    request = v1.ListRecordsRequest(severity=severity, page_size=min(limit, MOST_RECORDS_A_PAGE), **{"from": origin})
+    if kind:
+        request.kind = enum_number("RecordKind", kind)
+    if tlp:
+        request.tlp = enum_number("Tlp", tlp)
+    if since is not None:
+        request.since.CopyFrom(Timestamp(seconds=since))
+    found = _collect(session, request, limit)
+    if as_json:
+        output.document(document(found))
+        return
+    print_records(found.records)
+    if found.total > len(found.records):
+        output.talk(f"{len(found.records)} of {found.total:,} records; --limit shows more")
+
+
+def _collect(session: Session, request: v1.ListRecordsRequest, limit: int) -> v1.ListRecordsResponse:
+    """Ask page by page until there are enough, as if it were one answer."""
+    found = session.call(request, v1.ListRecordsResponse)
+    while found.next_page_token and len(found.records) < limit:
+        request.page_token = found.next_page_token
+        request.page_size = min(limit - len(found.records), MOST_RECORDS_A_PAGE)
+        page = session.call(request, v1.ListRecordsResponse)
+        found.records.extend(page.records)
+        found.next_page_token = page.next_page_token
+    return found
+
+
+@click.command(cls=Command, examples=("tocsin search prompt injection", "tocsin search AML.T0051 --json"))
+@click.argument("words", nargs=-1, required=True, metavar="WORD...")
+@click.option(
+    "--limit", type=click.IntRange(min=1, max=500), default=50, show_default=True, help="Most records to print."
+)
+@json_option
+@click.pass_obj
+def search(session: Session, *, words: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Find records by the words they contain.
+
+    All words must occur. Nothing in them is an operator, and only what this
+    node may read is searched.
+    """
+    found = session.call(v1.SearchRecordsRequest(text=" ".join(words), limit=limit), v1.SearchRecordsResponse)
+    if as_json:
+        output.document(document(found))
+        return
+    print_records(found.records)
+
+
+@click.command(
+    cls=Command, examples=("tocsin show 3f2a", "tocsin show 3f2a --version 1", "tocsin show 3f2a --json | jq .content")
+)
+@click.argument("record_id", metavar="ID")
+@click.option("--version", type=click.IntRange(min=1), default=None, help="This version instead of the newest.")
+@json_option
+@click.pass_obj
+def show(session: Session, *, record_id: str, version: int | None, as_json: bool) -> None:
+    """Show one record, and what is withheld of it.
+
+    ID is the record's id, any beginning of it that no other record has, or
+    the record's digest.
+    """
+    found = session.call(v1.GetRecordRequest(id=record_id, version=version or 0), v1.GetRecordResponse)
+    if as_json:
+        output.document(document(found.record))
+        return
+    print_record(found.record)
+
+
+def print_records(records: "list[v1.Record]") -> None:
+    """Print a table of records, or say that there are none."""
+    if not records:
+        output.talk("no records")
+        return
+    output.table(COLUMNS, [_row(record) for record in records])
+
+
+def _row(record: v1.Record) -> list[Cell | str]:
+    tlp, hidden = tlp_of(record), len(withheld_of(record))
+    return [
+        Cell(short_id(record), "bold"),
+        kind_of(record),
+        Cell(record.severity, output.SEVERITY_STYLES.get(record.severity, "")),
+        Cell(tlp, output.TLP_STYLES.get(tlp, "")),
+        record.title,
+        record.envelope.iss,
+        rfc3339(record.envelope.iat)[:10],
+        f"{hidden} fields" if hidden > 1 else "1 field" if hidden else "",
+    ]
+
+
+def print_record(record: v1.Record) -> None:
+    """Print one record: what it is, its content with bars, and where it comes from."""
+    envelope, tlp = record.envelope, tlp_of(record)
+    output.styled(record.title or envelope.record_id, "bold")
+    version = f"version {envelope.version} " if envelope.version > 1 or len(record.versions) > 1 else ""
+    output.styled(
+        f"TLP:{tlp}  {kind_of(record)} {version}of {envelope.iss}, signed {rfc3339(envelope.iat)}",
+        output.TLP_STYLES.get(tlp, ""),
+    )
+    output.data()
+    print_lines(record_lines(record))
+    output.data()
+    print_lines([Line(0, label, value) for label, value in _provenance(record) if value])
+
+
+def print_lines(lines: list[Line]) -> None:
+    """Print labelled lines; on a terminal, groups are bold and bars stand out."""
+    styles = {Tone.GROUP: "bold", Tone.WITHHELD: "magenta", Tone.VALUE: ""}
+    for line in lines:
+        cleaned = Line(line.depth, output.clean(line.label), output.clean(line.value), line.tone)
+        output.paint("\n".join(wrapped(cleaned, output.width())), styles[line.tone])
+
+
+def _provenance(record: v1.Record) -> list[tuple[str, str]]:
+    received = f"{record.received_from} at {rfc3339(record.stored_at.seconds)}" if record.received_from else ""
+    return [
+        ("id", record.envelope.record_id),
+        ("digest", record.digest),
+        ("signature", f"verified, key {record.key_id} of {record.envelope.iss}"),
+        ("received from", received),
+        ("narrowed to", ", ".join(record.recipients)),
+        ("versions held", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),
+        ("keep until", record.envelope.retention_until),
+    ]

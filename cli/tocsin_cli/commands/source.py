@@ -1,0 +1,184 @@
+"""This module has the command that imports records of other people's formats.
+
+A source record that cannot be mapped, or that the contract refuses, is
+reported with its file, line and reason; the rest are posted, and the exit code
+is 3. With --strict it is all or none. Each draft carries a key made from its
+source, so that importing the same file again creates nothing.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import orjson
+from tocsin.errors import MalformedSource
+from tocsin.interchange.atlas import read_atlas
+from tocsin.interchange.avid import read_avid
+from tocsin.interchange.inspect import read_inspect
+from tocsin.interchange.mapped import Mapped, Unmapped
+from tocsin.schema.contract import TLPS, enum_number
+from tocsin.v1 import desk_service_pb2 as v1
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, input_path, json_option, read_input
+from tocsin_cli.commands.draft import DEFAULT_TLP
+from tocsin_cli.session import Session
+
+Reader = Callable[..., Iterator[Mapped | Unmapped]]
+READERS: Mapping[str, Reader] = {"avid": read_avid, "atlas": read_atlas, "inspect": read_inspect}
+
+MOST_DRAFTS_A_CALL = 100
+MOST_BYTES_A_CALL = 2 * 1024 * 1024
+"""Half of what a gRPC message may hold by default: the answer has to fit too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A draft, and where in which file its source is."""
+
+    where: str
+    draft: v1.Draft
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of the records of an import."""
+
+    format: str
+    dry_run: bool
+    posted: list[str] = field(default_factory=list)
+    existed: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """Return the outcome as a JSON document."""
+        return {
+            "format": self.format,
+            "dry_run": self.dry_run,
+            "imported": len(self.posted),
+            "existed": self.existed,
+            "refused": [{"where": where, "reason": reason} for where, reason in self.problems],
+            "record_ids": [record_id for record_id in self.posted if record_id],
+        }
+
+
+@click.command(
+    "import",
+    cls=Command,
+    examples=(
+        "tocsin import avid reports.jsonl --dry-run",
+        "tocsin import atlas ATLAS.yaml --tlp CLEAR",
+        "tocsin import inspect logs/*.eval --strict",
+    ),
+)
+@click.argument("form", type=click.Choice(list(READERS)), metavar="FORMAT")
+@click.argument("files", nargs=-1, required=True, type=input_path(), metavar="FILE...")
+@click.option(
+    "--tlp",
+    type=click.Choice(TLPS, case_sensitive=False),
+    default=DEFAULT_TLP,
+    show_default=True,
+    help="Marking of all.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, but sign nothing.")
+@click.option("--strict", is_flag=True, help="Import nothing unless everything can be imported.")
+@json_option
+@click.pass_obj
+def import_records(
+    session: Session, *, form: str, files: tuple[Path, ...], tlp: str, dry_run: bool, strict: bool, as_json: bool
+) -> None:
+    """Post the records of other people's formats.
+
+    FORMAT is avid (reports and vulnerabilities, JSON or JSON lines), atlas
+    (MITRE ATLAS case studies, YAML) or inspect (evaluation logs, JSON or
+    .eval). What a source says that the contract has no field for stays in the
+    record, in a part that never leaves this node.
+    """
+    sources, problems = read_sources(form, files, tlp=tlp)
+    outcome = Imported(form, dry_run, problems=problems)
+    if strict:
+        outcome.problems += post_all(session, sources, Imported(form, dry_run=True)).problems
+    if not (strict and outcome.problems):
+        post_all(session, sources, outcome)
+    if as_json:
+        output.document(outcome.document())
+    else:
+        _print_outcome(outcome)
+    if outcome.problems:
+        count = len(outcome.problems)
+        raise MalformedSource(
+            f"{count:,} source record{'s' if count != 1 else ''} could not be imported",
+            details=tuple(f"{where}: {reason}" for where, reason in outcome.problems),
+            hint="nothing was imported" if strict else "everything else was imported",
+        )
+
+
+def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[Sourced], list[tuple[str, str]]]:
+    """Map the records of some files to drafts, and collect those that cannot be mapped."""
+    sources: list[Sourced] = []
+    problems: list[tuple[str, str]] = []
+    for file in files:
+        for found in READERS[form](read_input(file), name=str(file)):
+            if isinstance(found, Unmapped):
+                problems.append((found.where, found.reason))
+            else:
+                sources.append(Sourced(f"{file}:{found.line}", _draft(form, found, tlp=tlp)))
+    return sources, problems
+
+
+def _draft(form: str, found: Mapped, *, tlp: str) -> v1.Draft:
+    content = orjson.dumps(found.content)
+    source = found.content.get("source")
+    original = source.get("original") if isinstance(source, Mapping) else None
+    key = hashlib.sha256(original.encode() if isinstance(original, str) else content).hexdigest()
+    return v1.Draft(
+        kind=enum_number("RecordKind", found.kind),  # type: ignore[arg-type]
+        tlp=enum_number("Tlp", tlp),  # type: ignore[arg-type]
+        content_json=content.decode(),
+        idempotency_key=f"{form}:{key}",
+    )
+
+
+def post_all(session: Session, sources: Sequence[Sourced], outcome: Imported) -> Imported:
+    """Post drafts batch by batch, showing how far it is, and note what became of each."""
+    with output.bar("checking" if outcome.dry_run else "posting", len(sources)) as progress:
+        for batch in batches(sources):
+            request = v1.PostRecordsRequest(drafts=[one.draft for one in batch], dry_run=outcome.dry_run)
+            answer = session.call(request, v1.PostRecordsResponse)
+            for one, result in zip(batch, answer.results, strict=True):
+                _note(one, result, outcome)
+            progress(len(batch))
+    return outcome
+
+
+def batches(sources: Sequence[Sourced]) -> Iterator[list[Sourced]]:
+    """Yield the drafts in lists that fit into one call."""
+    batch: list[Sourced] = []
+    size = 0
+    for one in sources:
+        more = one.draft.ByteSize()
+        if batch and (len(batch) == MOST_DRAFTS_A_CALL or size + more > MOST_BYTES_A_CALL):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += more
+    if batch:
+        yield batch
+
+
+def _note(one: Sourced, result: v1.PostedRecord, outcome: Imported) -> None:
+    if result.error_reason:
+        outcome.problems.append((one.where, "; ".join(result.error_details) or result.error_reason))
+    elif result.existed:
+        outcome.existed += 1
+    else:
+        outcome.posted.append(result.record.envelope.record_id)
+
+
+def _print_outcome(outcome: Imported) -> None:
+    count = len(outcome.posted)
+    verb = "would import" if outcome.dry_run else "imported"
+    before = f"; {outcome.existed:,} imported before" if outcome.existed else ""
+    output.data(f"{verb} {count:,} record{'s' if count != 1 else ''}{before}")

@@ -1,0 +1,177 @@
+"""This module has the commands that need no home: verify, and sdjwt verify.
+
+Whatever is wrong with a record, its form or its signature, the exit code is 4
+and the reason code says which rule it broke: a script asks one question.
+"""
+
+from pathlib import Path
+
+import click
+from tocsin.encoding import parse_json
+from tocsin.errors import Malformed, MalformedIdentity, RecordRefused, TocsinError, UntrustedIssuer
+from tocsin.identity.root import Organisation, parse_identity
+from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.records.sdjwt import verify_sdjwt
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, Entry, Section, group, input_path, json_option, read_input
+from tocsin_cli.commands.record import Since
+from tocsin_cli.document import rfc3339
+from tocsin_cli.session import now as clock
+
+EXIT_REFUSED = RecordRefused.exit_code
+
+sdjwt = group(
+    name="sdjwt",
+    examples=("tocsin sdjwt verify --jwk issuer.jwk token.sdjwt",),
+    sections=(
+        Section(
+            "Commands",
+            (Entry("verify", "tocsin_cli.commands.verify:sdjwt_verify", "Verify a compact SD-JWT by a given key."),),
+        ),
+    ),
+    summary="Verify any RFC 9901 SD-JWT by a given key.",
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "tocsin verify record.sdjwt --identity lab-a.tocsin",
+        "tocsin export 3f2a | tocsin verify - --identity lab-a.tocsin",
+        "tocsin verify *.sdjwt --identity lab-a.tocsin --identity lab-b.tocsin --json",
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=input_path(), metavar="FILE...")
+@click.option(
+    "--identity",
+    "identities",
+    multiple=True,
+    required=True,
+    type=input_path(),
+    metavar="FILE",
+    help="Identity document of the organisation that signed; may be given more than once.",
+)
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Path, ...], as_json: bool) -> None:
+    """Verify records offline against an identity document.
+
+    Needs no home, no node and no network. Compare the printed fingerprint with
+    one that the organisation gave you. A record that is refused makes the exit
+    code 4, and its reason code is printed.
+    """
+    organisations = {found.org: found for found in map(_read_identity, identities)}
+    results = [_verify_file(file, organisations) for file in files]
+    if as_json:
+        output.document({"results": [_result(file, outcome) for file, outcome in zip(files, results, strict=True)]})
+    for file, outcome in zip(files, results, strict=True):
+        if isinstance(outcome, TocsinError):
+            output.error(outcome)
+        elif not as_json:
+            _print_verified(file, outcome, organisations[outcome.issuer])
+    if any(isinstance(outcome, TocsinError) for outcome in results):
+        ctx.exit(EXIT_REFUSED)
+
+
+def _read_identity(file: Path) -> Organisation:
+    try:
+        return parse_identity(read_input(file), now=clock())
+    except TocsinError as error:
+        error.where = error.where or str(file)
+        raise
+
+
+def _verify_file(file: Path, organisations: dict[str, Organisation]) -> VerifiedRecord | TocsinError:
+    token = read_input(file)
+    try:
+        record = parse_record(_text(token))
+        issuer = organisations.get(record.issuer)
+        if issuer is None:
+            raise UntrustedIssuer(
+                f"the record is of {record.issuer}, and none of the identity documents is",
+                reason="KEY_NOT_OF_ISSUER",
+                hint="give the identity document of the organisation that signed it",
+            )
+        return record.verify(issuer, now=clock())
+    except (RecordRefused, Malformed) as error:
+        error.where = f"{file}: {error.where}" if error.where else str(file)
+        return error
+
+
+def _print_verified(file: Path, record: VerifiedRecord, issuer: Organisation) -> None:
+    output.data(f"{file}: verified")
+    output.pairs(
+        [
+            ("record", f"{record.kind} {record.record_id} version {record.version}, TLP:{record.tlp}"),
+            ("signed", f"{rfc3339(record.issued_at)} by {record.issuer}, key {record.key_id}"),
+            ("fingerprint", issuer.fingerprint),
+            ("digest", record.digest),
+            ("fields", f"{len(record.paths)} disclosed: {', '.join(sorted(record.content))}"),
+        ]
+    )
+
+
+def _result(file: Path, outcome: VerifiedRecord | TocsinError) -> dict[str, object]:
+    if isinstance(outcome, TocsinError):
+        return {"file": str(file), "verified": False, "reason": outcome.reason, "message": outcome.message}
+    return {
+        "file": str(file),
+        "verified": True,
+        "issuer": outcome.issuer,
+        "record_id": outcome.record_id,
+        "version": outcome.version,
+        "kind": outcome.kind,
+        "status": outcome.status,
+        "tlp": outcome.tlp,
+        "digest": outcome.digest,
+        "key_id": outcome.key_id,
+        "signed_at": rfc3339(outcome.issued_at),
+        "content": outcome.content,
+    }
+
+
+@click.command(
+    "verify",
+    cls=Command,
+    examples=(
+        "tocsin sdjwt verify --jwk issuer.jwk token.sdjwt",
+        "tocsin sdjwt verify --jwk issuer.jwk --now 2026-03-01T12:00:00Z - < token.sdjwt",
+    ),
+)
+@click.argument("file", type=input_path(), metavar="TOKENFILE")
+@click.option("--jwk", type=input_path(), required=True, metavar="FILE", help="Public key of the issuer, as a JWK.")
+@click.option("--now", type=Since(), default=None, help="Verify as of this time instead of now.")
+@json_option
+@click.pass_context
+def sdjwt_verify(ctx: click.Context, *, file: Path, jwk: Path, now: int | None, as_json: bool) -> None:
+    """Verify a compact SD-JWT by a given key.
+
+    Any RFC 9901 SD-JWT, without the rules of our own records: EdDSA or ES256,
+    whichever the key is for. Prints the processed payload as JSON, which is
+    what --json prints too; a token that is refused makes the exit code 4.
+    """
+    key = _read_jwk(jwk)
+    try:
+        verified = verify_sdjwt(_text(read_input(file)), jwk=key, now=clock() if now is None else now)
+    except (RecordRefused, Malformed) as error:
+        error.where = f"{file}: {error.where}" if error.where else str(file)
+        output.error(error)
+        ctx.exit(EXIT_REFUSED)
+    output.document(verified.payload)
+
+
+def _read_jwk(file: Path) -> dict[str, object]:
+    try:
+        key = parse_json(read_input(file))
+    except Malformed as error:
+        error.where = error.where or str(file)
+        raise
+    if not isinstance(key, dict):
+        raise MalformedIdentity("a JWK is a JSON object", reason="BAD_IDENTITY", where=str(file))
+    return key
+
+
+def _text(token: bytes) -> str:
+    """Return a token without the newline that files end with; what is no ASCII will be refused by its form."""
+    return token.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,66 @@
+"""This module turns a response of the desk into a JSON document.
+
+Names are those of the contract. Enums are written as claims (`high`,
+`AMBER+STRICT`), times as RFC 3339 UTC, bytes as base64, numbers as numbers.
+Every field is there: an absent message is `null`, everything else has its
+empty value, so a script never asks whether a key exists.
+"""
+
+import base64
+from datetime import UTC, datetime
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from tocsin.schema.contract import enum_claim
+
+
+def document(message: Message) -> dict[str, object]:
+    """Return a message as people read it in JSON."""
+    return {field.name: _field(message, field) for field in message.DESCRIPTOR.fields}
+
+
+def content_of(struct: Struct) -> dict[str, object]:
+    """Return free-form content as plain values; whole numbers are integers."""
+    content: dict[str, object] = MessageToDict(struct)
+    return content
+
+
+def claim(descriptor: EnumDescriptor, number: int) -> str:
+    """Return an enum value as it is written in claims; empty where it is unspecified."""
+    return enum_claim(descriptor.name, number) if number else ""
+
+
+def timestamp_text(time: Timestamp) -> str:
+    """Return a time as RFC 3339 UTC to the second."""
+    return rfc3339(time.seconds)
+
+
+def rfc3339(seconds: int) -> str:
+    """Return unix seconds as RFC 3339 UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _field(message: Message, field: FieldDescriptor) -> object:
+    value = getattr(message, field.name)
+    if field.is_repeated:
+        return [_value(field, item) for item in value]
+    if field.message_type is not None and not message.HasField(field.name):
+        return None
+    return _value(field, value)
+
+
+def _value(field: FieldDescriptor, value: object) -> object:
+    if isinstance(value, Struct):
+        return content_of(value)
+    if isinstance(value, Timestamp):
+        return timestamp_text(value)
+    if isinstance(value, Message):
+        return document(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if field.enum_type is not None and isinstance(value, int):
+        return claim(field.enum_type, value)
+    return value

@@ -1,0 +1,151 @@
+"""This module is the root command: it finds the command that is meant and ends every error properly.
+
+A command ends in one of these ways, and never in a traceback:
+
+    0        done                         2    the command line is wrong
+    3 … 9    what the error tree says     70   a bug; `TOCSIN_DEBUG=1` shows where
+    130      interrupted
+
+Nothing heavy is imported here: `tocsin --help` and shell completion must be quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from tocsin_cli import output
+from tocsin_cli.command import Entry, LazyGroup, Section
+from tocsin_cli.session import Session, home_folder
+
+EXIT_USAGE = 2
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+SECTIONS = (
+    Section(
+        "Start here",
+        (
+            Entry(
+                "demo", "tocsin_cli.commands.demo:demo", "Watch three organisations exchange records on this machine."
+            ),
+            Entry("init", "tocsin_cli.commands.node:init", "Make a home: keys, identity, policies and store."),
+            Entry("serve", "tocsin_cli.commands.node:serve", "Run the node of a home until it is told to stop."),
+            Entry("status", "tocsin_cli.commands.node:status", "Say how the node and its peers are doing."),
+        ),
+    ),
+    Section(
+        "Records",
+        (
+            Entry("template", "tocsin_cli.commands.draft:template", "Print a commented TOML file to fill in."),
+            Entry("post", "tocsin_cli.commands.draft:post", "Sign records and queue them for partners."),
+            Entry("list", "tocsin_cli.commands.record:list_records", "List the records that this node holds."),
+            Entry("show", "tocsin_cli.commands.record:show", "Show one record, and what is withheld of it."),
+            Entry("search", "tocsin_cli.commands.record:search", "Find records by the words they contain."),
+            Entry("export", "tocsin_cli.commands.export:export", "Print records in a form that other tools read."),
+            Entry("import", "tocsin_cli.commands.source:import_records", "Post the records of other people's formats."),
+        ),
+    ),
+    Section(
+        "Who sees what",
+        (
+            Entry("policy", "tocsin_cli.commands.policy:policy", "Check the policy files."),
+            Entry("explain", "tocsin_cli.commands.policy:explain", "Say whether a partner gets a record, and why."),
+            Entry("preview", "tocsin_cli.commands.policy:preview", "Show exactly what a partner gets of a record."),
+            Entry("reveal", "tocsin_cli.commands.policy:reveal", "Send further fields of a record to a partner."),
+        ),
+    ),
+    Section(
+        "Other organisations",
+        (
+            Entry("identity", "tocsin_cli.commands.identity:identity", "Show or export the own identity."),
+            Entry("peer", "tocsin_cli.commands.peer:peer", "Add, list, suspend or remove organisations."),
+            Entry("sync", "tocsin_cli.commands.sync:sync", "Fetch what peers have for this node."),
+        ),
+    ),
+    Section(
+        "Without a home",
+        (
+            Entry(
+                "verify", "tocsin_cli.commands.verify:verify", "Verify records offline against an identity document."
+            ),
+            Entry("sdjwt", "tocsin_cli.commands.verify:sdjwt", "Verify any RFC 9901 SD-JWT by a given key."),
+            Entry("completion", "tocsin_cli.commands.completion:completion", "Print a script that completes commands."),
+        ),
+    ),
+)
+
+EXAMPLES = (
+    "tocsin demo                                             see what it does, in half a minute",
+    'tocsin init lab-a.example --kind lab --name "Lab A"     make a home for your organisation',
+    "tocsin template finding > finding.toml                  a form to fill in; four fields are enough",
+    "tocsin post finding.toml                                sign it, and queue it for your partners",
+    "tocsin explain 3f2a --to aisi.example                   who gets which field, and why",
+)
+
+
+@click.command(
+    cls=LazyGroup,
+    name="tocsin",
+    sections=SECTIONS,
+    examples=EXAMPLES,
+    no_args_is_help=True,
+    subcommand_metavar="COMMAND ...",
+)
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="TOCSIN_HOME",
+    metavar="DIR",
+    help="Folder of the organisation's node.  [default: TOCSIN_HOME, else ~/.tocsin]",
+)
+@click.version_option(package_name="tocsin", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None) -> None:
+    """Exchange AI-safety records with other organisations, each field under your own policy."""
+    session = Session(home or home_folder())
+    ctx.obj = session
+    ctx.call_on_close(session.close)
+    if not output.is_colour_wanted():
+        ctx.color = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        code = cli.main(args=list(arguments), prog_name="tocsin", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as problem:
+        click.echo(problem.format_message(), err=True)
+        return EXIT_USAGE
+    except click.ClickException as problem:
+        output.usage_error(problem)
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        output.talk("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; what is left in the buffer must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:  # noqa: BLE001 - the outermost handler: what is not ours is a bug
+        return _report(problem)
+
+
+def _report(problem: Exception) -> int:
+    from tocsin.errors import TocsinError
+
+    if isinstance(problem, TocsinError):
+        output.error(problem)
+        return problem.exit_code
+    output.bug(problem)
+    return EXIT_BUG
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))

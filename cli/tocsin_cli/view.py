@@ -1,0 +1,164 @@
+"""This module lays out a record for people: its fields in the order of the contract, bars where one is withheld.
+
+    subjects
+      - kind            model
+        name            Orion
+        version         ████████ withheld: trade_secret
+    steps               ████████ withheld: infohazard
+
+A bar stands where the field would stand. It says nothing about how long the
+field is, because nobody here knows.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from textwrap import wrap
+
+from tocsin.schema.contract import KINDS, Field
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1.record_pb2 import RecordKind, Tlp
+
+from tocsin_cli.document import claim, content_of
+
+BAR = "█" * 8
+ID_LENGTH = 8
+"""Characters of a record id that people are shown; any unique prefix finds the record."""
+LABEL_COLUMNS = 26
+LONGEST_VALUE = 1200
+"""Characters of one value on a screen; an imported original may have half a million."""
+
+
+class Tone(StrEnum):
+    """What a line is, so that a terminal can colour it."""
+
+    VALUE = "value"
+    GROUP = "group"
+    WITHHELD = "withheld"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One labelled line; `depth` is the number of groups around it."""
+
+    depth: int
+    label: str
+    value: str
+    tone: Tone = Tone.VALUE
+
+
+def kind_of(record: v1.Record) -> str:
+    """Return the kind of a record as a claim."""
+    return claim(RecordKind.DESCRIPTOR, record.envelope.kind)
+
+
+def tlp_of(record: v1.Record) -> str:
+    """Return the marking of a record as a claim."""
+    return claim(Tlp.DESCRIPTOR, record.envelope.tlp)
+
+
+def short_id(record: v1.Record) -> str:
+    """Return the part of the record id that people are shown."""
+    return record.envelope.record_id[:ID_LENGTH]
+
+
+def withheld_of(record: v1.Record) -> dict[str, str]:
+    """Return the paths that the sender said it withheld, without those inside another one, and the reasons."""
+    reasons = {field.path: field.reason for field in record.withheld}
+    return {path: reason for path, reason in reasons.items() if not any(above in reasons for above in _above(path))}
+
+
+def bar(reason: str) -> str:
+    """Return what stands where a value would stand."""
+    return f"{BAR} withheld: {reason}" if reason else f"{BAR} withheld"
+
+
+def record_lines(record: v1.Record) -> list[Line]:
+    """Return the content of a record, line by line."""
+    kind = KINDS.get(kind_of(record))
+    fields = kind.fields if kind else ()
+    return list(_group(fields, content_of(record.content), withheld_of(record), "", 0))
+
+
+def field_text(value: object) -> str:
+    """Return one value on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(field_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {field_text(item)}" for name, item in value.items())
+    return str(value)
+
+
+def wrapped(line: Line, columns: int) -> Iterator[str]:
+    """Yield the screen lines of one line, its value aligned under itself."""
+    label = f"{'  ' * line.depth}{line.label}"
+    room = max(columns - LABEL_COLUMNS - 1, 20)
+    parts = [part for paragraph in _cut(line.value).split("\n") for part in (wrap(paragraph, room) or [""])]
+    if not line.value:
+        yield label
+        return
+    yield f"{label:<{LABEL_COLUMNS}} {parts[0]}" if len(label) <= LABEL_COLUMNS else f"{label} {parts[0]}"
+    yield from (f"{'':{LABEL_COLUMNS}} {part}".rstrip() for part in parts[1:])
+
+
+def _group(
+    fields: Sequence[Field], content: Mapping[str, object], withheld: Mapping[str, str], prefix: str, depth: int
+) -> Iterator[Line]:
+    known = {field.name: field for field in fields}
+    hidden = _names(withheld, prefix)
+    order = [*known, *(name for name in (*content, *hidden) if name not in known)]
+    for name in dict.fromkeys(order):
+        path = prefix + name
+        if name in content:
+            inner = known[name].fields if name in known else ()
+            yield from _value(name, content[name], inner, withheld, path, depth)
+        elif name in hidden:
+            yield from _bars(name, path, withheld, depth)
+
+
+def _value(
+    name: str, value: object, inner: Sequence[Field], withheld: Mapping[str, str], path: str, depth: int
+) -> Iterator[Line]:
+    if isinstance(value, Mapping):
+        yield Line(depth, name, "", Tone.GROUP)
+        yield from _group(inner, value, withheld, f"{path}.", depth + 1)
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        yield Line(depth, name, "", Tone.GROUP)
+        for item in value:
+            entry = item if isinstance(item, Mapping) else {"": item}
+            lines = list(_group(inner, entry, withheld, f"{path}[*].", depth + 2))
+            first = lines[:1]
+            yield from (Line(line.depth - 1, f"- {line.label}", line.value, line.tone) for line in first)
+            yield from lines[1:]
+    else:
+        yield Line(depth, name, field_text(value))
+
+
+def _bars(name: str, path: str, withheld: Mapping[str, str], depth: int) -> Iterator[Line]:
+    inside = [hidden for hidden in withheld if hidden == path or hidden.startswith((f"{path}.", f"{path}[*]"))]
+    if inside in ([path], [f"{path}[*]"]):
+        yield Line(depth, name, bar(withheld[inside[0]]), Tone.WITHHELD)
+        return
+    for hidden in inside:
+        yield Line(depth, name + hidden.removeprefix(path), bar(withheld[hidden]), Tone.WITHHELD)
+
+
+def _names(withheld: Mapping[str, str], prefix: str) -> dict[str, None]:
+    below = (path.removeprefix(prefix) for path in withheld if path.startswith(prefix))
+    return dict.fromkeys(rest.split(".")[0].removesuffix("[*]") for rest in below)
+
+
+def _above(path: str) -> Iterator[str]:
+    for at, character in enumerate(path):
+        if character in ".[" and at:
+            yield path[:at]
+            if path.startswith("[*]", at):
+                yield path[: at + 3]
+
+
+def _cut(value: str) -> str:
+    if len(value) <= LONGEST_VALUE:
+        return value
+    return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters in all; --json prints them)"
