@@ -12,7 +12,7 @@ again, so a hidden group hides the names inside it.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from tocsin.encoding import JSON, MAX_DEPTH, decode_base64url, dump_json, encode_base64url, parse_json
 from tocsin.errors import DisclosureMismatch, MalformedRecord
@@ -37,15 +37,6 @@ class Disclosure:
     value: JSON
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A disclosure that waits for its digest to turn up; `order` is its place in the token."""
-
-    encoded: str
-    items: list[JSON]
-    order: int
-
-
 def make_disclosure(*items: object) -> tuple[str, str]:
     """Return text and digest of a disclosure: of salt, name and value, or of salt and value."""
     encoded = encode_base64url(dump_json(items))
@@ -65,50 +56,57 @@ def unfold(
     These are steps 3 to 5 of RFC 9901 section 7.1:
       3a. parse and hash each disclosure
       3b. find each digest in the payload, and in what is disclosed
-      3c. where a disclosure fits, check its form and name, and put its value there
+      3c. where a disclosure of the right form has it, check the name and put the value there
       3d. leave out list elements without a disclosure
       3e. leave out `_sd`
       3f. leave out `_sd_alg`
       4.  no digest may occur twice
-      5.  no disclosure may be left over
+      5.  no disclosure may be left over: none is for it, or only in a place for the other form
 
     The caller MUST have verified the signature over the payload.
 
     Raises DisclosureMismatch, MalformedRecord (BAD_HASH, BAD_STRUCTURE,
     TOO_COMPLEX) and MalformedEncoding.
     """
-    folds = _Folds(_read(disclosures))  # 3a
+    folds = _Folds(disclosures)  # 3a
     claims = folds.unfold_object(payload, ())  # 3b to 3f
     if len(set(folds.digests)) != len(folds.digests):  # 4
         raise DisclosureMismatch("a digest occurs more than once", reason="DUP_DIGEST")
-    if folds.waiting:  # 5
-        raise DisclosureMismatch(f"{len(folds.waiting)} disclosures belong nowhere", reason="BAD_DISCLOSURE")
-    return claims, tuple(disclosure for _, disclosure in sorted(folds.found.items()))
-
-
-def _read(disclosures: Iterable[str]) -> dict[str, _Sent]:
-    """Parse and hash what was sent; the number of elements is checked where the digest is found."""
-    waiting: dict[str, _Sent] = {}
-    for order, encoded in enumerate(disclosures):
-        items = parse_json(decode_base64url(encoded)) if encoded else None
-        if not isinstance(items, list):
-            raise DisclosureMismatch("a disclosure is not a list", reason="BAD_DISCLOSURE")
-        digest = digest_of(encoded)
-        if digest in waiting:
-            raise DisclosureMismatch("a disclosure was sent twice", reason="BAD_DISCLOSURE")
-        waiting[digest] = _Sent(encoded, items, order)
-    return waiting
+    if folds.members or folds.elements:  # 5
+        count = len(folds.members) + len(folds.elements)
+        raise DisclosureMismatch(f"no place fits {count} of the disclosures", reason="BAD_DISCLOSURE")
+    return claims, tuple([folds.placed[order] for order in sorted(folds.placed)])
 
 
 class _Folds:
-    """What is met on the way through a payload."""
+    """The disclosures that wait for their digests to turn up, and what was met on the way.
 
-    __slots__ = ("digests", "found", "waiting")
+    Waiting disclosures are kept as (place in the token, text, …) by digest.
+    """
 
-    def __init__(self, waiting: dict[str, _Sent]) -> None:
-        self.waiting = waiting
+    __slots__ = ("digests", "elements", "members", "placed")
+
+    def __init__(self, disclosures: Iterable[str]) -> None:
+        self.members: dict[str, tuple[int, str, str, JSON]] = {}
+        self.elements: dict[str, tuple[int, str, JSON]] = {}
         self.digests: list[str] = []
-        self.found: dict[int, Disclosure] = {}
+        self.placed: dict[int, Disclosure] = {}
+        for order, encoded in enumerate(disclosures):
+            self._read(encoded, order)
+
+    def _read(self, encoded: str, order: int) -> None:
+        items = parse_json(decode_base64url(encoded)) if encoded else None
+        digest = digest_of(encoded)
+        if digest in self.members or digest in self.elements:
+            raise DisclosureMismatch("a disclosure was sent twice", reason="BAD_DISCLOSURE")
+        match items:
+            case [str(), str(name), value]:
+                self.members[digest] = (order, encoded, name, value)
+            case [str(), value]:
+                self.elements[digest] = (order, encoded, value)
+            case _:
+                problem = "a disclosure is neither [salt, name, value] nor [salt, value]"
+                raise DisclosureMismatch(problem, reason="BAD_DISCLOSURE")
 
     def unfold(self, value: JSON, path: Path) -> JSON:
         """Return the value as far as it is disclosed."""
@@ -125,17 +123,25 @@ class _Folds:
         for name, value in members.items():
             if name in (SD, SD_ALG, ELLIPSIS):
                 _verify_reserved(name, path)
-                continue
-            claims[name] = self.unfold(value, (*path, name)) if isinstance(value, dict | list) else value
+            else:
+                claims[name] = self.unfold(value, (*path, name))
         if SD in members:
-            for digest in self._members_sent(members[SD]):
-                sent, name, value = self._member(digest)
+            for order, encoded, name, value in self._members_of(members[SD]):
                 if name in RESERVED or name in claims:
                     raise DisclosureMismatch("a disclosed name is reserved or taken", reason="CLAIM_COLLISION")
                 if name == SD_ALG:
                     raise _misplaced_hash()
-                claims[name] = self._place(sent, (*path, name), value)
+                here = (*path, name)
+                self.placed[order] = Disclosure(encoded, here, value)
+                claims[name] = self.unfold(value, here)
         return claims
+
+    def _members_of(self, digests: JSON) -> list[tuple[int, str, str, JSON]]:
+        if not isinstance(digests, list) or not all([isinstance(digest, str) for digest in digests]):
+            raise MalformedRecord("_sd is not a list of digests", reason="BAD_STRUCTURE")
+        texts = cast("list[str]", digests)
+        self.digests += texts
+        return sorted([self.members.pop(digest) for digest in self.members.keys() & texts])
 
     def unfold_list(self, elements: list[JSON], path: Path) -> list[JSON]:
         """Return the plain and the disclosed elements, in their order."""
@@ -150,34 +156,11 @@ class _Folds:
             if len(element) != 1 or not isinstance(digest, str):
                 raise MalformedRecord("'...' stands beside other members or holds no digest", reason="BAD_STRUCTURE")
             self.digests.append(digest)
-            if digest in self.waiting:
-                sent, value = self._element(digest)
-                shown.append(self._place(sent, here, value))
+            if digest in self.elements:
+                order, encoded, value = self.elements.pop(digest)
+                self.placed[order] = Disclosure(encoded, here, value)
+                shown.append(self.unfold(value, here))
         return shown
-
-    def _members_sent(self, digests: JSON) -> list[str]:
-        if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
-            raise MalformedRecord("_sd is not a list of digests", reason="BAD_STRUCTURE")
-        self.digests += digests  # type: ignore[arg-type]  # each was seen to be a text
-        return sorted(self.waiting.keys() & digests, key=lambda digest: self.waiting[digest].order)
-
-    def _member(self, digest: str) -> tuple[_Sent, str, JSON]:
-        sent = self.waiting.pop(digest)
-        match sent.items:
-            case [str(), str(name), value]:
-                return sent, name, value
-        raise DisclosureMismatch("a disclosed member is not [salt, name, value]", reason="BAD_DISCLOSURE")
-
-    def _element(self, digest: str) -> tuple[_Sent, JSON]:
-        sent = self.waiting.pop(digest)
-        match sent.items:
-            case [str(), value]:
-                return sent, value
-        raise DisclosureMismatch("a disclosed element is not [salt, value]", reason="BAD_DISCLOSURE")
-
-    def _place(self, sent: _Sent, path: Path, value: JSON) -> JSON:
-        self.found[sent.order] = Disclosure(sent.encoded, path, value)
-        return self.unfold(value, path)
 
 
 def _verify_depth(path: Path) -> None:
