@@ -18,12 +18,27 @@ order; the first that says no ends it:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tocsin.identity.names import OrgId
 from tocsin.policy.condition import Condition, Truth
 from tocsin.policy.model import Floor, Never, Policy, Share
 from tocsin.policy.reach import Cause, covered, leaves, plain, secret
 from tocsin.records.record import VerifiedRecord
+
+
+class Denial(StrEnum):
+    """Why a record does not go to a partner at all."""
+
+    NO_FLOOR = "there is no floor.toml in order, so nothing is sent to anybody"
+    NO_POLICY = "there is no policy in order for the partner"
+    EXPIRED = "the agreement with the partner has expired"
+    NOT_OWN = "it is another organisation's record, and those are not passed on"
+    NARROWED = "it is narrowed to other recipients"
+    NO_RULE = "no share rule covers it"
+    CONDITION_UNKNOWN = "whether the rule's condition holds cannot be told from what it has"
+    FLOOR = "the floor never shares such a record"
+    NOTHING_LEFT = "every field that could be withheld would be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,7 @@ class Decision:
     disclosed: frozenset[str] = frozenset()
     withheld: tuple[Withheld, ...] = ()
     named: bool = False
+    denial: Denial | None = None
 
     @property
     def told(self) -> tuple[Withheld, ...]:
@@ -79,33 +95,39 @@ def decide(
     says that this organisation is the record's origin.
     """
     # 1.
-    barred = _barred(partner=partner, policy=policy, floor=floor, recipients=recipients, now=now, own=own)
-    if barred or policy is None or floor is None:
-        return _denied(policy, barred)
+    if floor is None:
+        return _denied(policy, Denial.NO_FLOOR)
+    if policy is None or policy.partner != partner:
+        return _denied(None, Denial.NO_POLICY)
+    if policy.expires is not None and policy.expires <= now:
+        return _denied(policy, Denial.EXPIRED)
+    if not own:
+        return _denied(policy, Denial.NOT_OWN)
+    if recipients and partner not in recipients:
+        return _denied(policy, Denial.NARROWED)
     # 2.
-    share, truth = _first_share(record, policy, own=own)
+    share, truth = first_share(record, policy, own=own)
     if share is None:
-        return _denied(policy, "no rule covers such a record")
+        return _denied(policy, Denial.NO_RULE)
     if truth is Truth.UNKNOWN:
-        return _denied(policy, "it is not known whether the rule's condition holds", rule=share)
+        return _denied(policy, Denial.CONDITION_UNKNOWN, rule=share)
     # 3.
-    nevers = _nevers(record, floor, partner=partner, own=own)
-    for never in nevers:
-        if not never.fields:
-            return _denied(policy, "the floor never shares such a record", rule=never, file=floor.file)
+    nevers = matching_nevers(record, floor, partner=partner, own=own)
+    whole = next((never for never in nevers if not never.fields), None)
+    if whole is not None:
+        return _denied(policy, Denial.FLOOR, rule=whole, file=floor.file)
     # 4.
-    is_named = partner in recipients
-    going = _going(record, share, nevers, is_named=is_named, granted=granted)
+    going = _going(record, share, nevers, is_named=partner in recipients, granted=granted)
     # 5.
     if going <= plain(record.kind):
-        return _denied(policy, "every field would be withheld", rule=share)
+        return _denied(policy, Denial.NOTHING_LEFT, rule=share)
     around = _containers(record.kind, going)
     return Decision(
         delivered=True,
         rule=share.name,
         file=policy.file,
         line=share.line,
-        why=f"the first rule that covers it is {share.name!r}",
+        why="it is the first rule that covers the record",
         agreement=policy.agreement,
         disclosed=going | (around & record.paths),
         withheld=_withheld(record, share, nevers, going | around),
@@ -113,50 +135,27 @@ def decide(
     )
 
 
-def _barred(
-    *,
-    partner: OrgId,
-    policy: Policy | None,
-    floor: Floor | None,
-    recipients: frozenset[OrgId],
-    now: int,
-    own: bool,
-) -> str:
-    """Return why no rule is asked at all, or nothing."""
-    if floor is None:
-        return "there is no floor.toml in order, so nothing is sent to anybody"
-    if policy is None or policy.partner != partner:
-        return f"there is no policy in order for {partner}"
-    if policy.expires is not None and policy.expires <= now:
-        return "the agreement has expired"
-    if not own:
-        return "the record is another organisation's, and relaying is not on"
-    if recipients and partner not in recipients:
-        return f"the record is narrowed to others than {partner}"
-    return ""
-
-
-def _first_share(record: VerifiedRecord, policy: Policy, *, own: bool) -> tuple[Share | None, Truth]:
+def first_share(record: VerifiedRecord, policy: Policy, *, own: bool) -> tuple[Share | None, Truth]:
     """Return the first rule that covers the record and whose condition does not plainly fail."""
     for share in policy.shares:
         if share.covers(kind=record.kind, tlp=record.tlp):
-            truth = _ask(share.condition, record, own=own)
+            truth = ask(share.condition, record, own=own)
             if truth is not Truth.NO:
                 return share, truth
     return None, Truth.NO
 
 
-def _nevers(record: VerifiedRecord, floor: Floor, *, partner: OrgId, own: bool) -> tuple[Never, ...]:
+def matching_nevers(record: VerifiedRecord, floor: Floor, *, partner: OrgId, own: bool) -> tuple[Never, ...]:
     """Return the rules of the floor that match, or that may."""
     return tuple(
         never
         for never in floor.nevers
         if never.covers(kind=record.kind, tlp=record.tlp, partner=partner)
-        and _ask(never.condition, record, own=own) is not Truth.NO
+        and ask(never.condition, record, own=own) is not Truth.NO
     )
 
 
-def _ask(condition: Condition | None, record: VerifiedRecord, *, own: bool) -> Truth:
+def ask(condition: Condition | None, record: VerifiedRecord, *, own: bool) -> Truth:
     """Evaluate a rule's condition; a rule without one always applies."""
     if condition is None:
         return Truth.YES
@@ -189,21 +188,20 @@ def _withheld(
     record: VerifiedRecord, share: Share, nevers: tuple[Never, ...], going: frozenset[str]
 ) -> tuple[Withheld, ...]:
     """Name what stays, each wholly hidden group once, so that hiding it hides the names inside it."""
-    kind = record.kind
-    staying = (record.paths & leaves(kind).keys()) - going - secret(kind)
+    contract = leaves(record.kind)
     named: dict[str, Withheld] = {}
-    for path in sorted(staying):
-        reason, why = _why(path, kind, share, nevers)
-        outer = next((box for box in leaves(kind)[path].containers if box not in going), path)
-        found = named.get(outer)
-        if found is not None:  # a statement that holds for all of the group, or none
-            reason = reason if found.reason == reason else ""
-            why = why if found.why == why else "nothing inside it goes"
-        named[outer] = Withheld(outer, reason, why)
+    for path in sorted((record.paths & contract.keys()) - going - secret(record.kind)):
+        outer = next((box for box in contract[path].containers if box not in going), path)
+        found = Withheld(outer, *_why(path, record.kind, share, nevers))
+        before = named.get(outer, found)
+        if before != found:  # say of a group only what holds for all of it
+            reason = found.reason if before.reason == found.reason else ""
+            found = Withheld(outer, reason, "nothing inside it goes")
+        named[outer] = found
     return tuple(named.values())
 
 
-def _why(path: str, kind: str, share: Share, nevers: Iterable[Never]) -> tuple[str, Cause]:
+def _why(path: str, kind: str, share: Share, nevers: Iterable[Never]) -> tuple[str, str]:
     """Return the reason for the partner, and ours, why a field of a delivered record stays."""
     for never in nevers:
         if path in never.taken[kind]:
@@ -211,13 +209,14 @@ def _why(path: str, kind: str, share: Share, nevers: Iterable[Never]) -> tuple[s
     return share.reason, share.reaches[kind].closed[path]
 
 
-def _denied(policy: Policy | None, why: str, *, rule: Share | Never | None = None, file: str = "") -> Decision:
+def _denied(policy: Policy | None, denial: Denial, *, rule: Share | Never | None = None, file: str = "") -> Decision:
     """Say no, by a rule where one did."""
     return Decision(
         delivered=False,
         rule=rule.name if rule else "",
         file=file or (policy.file if policy else ""),
         line=rule.line if rule else 0,
-        why=why,
+        why=denial,
         agreement=policy.agreement if policy else "",
+        denial=denial,
     )

@@ -89,14 +89,17 @@ def covered_leaves(kind: str, by: Iterable[str]) -> frozenset[str]:
 def reach(kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: Iterable[str]) -> Reach:
     """Sort the leaves of a kind by what a rule with these lines does to them."""
     reveal, withhold = tuple(reveal), tuple(withhold)
-    opened, named, closed = set(), set(), {}
+    opened: set[str] = set()
+    named: set[str] = set()
+    closed: dict[str, Cause] = {}
     for path, leaf in leaves(kind).items():
         cause = _cause(leaf, classes=classes, reveal=reveal, withhold=withhold)
         if cause is None:
             opened.add(path)
-        elif cause is Cause.NOT_NAMED:
+            continue
+        closed[path] = cause
+        if cause is Cause.NOT_NAMED:
             named.add(path)
-        closed |= {path: cause} if cause else {}
     return Reach(open=frozenset(opened), named=frozenset(named), closed=MappingProxyType(closed))
 
 

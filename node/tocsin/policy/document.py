@@ -1,0 +1,169 @@
+"""This module reads TOML and remembers the line of every table and key.
+
+`tomllib` checks the whole text, but says nothing of places. So the text is
+read once more statement by statement: lines are gathered until they are a
+TOML document by themselves, which is exactly when a statement ends, also one
+that goes over several lines. A policy is flat, so a statement is a header or
+one key.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from tocsin.policy.model import Problem
+from tocsin.policy.spelling import did_you_mean
+
+MAX_LENGTH: Final = 65_536
+"""Most characters of a policy file: fifty pages; what is longer is not a policy."""
+
+_AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+@dataclass(slots=True)
+class Section:
+    """A table, or what stands before the first one (then without a name)."""
+
+    name: str
+    line: int
+    is_listed: bool = False
+    values: dict[str, object] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+def parse_document(text: str, *, file: str, problems: list[Problem]) -> tuple[Section, ...]:
+    """Return the sections of a TOML document in their order, the nameless one first; none where it is not TOML."""
+    if len(text) > MAX_LENGTH:
+        problems.append(Problem(file, 1, f"longer than {MAX_LENGTH} characters"))
+        return ()
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _AT_LINE.search(str(error))
+        line = int(place[1]) if place and place[1] else text.count("\n") + 1
+        problems.append(Problem(file, line, f"not TOML: {_AT_LINE.sub('', str(error))}"))
+        return ()
+    sections = [Section("", 1)]
+    for line, source, statement in _statements(text):
+        if source.lstrip().startswith("["):
+            sections.append(Section(_header(statement), line, is_listed=source.lstrip().startswith("[[")))
+        else:
+            key, value = next(iter(statement.items()))
+            sections[-1].values[key] = value
+            sections[-1].lines[key] = line
+    return tuple(sections)
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, dict[str, object]]]:
+    """Yield each header and key of a document with the line that it begins at."""
+    begin, pending = 1, ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        pending += line + "\n"
+        try:
+            statement = tomllib.loads(pending)
+        except tomllib.TOMLDecodeError:
+            continue
+        if statement:
+            yield begin, pending, statement
+        begin, pending = number + 1, ""
+
+
+def _header(statement: dict[str, object]) -> str:
+    """Return the name in a table's header, dotted where it is."""
+    names = []
+    inner: object = statement
+    while isinstance(inner, dict) and inner:
+        name, inner = next(iter(inner.items()))
+        names.append(name)
+        inner = inner[0] if isinstance(inner, list) else inner
+    return ".".join(names)
+
+
+class SectionReader:
+    """Takes the keys of a section one by one and keeps a list of what is wrong with them."""
+
+    def __init__(self, section: Section, *, file: str, problems: list[Problem]) -> None:
+        self.section = section
+        self.file = file
+        self.problems = problems
+        self.asked: set[str] = set()
+
+    def report(self, message: str, *, key: str = "") -> None:
+        """Note a problem at a key, or at the section's own line."""
+        self.problems.append(Problem(self.file, self.section.lines.get(key, self.section.line), message))
+
+    def text(self, key: str, *, required: bool = False) -> str:
+        """Take a text; empty where there is none."""
+        value = self._take(key, required=required)
+        if value is None:
+            return ""
+        if not isinstance(value, str) or not value.strip():
+            self.report(f"{key} must be a text", key=key)
+            return ""
+        return value
+
+    def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
+        """Take a list of texts; empty where there is none."""
+        value = self._take(key, required=required)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.report(f'{key} must be a list of texts, such as ["…"]', key=key)
+            return ()
+        if not value:
+            self.report(f"{key} is empty; leave it out or name something", key=key)
+        return tuple(value)
+
+    def choice(self, key: str, vocabulary: tuple[str, ...], *, required: bool = False) -> str:
+        """Take one of the values of a vocabulary; empty where there is none."""
+        value = self.text(key, required=required)
+        if value and value not in vocabulary:
+            guess = did_you_mean(value, vocabulary) or f"; it is one of {', '.join(vocabulary)}"
+            self.report(f"{value!r} is not a value of {key}{guess}", key=key)
+            return ""
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Take true or false; false where there is none."""
+        value = self._take(key)
+        if value is not None and not isinstance(value, bool):
+            self.report(f"{key} must be true or false", key=key)
+        return value is True
+
+    def count(self, key: str, *, default: int, most: int) -> int:
+        """Take a whole number from 1."""
+        value = self._take(key)
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            self.report(f"{key} must be a whole number from 1 to {most}", key=key)
+            return default
+        return value
+
+    def time(self, key: str) -> int | None:
+        """Take a moment with its offset, as unix seconds."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            self.report(f"{key} must be a moment with its offset, such as 2027-06-30T00:00:00Z", key=key)
+            return None
+        return int(value.timestamp())
+
+    def finish(self, refused: dict[str, str] | None = None) -> None:
+        """Report the keys that nobody took; `refused` says why some that people try are not taken."""
+        for key in self.section.values:
+            if key not in self.asked:
+                why = (refused or {}).get(key) or f"unknown key {key!r}{did_you_mean(key, sorted(self.asked))}"
+                self.report(why, key=key)
+
+    def _take(self, key: str, *, required: bool = False) -> object:
+        """Return the value of a key, or None where it is missing."""
+        self.asked.add(key)
+        if required and key not in self.section.values:
+            where = f"[[{self.section.name}]]" if self.section.is_listed else self.section.name or "the file"
+            self.report(f"{key} is missing in {where}")
+        return self.section.values.get(key)

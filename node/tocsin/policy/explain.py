@@ -1,0 +1,190 @@
+"""This module says in words why a partner gets a record and its fields, or does not.
+
+It decides nothing: it asks `decide`, and puts beside each field of the record
+what its contract, the rule and the floor say about it. For the organisation's
+own people only: an explanation names what the partner must not learn of.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tocsin.identity.names import OrgId
+from tocsin.policy.condition import Truth
+from tocsin.policy.decide import Decision, Denial, ask, decide, first_share, matching_nevers
+from tocsin.policy.model import Floor, Never, Policy, Share
+from tocsin.policy.reach import ELEMENT, Cause, Leaf, leaves
+from tocsin.records.record import VerifiedRecord
+from tocsin.schema.contract import TLPS, Disclosure
+
+
+@dataclass(frozen=True, slots=True)
+class FieldVerdict:
+    """What becomes of one field; `disclosure` is None where the contract does not know the field."""
+
+    path: str
+    shared: bool
+    disclosure: Disclosure | None
+    why: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision, what it means for each field, and what would change it."""
+
+    decision: Decision
+    fields: tuple[FieldVerdict, ...]
+    hints: tuple[str, ...]
+
+
+_REMEDIES: Final = {
+    Denial.NO_FLOOR: "run `tocsin policy check` and put floor.toml in order",
+    Denial.NO_POLICY: "run `tocsin policy check`: it says what is wrong with {partner}.toml, or that it is missing",
+    Denial.EXPIRED: "it would go by an agreement that is renewed: `expires` in {file}",
+    Denial.NARROWED: "it would be weighed if {partner} were among its recipients: `post --to {partner}`",
+    Denial.FLOOR: "it would be weighed if the rule {rule!r} at {file}:{line} did not cover it",
+    Denial.CONDITION_UNKNOWN: "guard numbers and times with has() in the condition at {file}:{line}",
+    Denial.NOTHING_LEFT: "it would go if the rule at {file}:{line} shared at least one more of its fields",
+}
+_WOULD_BE_SHARED: Final = {
+    Cause.ABOVE_CLASS: "if `classes` at {place} were {widest}",
+    Cause.LISTED: "if they were not in `withhold` at {place}",
+    Cause.NO_REVEAL: "if they were in `reveal` at {place}, and {partner} were named for the record",
+    Cause.NOT_NAMED: "if {partner} were named for the record: `post --to {partner}`, or `reveal`",
+}
+
+
+def explain(
+    record: VerifiedRecord,
+    *,
+    partner: OrgId,
+    policy: Policy | None,
+    floor: Floor | None,
+    recipients: frozenset[OrgId],
+    granted: frozenset[str],
+    now: int,
+    own: bool = True,
+) -> Explanation:
+    """Explain what `decide` says for the same arguments."""
+    decision = decide(
+        record,
+        partner=partner,
+        policy=policy,
+        floor=floor,
+        recipients=recipients,
+        granted=granted,
+        now=now,
+        own=own,
+    )
+    if not decision.delivered or policy is None or floor is None:
+        kept = tuple(_kept(path, leaf) for path, leaf in _fields(record))
+        return Explanation(decision, kept, tuple(_remedies(decision, record, policy, partner=partner, own=own)))
+    share, _ = first_share(record, policy, own=own)
+    if share is None:
+        raise RuntimeError("a record was delivered without a rule")
+    weighing = _Weighing(
+        decision, share, matching_nevers(record, floor, partner=partner, own=own), floor, partner, record
+    )
+    fields = tuple(weighing.verdict(path, leaf) for path, leaf in _fields(record))
+    return Explanation(decision, fields, tuple(weighing.hints(fields)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighing:
+    """A delivered record, and all that had a say in it."""
+
+    decision: Decision
+    share: Share
+    nevers: tuple[Never, ...]
+    floor: Floor
+    partner: OrgId
+    record: VerifiedRecord
+
+    def verdict(self, path: str, leaf: Leaf | None) -> FieldVerdict:
+        """Say whether a field goes, and why."""
+        if leaf is None or leaf.disclosure is Disclosure.LOCAL:
+            return _kept(path, leaf)
+        if path in self.decision.disclosed:
+            return FieldVerdict(path, True, leaf.disclosure, self._why_shared(leaf))
+        never = next((never for never in self.nevers if path in never.taken[self.record.kind]), None)
+        reason = (never.reason if never else "") or self.share.reason
+        return FieldVerdict(path, False, leaf.disclosure, self._why_withheld(leaf, never), reason)
+
+    def hints(self, fields: Iterable[FieldVerdict]) -> Iterator[str]:
+        """Yield what would let more go, once for each cause."""
+        place = f"{self.decision.file}:{self.decision.line}"
+        for cause, condition in _WOULD_BE_SHARED.items():
+            stay = [field for field in fields if self._cause(field) is cause]
+            if stay:
+                widest = max(field.disclosure or Disclosure.LOCAL for field in stay).name
+                words = condition.format(place=place, widest=widest, partner=self.partner)
+                yield f"{', '.join(field.path for field in stay)}: would be shared {words}"
+
+    def _cause(self, field: FieldVerdict) -> Cause | None:
+        """Return why the rule keeps a field; None where it is shared or the rule is not what keeps it."""
+        kind = self.record.kind
+        if field.shared or any(field.path in never.taken[kind] for never in self.nevers):
+            return None
+        return self.share.reaches[kind].closed.get(field.path)
+
+    def _why_shared(self, leaf: Leaf) -> str:
+        """Say what lets a field go."""
+        if leaf.is_plain:
+            return "open in every record"
+        if leaf.disclosure is Disclosure.NAMED:
+            return f"the rule reveals it, and {self.partner} is named for it"
+        return f"the rule shares up to class {self.share.classes.name}"
+
+    def _why_withheld(self, leaf: Leaf, never: Never | None) -> str:
+        """Say what keeps a field."""
+        if never is not None:
+            return f"taken away by {never.name!r} at {self.floor.file}:{never.line}"
+        cause = self.share.reaches[self.record.kind].closed[leaf.path]
+        if cause is Cause.ABOVE_CLASS:
+            return f"the rule shares up to class {self.share.classes.name}"
+        return cause
+
+
+def _fields(record: VerifiedRecord) -> Iterator[tuple[str, Leaf | None]]:
+    """Yield the fields that a record has, in the order of the contract, then those that it does not know."""
+    known = leaves(record.kind)
+    held = {path.removesuffix(ELEMENT) for path in record.paths}
+    boxes = {box.removesuffix(ELEMENT) for leaf in known.values() for box in leaf.containers}
+    for path, leaf in known.items():
+        if path in held:
+            yield path, leaf
+    for path in sorted(held - known.keys() - boxes):
+        yield path, None
+
+
+def _kept(path: str, leaf: Leaf | None) -> FieldVerdict:
+    """Return the verdict on a field that stays whatever a rule says, or because its record stays."""
+    if leaf is None:
+        return FieldVerdict(path, False, None, Cause.UNKNOWN)
+    why = Cause.LOCAL if leaf.disclosure is Disclosure.LOCAL else "the record does not go"
+    return FieldVerdict(path, False, leaf.disclosure, why)
+
+
+def _remedies(
+    decision: Decision, record: VerifiedRecord, policy: Policy | None, *, partner: OrgId, own: bool
+) -> Iterator[str]:
+    """Yield what would change a denial."""
+    if decision.denial is Denial.NO_RULE and policy is not None:
+        if not policy.shares:
+            yield f"{policy.file} has no [[share]] rule: it shares nothing"
+        for share in policy.shares:
+            yield f"{share.name!r} at {policy.file}:{share.line} does not cover it: {_mismatch(record, share, own=own)}"
+    elif decision.denial in _REMEDIES:
+        place = {"file": decision.file, "line": decision.line, "rule": decision.rule}
+        yield _REMEDIES[decision.denial].format(partner=partner, **place)
+
+
+def _mismatch(record: VerifiedRecord, share: Share, *, own: bool) -> str:
+    """Say which matcher of a rule does not fit a record."""
+    if record.kind not in share.kinds:
+        return f"it is about {', '.join(sorted(share.kinds))}, and this is of kind {record.kind}"
+    if record.tlp not in TLPS or TLPS.index(record.tlp) > TLPS.index(share.max_tlp):
+        return f"it covers up to TLP:{share.max_tlp}, and this is TLP:{record.tlp}"
+    holds = ask(share.condition, record, own=own) is Truth.YES
+    return "" if holds or share.condition is None else f"its condition does not hold: {share.condition.text}"

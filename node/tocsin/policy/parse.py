@@ -1,0 +1,140 @@
+"""This module reads policy files: every problem of every file at once.
+
+A file with a problem gives no policy: nothing is sent to that partner and
+nothing taken from it. A floor with a problem, or none, gives no floor: nothing
+is sent to anybody.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Final
+
+from tocsin.errors import MalformedName
+from tocsin.identity.names import OrgId, parse_org
+from tocsin.policy.document import SectionReader, parse_document
+from tocsin.policy.model import Accept, Floor, Never, Policy, PolicySet, Problem, Share
+from tocsin.policy.rules import find_shadow, read_accept, read_never, read_share
+from tocsin.policy.spelling import did_you_mean
+
+FLOOR: Final = "floor.toml"
+_SUFFIX: Final = ".toml"
+_TABLES: Final[Mapping[str, tuple[str, ...]]] = {"policy": ("[[share]]", "[accept]"), "floor": ("[[never]]",)}
+_REQUIRE: Final = "[[require]] (approvals by marking) is not supported in this version; take it out"
+
+
+def parse_policies(files: Mapping[str, str]) -> PolicySet:
+    """Read the policy files of a home, given as text by file name."""
+    problems: list[Problem] = []
+    policies: dict[OrgId, Policy] = {}
+    floor: Floor | None = None
+    if not any(_is_floor(file) for file in files):
+        problems.append(Problem(FLOOR, 1, "missing: without a floor nothing is sent to anybody"))
+    for file, text in sorted(files.items()):
+        found: list[Problem] = []
+        policy: Policy | None = None
+        if _is_floor(file):
+            floor = _read_floor(file, text, found)
+        else:
+            policy = _read_policy(file, text, found)
+        if policy and not found:
+            policies[policy.partner] = policy
+        problems.extend(sorted(found, key=lambda problem: problem.line))
+    digests = {file: _digest(text) for file, text in files.items()}
+    return PolicySet(policies, floor, tuple(problems), digests)
+
+
+def _is_floor(file: str) -> bool:
+    """Say whether a file is the floor and not a partner's."""
+    return PurePosixPath(file).name == FLOOR
+
+
+def _digest(text: str) -> str:
+    """Return the SHA-256 of a file in hex."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _read_floor(file: str, text: str, problems: list[Problem]) -> Floor | None:
+    """Return the floor, or None where there is a problem."""
+    nevers: list[Never] = []
+    for section in parse_document(text, file=file, problems=problems):
+        reader = SectionReader(section, file=file, problems=problems)
+        if section.name == "never" and section.is_listed:
+            nevers.append(read_never(reader))
+        elif section.name:
+            _report_table(reader, "floor")
+        else:
+            reader.finish()
+    _report_twins(nevers, file, problems)
+    return None if problems else Floor(tuple(nevers), file, _digest(text))
+
+
+def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None:
+    """Return a partner's policy, or None where none can be made of the file."""
+    partner: OrgId | None = None
+    agreement, expires = "", None
+    shares: list[Share] = []
+    accept: Accept | None = None
+    for section in parse_document(text, file=file, problems=problems):
+        reader = SectionReader(section, file=file, problems=problems)
+        if section.name == "share" and section.is_listed:
+            _add_share(reader, shares)
+        elif section.name == "accept" and not section.is_listed:
+            accept = read_accept(reader)
+        elif section.name:
+            _report_table(reader, "policy")
+        else:
+            partner, agreement, expires = _partner(reader), reader.text("agreement"), reader.time("expires")
+            reader.finish()
+    _report_twins(shares, file, problems)
+    if partner is None:
+        return None
+    return Policy(partner, agreement, expires, tuple(shares), accept, file, _digest(text))
+
+
+def _partner(reader: SectionReader) -> OrgId | None:
+    """Take the partner, which must be the one that the file is named after."""
+    written = reader.text("partner", required=True)
+    if not written:
+        return None
+    try:
+        partner = parse_org(written)
+    except MalformedName as error:
+        reader.report(f"partner: {error.message}", key="partner")
+        return None
+    if PurePosixPath(reader.file).name != partner + _SUFFIX:
+        reader.report(f"the policy for {partner} must be in a file named {partner}{_SUFFIX}", key="partner")
+        return None
+    return partner
+
+
+def _add_share(reader: SectionReader, shares: list[Share]) -> None:
+    """Add a share rule to those before it, which must leave it something to do."""
+    share = read_share(reader)
+    if share is None:
+        return
+    shadow = find_shadow(share, shares)
+    if shadow is not None:
+        reader.report(f"never reached: {shadow.name!r} at line {shadow.line} covers everything that this rule does")
+    shares.append(share)
+
+
+def _report_table(reader: SectionReader, of: str) -> None:
+    """Report a table that such a file does not have."""
+    written = f"[[{reader.section.name}]]" if reader.section.is_listed else f"[{reader.section.name}]"
+    if reader.section.name == "require":
+        reader.report(_REQUIRE)
+        return
+    guess = did_you_mean(written, _TABLES[of]) or f"; a {of} has {' and '.join(_TABLES[of])}"
+    reader.report(f"unknown table {written}{guess}")
+
+
+def _report_twins(rules: list[Share] | list[Never], file: str, problems: list[Problem]) -> None:
+    """Report rules of one name: an explanation could not say which it means."""
+    seen: dict[str, int] = {}
+    for rule in rules:
+        if rule.name and rule.name in seen:
+            problems.append(
+                Problem(file, rule.line, f"another rule, at line {seen[rule.name]}, is named {rule.name!r} too")
+            )
+        seen.setdefault(rule.name, rule.line)

@@ -1,0 +1,180 @@
+"""This module turns the tables of a policy file into rules.
+
+Each table is read to its end, so that one reading finds every problem. A rule
+with a problem is still returned where a rule can be made: its file gives no
+policy anyway, and the rules after it are checked against it.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from tocsin.errors import MalformedName, MalformedPolicy
+from tocsin.identity.names import OrgId, parse_org
+from tocsin.policy.condition import Condition, compile_condition
+from tocsin.policy.document import SectionReader
+from tocsin.policy.model import Accept, Never, Share
+from tocsin.policy.reach import ELEMENT, covered, covered_leaves, leaves
+from tocsin.policy.spelling import did_you_mean
+from tocsin.schema.contract import KINDS, TLPS, WITHHOLD_REASONS, Disclosure
+
+EVERY: Final = "*"
+DEFAULT_MAX_PER_HOUR: Final = 2000
+"""Records an hour taken from a partner whose file says nothing: a year's work of a large lab in a morning."""
+MOST_PER_HOUR: Final = 1_000_000
+"""More than a node verifies in an hour on one core is no limit."""
+
+_LATER: Final = "not supported in this version, so nothing is shared by this file; take the line out"
+_REFUSED_IN_SHARE: Final = {
+    "hold": f"hold (a delay before release) is {_LATER}",
+    "approvals": f"approvals (further people who must agree) are {_LATER}",
+    "min_tlp": "a share rule has max_tlp, the most restrictive marking that it covers",
+    "fields": "a share rule names fields in reveal and withhold",
+}
+_REFUSED_IN_NEVER: Final = {
+    "max_tlp": "a never rule has min_tlp, the least restrictive marking that it covers",
+    "withhold": "a never rule names what it takes away in fields",
+    "reveal": "a never rule can only take away",
+}
+_CLASSES: Final = {
+    "NAMED": "classes cannot be NAMED: such a field goes only to recipients named for a record; name it in reveal",
+    "LOCAL": "classes cannot be LOCAL: such a field never leaves the node",
+}
+
+
+def read_share(reader: SectionReader) -> Share | None:
+    """Return a `[[share]]` rule, or None where one cannot be made of the table."""
+    name = reader.text("name", required=True)
+    kinds = _kinds(reader, required=True)
+    max_tlp = reader.choice("max_tlp", TLPS, required=True)
+    classes = _classes(reader)
+    condition = _condition(reader, kinds)
+    withhold = _paths(reader, "withhold", kinds)
+    reveal = _paths(reader, "reveal", kinds)
+    _check_reveal(reader, reveal, withhold, kinds)
+    reason = reader.choice("reason", WITHHOLD_REASONS)
+    name_withheld = reader.flag("name_withheld")
+    reader.finish(_REFUSED_IN_SHARE)
+    if not (kinds and max_tlp and classes):
+        return None
+    return Share(
+        name=name,
+        line=reader.section.line,
+        kinds=kinds,
+        max_tlp=max_tlp,
+        classes=classes,
+        condition=condition,
+        reveal=reveal,
+        withhold=withhold,
+        reason=reason,
+        name_withheld=name_withheld,
+    )
+
+
+def read_never(reader: SectionReader) -> Never:
+    """Return a `[[never]]` rule; what it does not narrow, it covers."""
+    kinds = _kinds(reader) or frozenset(KINDS)
+    never = Never(
+        name=reader.text("name", required=True),
+        line=reader.section.line,
+        kinds=kinds,
+        min_tlp=reader.choice("min_tlp", TLPS) or TLPS[0],
+        condition=_condition(reader, kinds),
+        partners=_partners(reader),
+        fields=_paths(reader, "fields", kinds),
+        reason=reader.choice("reason", WITHHOLD_REASONS),
+    )
+    reader.finish(_REFUSED_IN_NEVER)
+    return never
+
+
+def read_accept(reader: SectionReader) -> Accept:
+    """Return what `[accept]` takes."""
+    accept = Accept(
+        kinds=_kinds(reader, required=True),
+        max_per_hour=reader.count("max_per_hour", default=DEFAULT_MAX_PER_HOUR, most=MOST_PER_HOUR),
+    )
+    reader.finish()
+    return accept
+
+
+def find_shadow(share: Share, earlier: Iterable[Share]) -> Share | None:
+    """Return an earlier rule that applies to everything that a rule covers, so that it is never reached."""
+    for other in earlier:
+        is_wider = TLPS.index(other.max_tlp) >= TLPS.index(share.max_tlp) and other.kinds >= share.kinds
+        if is_wider and (other.condition is None or other.condition == share.condition):
+            return other
+    return None
+
+
+def _kinds(reader: SectionReader, *, required: bool = False) -> frozenset[str]:
+    """Take the kinds of a rule, spelled out."""
+    written = reader.texts("kinds", required=required)
+    for kind in written:
+        if kind != EVERY and kind not in KINDS:
+            guess = did_you_mean(kind, KINDS) or f"; it is one of {', '.join(KINDS)} or {EVERY}"
+            reader.report(f"{kind!r} is not a kind of record{guess}", key="kinds")
+    return frozenset(KINDS if EVERY in written else KINDS.keys() & set(written))
+
+
+def _classes(reader: SectionReader) -> Disclosure | None:
+    """Take the class up to which fields go."""
+    written = reader.section.values.get("classes")
+    if isinstance(written, str) and written in _CLASSES:
+        reader.asked.add("classes")
+        reader.report(_CLASSES[written], key="classes")
+        return None
+    open_to_rules = tuple(each.name for each in Disclosure if each.name not in _CLASSES)
+    name = reader.choice("classes", open_to_rules, required=True)
+    return Disclosure[name] if name else None
+
+
+def _condition(reader: SectionReader, kinds: Collection[str]) -> Condition | None:
+    """Take the condition of a rule, checked for each of its kinds."""
+    text = reader.text("when")
+    if not text or not kinds:
+        return None
+    try:
+        return compile_condition(text, kinds=kinds)
+    except MalformedPolicy as error:
+        for detail in error.details:
+            reader.report(f"when: {detail}", key="when")
+        return None
+
+
+def _partners(reader: SectionReader) -> frozenset[OrgId]:
+    """Take the partners that a rule is about."""
+    partners = set()
+    for written in reader.texts("partners"):
+        try:
+            partners.add(parse_org(written))
+        except MalformedName as error:
+            reader.report(f"partners: {error.message}", key="partners")
+    return frozenset(partners)
+
+
+def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset[str]:
+    """Take field paths that at least one kind of the rule has, and that a policy may withhold."""
+    paths = frozenset(path.removesuffix(ELEMENT) for path in reader.texts(key))
+    known = {path for kind in kinds for path in KINDS[kind].paths()}
+    for path in sorted(paths if kinds else ()):
+        if path not in known:
+            of = " or ".join(sorted(kinds))
+            reader.report(f"{key}: no field {path!r} in a {of}{did_you_mean(path, known)}", key=key)
+        elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
+            reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key)
+    return paths
+
+
+def _check_reveal(
+    reader: SectionReader, reveal: Iterable[str], withhold: Collection[str], kinds: Collection[str]
+) -> None:
+    """Report revealed paths in which there is nothing to reveal."""
+    for path in sorted(reveal):
+        inside = {leaves(kind)[leaf].disclosure for kind in kinds for leaf in covered_leaves(kind, (path,))}
+        if covered(path, withhold):
+            reader.report(f"reveal: {path} is also withheld, by the same rule", key="reveal")
+        elif inside == {Disclosure.LOCAL}:
+            reader.report(f"reveal: {path} is of class LOCAL and never leaves the node", key="reveal")
+        elif inside and Disclosure.NAMED not in inside:
+            widest = max(inside - {Disclosure.LOCAL}).name
+            reader.report(f"reveal: {path} is not of class NAMED but {widest}: say so in classes", key="reveal")

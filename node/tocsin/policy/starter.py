@@ -1,0 +1,55 @@
+"""This module writes the policy files that a new home and a new peer begin with.
+
+Neither shares anything: sharing begins when somebody writes a rule.
+"""
+
+from typing import Final
+
+from tocsin.identity.names import OrgId
+
+_POLICY: Final = """\
+# What goes to {partner}, and what is taken from it.
+# Nothing is shared until a [[share]] rule says so. After a change: tocsin policy check
+partner   = "{partner}"
+# agreement = "what this sharing rests on, shown in every explanation"
+# expires   = 2030-01-01T00:00:00Z         # nothing is shared from then on
+
+# [[share]]                                # rules are tried in this order; the first that covers a record applies
+# name     = "what the desk and counsel call this rule"
+# kinds    = ["finding"]                   # finding, incident, evaluation, or "*" for all
+# max_tlp  = "GREEN"                       # the most restrictive marking that the rule covers
+# when     = 'severity in ["high", "critical"]'
+# classes  = "COMMUNITY"                   # fields up to this class: ALWAYS, COMMUNITY or PARTNER
+# reveal   = ["prompts"]                   # NAMED fields, for records that name {partner} as recipient
+# withhold = ["details"]                   # fields that stay all the same
+# reason   = "trade_secret"                # why fields stay, told to the partner …
+# name_withheld = true                     # … if it may know which
+
+[accept]
+kinds = ["*"]
+max_per_hour = 2000
+"""
+
+_FLOOR: Final = """\
+# What this organisation never shares, whatever the policy for a partner says.
+# Each rule can only take away. Without this file nothing is sent to anybody. After a change: tocsin policy check
+
+# [[never]]                                # every rule that covers a record applies
+# name     = "what the desk and counsel call this rule"
+# kinds    = ["*"]                         # leave out: every kind
+# min_tlp  = "RED"                         # the least restrictive marking that the rule covers; leave out: every marking
+# when     = 'tlp == "RED"'                # leave out: always
+# partners = ["partner.example"]           # leave out: every partner
+# fields   = ["discoverers"]               # what is taken away; leave out: the whole record
+# reason   = "personal_data"               # told to the partner where its policy has name_withheld
+"""
+
+
+def starter_policy(partner: OrgId) -> str:
+    """Return a policy that takes everything from a partner and shares nothing with it."""
+    return _POLICY.format(partner=partner)
+
+
+def starter_floor() -> str:
+    """Return a floor that takes nothing away."""
+    return _FLOOR
