@@ -26,9 +26,7 @@ SCHEMA = "tocsin.v1"  # what records state as their `schema`
 DEFAULT_MAX_LENGTH = 500
 DEFAULT_MAX_ITEMS = 64
 
-# Beyond it a JSON number is another number for readers that use doubles (RFC 8259, section 6).
-MAX_INTEGER = 2**53
-
+# How many digests an object or a list shows, whatever it holds; beyond the last, multiples of it.
 BUCKETS = (8, 16, 32, 64)
 
 _TIMESTAMP = "google.protobuf.Timestamp"
