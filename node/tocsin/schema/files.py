@@ -1,0 +1,111 @@
+"""This module turns a TOML, YAML or JSON file that somebody wrote into content and envelope settings.
+
+The top level of a file is content; the reserved name `record` holds what goes
+into the envelope and into no content:
+
+    record.kind = "finding"
+    record.tlp = "AMBER"
+    record.to = ["aisi.example"]
+
+    title = "Tool output can redirect an agent's next action"
+    …
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from tocsin.errors import MalformedContent
+from tocsin.schema.check import check_content, is_time
+from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, TLPS
+from tocsin.schema.document import Document, Format, parse_document
+
+SETTINGS_KEY = "record"
+
+# What each setting may say; nothing: any text.
+_VOCABULARIES: Mapping[str, tuple[str, ...]] = {
+    "kind": tuple(KINDS),
+    "tlp": TLPS,
+    "pap": PAPS,
+    "permitted_use": PERMITTED_USES,
+    "relay": RELAYS,
+    "retention_until": (),
+    "to": (),
+}
+_LISTS = frozenset({"permitted_use", "to"})
+
+
+def parse_content_file(
+    text: bytes, *, format: Format, name: str, kind: str = ""
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the envelope settings and the content of a file.
+
+    `kind` is the kind of the record where the caller knows it; else the file
+    says it in `record.kind`. Where neither does, the content is not checked.
+
+    Raises MalformedContent with `name:line: problem` for each problem in
+    `details`.
+    """
+    document = parse_document(text, format=format, name=name)
+    content = dict(document.value)
+    settings = content.pop(SETTINGS_KEY, {})
+    problems = [*_setting_problems(settings)]
+    kind = kind or (settings.get("kind", "") if isinstance(settings, dict) else "")
+    if kind in KINDS:
+        try:
+            check_content(kind, content)
+        except MalformedContent as error:
+            problems += error.details
+    if problems:
+        _refuse(problems, document, name)
+    return settings, content  # type: ignore[return-value]
+
+
+def _setting_problems(settings: object) -> Iterator[str]:
+    """Yield the problems of the envelope settings."""
+    if not isinstance(settings, dict):
+        yield f"{SETTINGS_KEY}: not a group of fields"
+        return
+    for name, value in settings.items():
+        problem = _setting_problem(name, value)
+        if problem:
+            yield f"{SETTINGS_KEY}.{name}: {problem}"
+
+
+def _setting_problem(name: str, value: object) -> str:
+    """Return what is wrong with a setting, or nothing."""
+    if name not in _VOCABULARIES:
+        near = difflib.get_close_matches(name, _VOCABULARIES, 1)
+        return f"no such setting, did you mean {near[0]!r}?" if near else "no such setting"
+    if name in _LISTS and not isinstance(value, list):
+        return "not a list"
+    vocabulary = _VOCABULARIES[name]
+    for one in value if isinstance(value, list) and name in _LISTS else [value]:
+        if not isinstance(one, str):
+            return "not a text: write it in quotes"
+        if vocabulary and one not in vocabulary:
+            return f"none of {', '.join(vocabulary)}"
+    if name == "retention_until" and not is_time(value):
+        return "not a time in UTC such as 2026-03-01T12:00:00Z"
+    return ""
+
+
+def _refuse(problems: list[str], document: Document, name: str) -> None:
+    """Raise with the line of each problem, in the order of the lines."""
+    lines = document.find_lines()
+    placed = sorted((_line_of(problem.partition(":")[0], lines), problem) for problem in problems)
+    details = tuple(f"{name}:{line}: {problem}" if line else f"{name}: {problem}" for line, problem in placed)
+    first_line, first = placed[0]
+    raise MalformedContent(
+        first if len(placed) == 1 else f"{len(placed)} problems, the first is {first}",
+        where=f"{name}:{first_line}" if first_line else name,
+        details=details,
+    )
+
+
+def _line_of(place: str, lines: Mapping[str, int]) -> int:
+    """Return the line of a place, or of the nearest place around it; 0 where there is none."""
+    while place:
+        if place in lines:
+            return lines[place]
+        place = place[: max(place.rfind("."), place.rfind("["), 0)]
+    return 0
