@@ -1,0 +1,134 @@
+"""This module calls another organisation's node, and says in our own words what went wrong.
+
+A channel goes to one endpoint of one organisation and trusts that
+organisation's certificates alone, whatever the address resolves to. Nothing
+that a peer answers is passed on as it came:
+
+    its status carries a reason we know   PeerRefused, with that reason in `metadata["peer_reason"]`
+    no connection, or too slow            PeerUnreachable
+    anything else                         PeerMisbehaved
+
+A stranger's handshake is just closed (TLS says no more), so an unreachable
+peer may be one that has not added us yet.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
+from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
+from tocsin.exchange.wire import CALL_SECONDS, SILENCE_SECONDS, client_options
+from tocsin.identity.certificate import certificate_pem
+from tocsin.identity.names import OrgId
+from tocsin.identity.root import Organisation
+from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceStub
+
+Answer = TypeVar("Answer")
+
+PEER_REASON = "peer_reason"
+"""Metadata of a PeerRefused: the reason code that the peer gave."""
+
+_NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsKeys:
+    """What this node presents to others: its private key and its certificate, both PEM."""
+
+    key: bytes
+    certificate: bytes
+
+
+class PeerClient:
+    """A channel to one endpoint of a peer's node; belongs to one event loop, and is closed by `async with`."""
+
+    def __init__(self, organisation: Organisation, endpoint: str, *, keys: TlsKeys) -> None:
+        roots = b"".join(certificate_pem(der) for der in organisation.node_certs)
+        credentials = grpc.ssl_channel_credentials(roots, keys.key, keys.certificate)
+        self._org = organisation.org
+        self._endpoint = endpoint
+        self._channel = grpc.aio.secure_channel(endpoint, credentials, options=client_options(organisation.org))
+        self._stub = ExchangeServiceStub(self._channel)
+
+    async def pull(self, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
+        """Return the page that follows a cursor, or None where nothing does."""
+        request = v1.PullRequest(cursor=cursor, max_entries=max_entries)
+        answer = await self._answer(self._stub.Pull(request, timeout=CALL_SECONDS))
+        return answer.page if answer.HasField("page") else None
+
+    async def subscribe(self, cursor: str) -> AsyncIterator[v1.Page]:
+        """Yield the pages that follow a cursor, and then each new one; ends when the peer ends it.
+
+        The peer may take as long as it likes, but not without a sign of life.
+        """
+        call = self._stub.Subscribe(v1.SubscribeRequest(cursor=cursor), wait_for_ready=False)
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    answer = await self._answer(call.read())
+                if not isinstance(answer, v1.SubscribeResponse):  # grpc.aio.EOF
+                    return
+                if answer.HasField("page"):
+                    yield answer.page
+        except TimeoutError:
+            raise self._unreachable("has gone silent") from None
+        finally:
+            call.cancel()
+
+    async def acknowledge(self, cursor: str) -> None:
+        """Tell the peer how far its feed is stored here."""
+        await self._answer(self._stub.Acknowledge(v1.AcknowledgeRequest(cursor=cursor), timeout=CALL_SECONDS))
+
+    async def deliver(self, page: v1.Page) -> str:
+        """Hand over a page of our feed for the peer, and return the cursor up to which it has stored it."""
+        request = v1.DeliverRequest(page=page)
+        answer = await self._answer(self._stub.Deliver(request, timeout=CALL_SECONDS))
+        return answer.cursor
+
+    async def close(self) -> None:
+        """End the channel and every call on it."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _answer(self, call: Awaitable[Answer]) -> Answer:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as failure:
+            raise self._in_our_words(failure) from None
+
+    def _in_our_words(self, failure: grpc.aio.AioRpcError) -> TocsinError:
+        trailing = failure.trailing_metadata() or ()
+        written = next((value for key, value in trailing if key == STATUS_KEY and isinstance(value, bytes)), b"")
+        if said := parse_status(written):
+            return _refused(self._org, said)
+        if failure.code() in _NO_CONNECTION:
+            return self._unreachable("cannot be reached")
+        return PeerMisbehaved(f"{self._org} ended the call with {failure.code().name}", where=self._endpoint)
+
+    def _unreachable(self, what: str) -> PeerUnreachable:
+        hint = f"if its node is up, {self._org} may not have added us yet: compare fingerprints with its people"
+        return PeerUnreachable(f"{self._org} {what}", where=self._endpoint, hint=hint)
+
+
+def _refused(org: OrgId, said: TocsinError) -> PeerRefused:
+    """Tell a refusal by its reason code; the peer's own text is left out, it could say anything."""
+    known = by_reason(said.reason)
+    meaning = known.reasons[said.reason] if known else ""
+    metadata = {PEER_REASON: said.reason}
+    if RETRY_AFTER in said.metadata:
+        metadata[RETRY_AFTER] = said.metadata[RETRY_AFTER]
+    return PeerRefused(f"{org} refused: {said.reason}, {meaning}", metadata=metadata)

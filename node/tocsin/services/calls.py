@@ -1,0 +1,58 @@
+"""This module keeps the calls that are running, so that a peer's can be ended at once.
+
+gRPC checks a caller when a connection or a call begins and then never again:
+without this register, a removed peer's live stream would go on for as long as
+both sides stay up.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tocsin.errors import TocsinError
+from tocsin.identity.names import OrgId
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call that was let in; whoever sets `ended_by` and cancels `task` ends it with that error."""
+
+    task: "asyncio.Task[Any]"
+    method: str
+    streaming: bool
+    pin: str = ""
+    ended_by: TocsinError | None = None
+
+    def end(self, error: TocsinError) -> None:
+        """Let the caller see this error, now."""
+        self.ended_by = error
+        self.task.cancel()
+
+
+class Calls:
+    """The running calls of each peer; belongs to the event loop of its listener."""
+
+    def __init__(self) -> None:
+        self._running: defaultdict[OrgId, set[Call]] = defaultdict(set)
+
+    @contextmanager
+    def running(self, org: OrgId, call: Call) -> Iterator[None]:
+        """Keep a call for as long as it runs."""
+        self._running[org].add(call)
+        try:
+            yield
+        finally:
+            self._running[org].discard(call)
+            if not self._running[org]:
+                del self._running[org]
+
+    def of(self, org: OrgId) -> tuple[Call, ...]:
+        """Return the running calls of a peer."""
+        return tuple(self._running.get(org, ()))
+
+    def all(self) -> tuple[Call, ...]:
+        """Return every running call."""
+        return tuple(call for calls in self._running.values() for call in calls)

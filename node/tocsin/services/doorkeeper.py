@@ -1,0 +1,164 @@
+"""This module decides who comes in at each listener.
+
+At the peer port the caller is known by the key of the certificate that it
+presented, and by nothing else: not by the certificate's names, not by who
+issued it, not by what its metadata or its message says. TLS lets a
+certificate in that another peer's key has signed; here it ends.
+
+    1. the connection is TLS 1.3                                  BAD_TLS_VERSION
+    2. the key is named in the identity document of a peer        PIN_MISMATCH
+    3. that document has not expired                              IDENTITY_OUTDATED
+    4. the peering is active                                      PEER_PENDING, PEER_SUSPENDED
+    5. the peer's role may call this method                       NOT_PERMITTED
+    6. the peer has calls and streams left                        QUOTA_EXCEEDED
+
+At the desk socket whoever can open it is one of our own people: the file's
+permission has let them in.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tocsin.errors import (
+    IdentityOutdated,
+    NotPermitted,
+    PeerPending,
+    PeerSuspended,
+    QuotaExceeded,
+    TocsinError,
+    Unauthenticated,
+)
+from tocsin.exchange.directory import Directory, KnownPeer
+from tocsin.exchange.status import RETRY_AFTER
+from tocsin.identity.certificate import spki_pin
+from tocsin.identity.names import OrgId
+from tocsin.services.calls import Call, Calls
+from tocsin.services.interceptors import Context
+from tocsin.store.model import PeerRole, PeerState
+
+TLS_VERSION = b"TLSv1.3"
+_MINUTE = 60.0
+
+READER_METHODS = frozenset(
+    {
+        "/tocsin.v1.ExchangeService/Pull",
+        "/tocsin.v1.ExchangeService/Subscribe",
+        "/tocsin.v1.ExchangeService/Acknowledge",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    }
+)
+"""What a reader may call. A method that is added is closed to readers until it is named here."""
+
+_caller: ContextVar[KnownPeer] = ContextVar("caller")
+
+
+def caller() -> KnownPeer:
+    """Return the peer whose call is being handled. Raises LookupError outside a call at the peer port."""
+    return _caller.get()
+
+
+def refusal(peer: KnownPeer | None) -> TocsinError | None:
+    """Return why nothing is exchanged with a peer, or None where something is."""
+    if peer is None:
+        return Unauthenticated("the certificate's key is no known organisation's", reason="PIN_MISMATCH")
+    if peer.state == PeerState.PENDING:
+        return PeerPending("the peering waits until our people have confirmed the fingerprint")
+    if peer.state == PeerState.SUSPENDED:
+        return PeerSuspended("the peering is suspended")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What each peer may ask for."""
+
+    calls_per_minute: int
+    streams: int
+
+
+class PeerDoor:
+    """The doorkeeper of the peer port; belongs to one event loop."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        calls: Calls,
+        *,
+        quota: Quota,
+        clock: Callable[[], int],
+        contacted: Callable[[OrgId], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask the directory about each call; `contacted` hears of every peer that was let in."""
+        self._directory = directory
+        self._calls = calls
+        self._quota = quota
+        self._clock = clock
+        self._contacted = contacted
+        self._monotonic = monotonic
+        self._minutes: dict[OrgId, tuple[float, int]] = {}
+
+    @contextmanager
+    def admit(self, context: Context, call: Call) -> Iterator[None]:
+        """Let a call in, following the numbered steps above; nothing of its body has been read yet.
+
+        Raises AccessDenied, IdentityOutdated and QuotaExceeded.
+        """
+        call.pin = _presented_pin(context)  # 1
+        peer = self._directory.by_pin(call.pin)  # 2
+        if peer is not None and peer.organisation.expires <= self._clock():  # 3
+            raise IdentityOutdated("the caller's identity document held here has expired")
+        if (why := refusal(peer)) or peer is None:  # 4
+            raise why or LookupError
+        if peer.role != PeerRole.MEMBER and call.method not in READER_METHODS:  # 5
+            raise NotPermitted("a reader may not do this")
+        self._count(peer.org, call)  # 6
+        self._contacted(peer.org)
+        _caller.set(peer)
+        with self._calls.running(peer.org, call):
+            yield
+
+    def end_unwelcome(self, org: OrgId) -> None:
+        """End the running calls of a peer that would not be let in today."""
+        peer = self._directory.find(org)
+        for call in self._calls.of(org):
+            named = peer is not None and call.pin in peer.organisation.pins
+            if error := refusal(peer if named else None):
+                call.end(error)
+
+    def _count(self, org: OrgId, call: Call) -> None:
+        now = self._monotonic()
+        started, count = self._minutes.get(org, (now, 0))
+        if now - started >= _MINUTE:
+            started, count = now, 0
+        if count >= self._quota.calls_per_minute:
+            seconds = str(int(started + _MINUTE - now) + 1)
+            raise QuotaExceeded("more calls in this minute than a peer may make", metadata={RETRY_AFTER: seconds})
+        self._minutes[org] = (started, count + 1)
+        if call.streaming and sum(other.streaming for other in self._calls.of(org)) >= self._quota.streams:
+            raise QuotaExceeded("more streams at once than a peer may have")
+
+
+class DeskDoor:
+    """The doorkeeper of the desk socket."""
+
+    def admit(self, context: Context, call: Call) -> nullcontext[None]:
+        """Let everybody in."""
+        return nullcontext()
+
+
+def _presented_pin(context: Context) -> str:
+    connection = {name: list(values) for name, values in context.auth_context().items()}
+    if connection.get("ssl_tls_version") != [TLS_VERSION]:
+        raise Unauthenticated("the connection is not TLS 1.3", reason="BAD_TLS_VERSION")
+    certificates = connection.get("x509_pem_cert", [])
+    if len(certificates) != 1:
+        raise Unauthenticated("the connection shows no certificate", reason="PIN_MISMATCH")
+    return spki_pin(x509.load_pem_x509_certificate(certificates[0]).public_bytes(Encoding.DER))

@@ -1,0 +1,56 @@
+"""This module answers a call with an error: the one place where a bug becomes an answer.
+
+A TocsinError travels as `exchange.status` writes it. Anything else is a bug:
+the caller gets a fixed text and a request id, the log gets the type of the
+exception and where it happened, and nobody gets its message, which could hold
+a record's content.
+"""
+
+import logging
+import secrets
+import traceback
+from typing import Any, NoReturn
+
+import grpc
+
+from tocsin.errors import InternalError, LocalState, MalformedRequest, NodeNotRunning, TocsinError
+from tocsin.exchange.status import STATUS_KEY, parse_status, status_of
+
+_log = logging.getLogger(__name__)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+async def abort(
+    context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, *, method: str, at_home: bool
+) -> NoReturn:
+    """End the call with what the caller may know of an error."""
+    status = status_of(_public_error(error, method=method, at_home=at_home), at_home=at_home)
+    await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))
+
+
+def from_rpc_error(failure: grpc.RpcError) -> TocsinError:
+    """Read the error that our own node has answered a call on the desk socket with."""
+    code = getattr(failure, "code", lambda: grpc.StatusCode.UNKNOWN)()
+    metadata: tuple[tuple[str, str | bytes], ...] = getattr(failure, "trailing_metadata", tuple)() or ()
+    written = next((value for key, value in metadata if key == STATUS_KEY and isinstance(value, bytes)), b"")
+    if error := parse_status(written):
+        return error
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return NodeNotRunning("the node does not answer on its desk socket", hint="start it with: tocsin serve")
+    if code == grpc.StatusCode.UNIMPLEMENTED:
+        return MalformedRequest("the running node is of another version", hint="restart it with: tocsin serve")
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return MalformedRequest(
+            "the request or its answer is larger than a message may be", hint="ask for less at once"
+        )
+    return InternalError(f"the node ended the call with {code.name}")
+
+
+def _public_error(error: Exception, *, method: str, at_home: bool) -> TocsinError:
+    if isinstance(error, TocsinError) and (at_home or not isinstance(error, LocalState)):
+        return error
+    request_id = secrets.token_hex(8)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("request %s to %s ended in %s\n%s", request_id, method, type(error).__name__, frames)
+    return InternalError("the node failed on this request", metadata={"request_id": request_id})

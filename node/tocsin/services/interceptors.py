@@ -1,0 +1,106 @@
+"""This module stands before every method of a listener: first who calls, then what they say.
+
+A gate takes the place of each method that a listener serves. It lets the
+caller in, or not, while the request is still bytes; only then is the request
+parsed and handled; an error on the way is answered by `services.errors`. So no
+method can be added that forgets one of these steps, and what a stranger sends
+is never parsed.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from tocsin.errors import MalformedRequest
+from tocsin.services.calls import Call
+from tocsin.services.errors import abort
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Any  # a grpc.RpcMethodHandler: the stubs know those of the blocking server only
+
+
+class Doorkeeper(Protocol):
+    """Decides who comes in."""
+
+    def admit(self, context: Context, call: Call) -> AbstractContextManager[object]:
+        """Let a caller in for as long as the returned context is open, or raise an AccessDenied or TryLater."""
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """Put a doorkeeper before every method of one listener; `at_home` is the desk socket."""
+
+    def __init__(self, doorkeeper: Doorkeeper, *, at_home: bool) -> None:
+        self._doorkeeper = doorkeeper
+        self._at_home = at_home
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the guarded method; None, and so UNIMPLEMENTED, where the listener has no such method."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        if handler.request_streaming:
+            raise RuntimeError(f"{details.method} streams its requests, which the gate cannot check one by one")
+        if handler.response_streaming:
+            guarded = self._guard(details.method, handler, _stream)
+            return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+        guarded = self._guard(details.method, handler, _unary)
+        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    def _guard(
+        self, method: str, handler: Handler, run: Callable[[Handler, object, Context], Awaitable[object]]
+    ) -> Callable[[bytes, Context], Awaitable[object]]:
+        async def guarded(body: bytes, context: Context) -> object:
+            call = Call(_current_task(), method, streaming=handler.response_streaming)
+            try:
+                with self._doorkeeper.admit(context, call):
+                    return await run(handler, _parse(handler, body), context)
+            except asyncio.CancelledError:
+                if call.ended_by is None:
+                    raise
+                call.task.uncancel()
+                failure: Exception = call.ended_by
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- the outermost handler: a bug must become an answer
+                failure = error
+            await abort(context, failure, method=method, at_home=self._at_home)
+
+        return guarded
+
+
+async def _unary(handler: Handler, request: object, context: Context) -> object:
+    return await handler.unary_unary(request, context)
+
+
+async def _stream(handler: Handler, request: object, context: Context) -> None:
+    answers = handler.unary_stream(request, context)
+    if inspect.isawaitable(answers):  # a method that writes its answers itself
+        await answers
+        return
+    async with aclosing(answers):
+        async for answer in answers:
+            await context.write(answer)
+
+
+def _parse(handler: Handler, body: bytes) -> object:
+    try:
+        return handler.request_deserializer(body)
+    except DecodeError:
+        raise MalformedRequest("the message does not parse") from None
+
+
+def _current_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a method runs in a task of the event loop")
+    return task

@@ -1,0 +1,144 @@
+"""This module opens the two listeners of a node: the peer port and the desk socket.
+
+They share no service and no port. Both answer gRPC health, neither has
+reflection or channelz. Every method of each stands behind the gate of its
+listener.
+
+    peer port     ExchangeService   TLS 1.3, client certificates   other organisations
+    desk socket   DeskService       unix socket, 0600 in 0700      our own people
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from tocsin.config import is_private_folder
+from tocsin.errors import HomeDamaged, PortBusy
+from tocsin.exchange.directory import Directory
+from tocsin.exchange.peer import TlsKeys
+from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS, Options
+from tocsin.services.interceptors import Doorkeeper, Gate
+from tocsin.v1 import desk_service_pb2, exchange_service_pb2
+from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer, add_DeskServiceServicer_to_server
+from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_ExchangeServiceServicer_to_server
+
+EXCHANGE_SERVICE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"].full_name
+DESK_SERVICE = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"].full_name
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+
+# The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of 500 full records.
+DESK_MESSAGE_BYTES = 64 * 1024 * 1024
+# Two dozen commands and a script that does not wait; more is a mistake.
+DESK_CALLS_AT_ONCE = 64
+DESK_OPTIONS: Options = (
+    ("grpc.max_receive_message_length", DESK_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", DESK_MESSAGE_BYTES),
+)
+
+
+class Listener:
+    """A gRPC server with its health; belongs to one event loop."""
+
+    def __init__(self, server: grpc.aio.Server, services: Sequence[str]) -> None:
+        self._server = server
+        self._services = services
+        self._health = HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+
+    async def start(self) -> None:
+        """Serve, and say so."""
+        await self._server.start()
+        for service in self._services:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Say that this listener is going away, before it does."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls and end the running ones: after `grace` seconds, with or without their consent."""
+        await self._server.stop(grace)
+
+
+def open_peer_port(
+    servicer: ExchangeServiceServicer, door: Doorkeeper, *, listen: str, keys: TlsKeys, directory: Directory
+) -> tuple[Listener, int]:
+    """Listen for other organisations and return the listener, not started yet, and its port.
+
+    Raises PortBusy.
+    """
+    server = grpc.aio.server(
+        interceptors=(Gate(door, at_home=False),), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE
+    )
+    add_ExchangeServiceServicer_to_server(servicer, server)
+    try:
+        port = server.add_secure_port(listen, _server_credentials(keys, directory))
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise PortBusy(
+            f"cannot listen on {listen}", hint="see what uses it with: ss -ltnp, or change `listen` in node.toml"
+        )
+    return Listener(server, (EXCHANGE_SERVICE,)), port
+
+
+def open_desk_socket(servicer: DeskServiceServicer, door: Doorkeeper, *, path: Path) -> Listener:
+    """Listen for the organisation's own people and return the listener, not started yet.
+
+    The caller holds the lock of the home, so a socket that is there is left over.
+
+    Raises HomeDamaged where others could get at the socket's folder, PortBusy
+    where it cannot be made.
+    """
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if not is_private_folder(path.parent):
+        raise HomeDamaged(
+            "the folder of the desk socket is open to others",
+            where=str(path.parent),
+            hint=f"chmod 700 {path.parent}",
+        )
+    path.unlink(missing_ok=True)
+    server = grpc.aio.server(
+        interceptors=(Gate(door, at_home=True),), options=DESK_OPTIONS, maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE
+    )
+    add_DeskServiceServicer_to_server(servicer, server)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+        path.chmod(PRIVATE_FILE)
+    except (RuntimeError, OSError):
+        hint = "see whether the disk is full, or the folder cannot hold sockets"
+        raise PortBusy("cannot listen on the desk socket", where=str(path), hint=hint) from None
+    return Listener(server, (DESK_SERVICE,))
+
+
+def _server_credentials(keys: TlsKeys, directory: Directory) -> grpc.ServerCredentials:
+    """Return credentials that ask the directory for its certificates at every handshake.
+
+    So a peer that is added may connect at once. A peer that is removed keeps
+    the connections it has; that is what the door's second step is for.
+    """
+    pair = [(keys.key, keys.certificate)]
+
+    def configure(roots: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(pair, root_certificates=roots)
+
+    last = directory.roots
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal last
+        if (roots := directory.roots) == last:
+            return None  # the configuration in use stays; the stubs do not know this answer
+        last = roots
+        return configure(roots)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configure(last),
+        changed,  # type: ignore[arg-type]
+        require_client_authentication=True,
+    )

@@ -1,0 +1,119 @@
+"""This module opens a peer port for tests: real TLS on loopback, and a service that only notes what reached it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc.aio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.support.organisations import Founded, found
+from tocsin.exchange.directory import Directory
+from tocsin.exchange.peer import TlsKeys
+from tocsin.identity.certificate import certificate_pem
+from tocsin.services.calls import Calls
+from tocsin.services.doorkeeper import PeerDoor, Quota, caller
+from tocsin.services.listener import open_peer_port
+from tocsin.store.model import PeerRole, PeerState
+from tocsin.store.sqlite import open_store
+from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
+
+GENEROUS = Quota(calls_per_minute=1000, streams=8)
+
+
+def now() -> int:
+    """Return the time of this machine: TLS knows no other."""
+    return int(time.time())
+
+
+def founded(name: str, **more: object) -> Founded:
+    return found(name, now=now(), **more)  # type: ignore[arg-type]
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def keys_of(founded_: Founded) -> TlsKeys:
+    return TlsKeys(private_pem(founded_.tls), certificate_pem(founded_.organisation.node_certs[0]))
+
+
+@dataclass
+class NotingService(ExchangeServiceServicer):
+    """Notes who called what; a stream stays open until the call ends."""
+
+    reached: list[tuple[str, str]] = field(default_factory=list)
+    open_streams: int = 0
+
+    def _note(self, method: str) -> None:
+        self.reached.append((method, caller().org))
+
+    async def Pull(self, request: v1.PullRequest, context: object) -> v1.PullResponse:  # noqa: N802
+        self._note("Pull")
+        if request.cursor.startswith("canary"):
+            raise ValueError(request.cursor)
+        return v1.PullResponse()
+
+    async def Subscribe(self, request: v1.SubscribeRequest, context: object) -> AsyncIterator[v1.SubscribeResponse]:  # noqa: N802
+        self._note("Subscribe")
+        self.open_streams += 1
+        try:
+            yield v1.SubscribeResponse(page=v1.Page(cursor="first"))
+            await asyncio.Event().wait()
+        finally:
+            self.open_streams -= 1
+
+    async def Deliver(self, request: v1.DeliverRequest, context: object) -> v1.DeliverResponse:  # noqa: N802
+        self._note("Deliver")
+        return v1.DeliverResponse(cursor="stored")
+
+
+@dataclass
+class Port:
+    """A peer port that is being served."""
+
+    server: Founded
+    store: object
+    directory: Directory
+    door: PeerDoor
+    service: NotingService
+    address: str
+
+    def know(self, founded_: Founded, *, state: PeerState = PeerState.ACTIVE, role: PeerRole = PeerRole.MEMBER) -> None:
+        self.store.peers.add(founded_.organisation.org, document=founded_.document, role=role, state=state, now=now())
+        self.directory.refresh()
+
+    def set_state(self, founded_: Founded, state: PeerState) -> None:
+        self.store.peers.set_state(founded_.organisation.org, state)
+        self.directory.refresh()
+        self.door.end_unwelcome(founded_.organisation.org)
+
+
+@asynccontextmanager
+async def serve_port(folder, *, quota: Quota = GENEROUS, contacted=lambda _: None, clock=now) -> AsyncIterator[Port]:
+    server = founded("server.example")
+    keys = keys_of(server)
+    store = open_store(folder / "tocsin.db", create=True)
+    directory = Directory(store, own_certificate=keys.certificate)
+    door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted)
+    service = NotingService()
+    listener, port = open_peer_port(service, door, listen="127.0.0.1:0", keys=keys, directory=directory)
+    await listener.start()
+    try:
+        yield Port(server, store, directory, door, service, f"127.0.0.1:{port}")
+    finally:
+        await listener.stop(0)
+        store.close()
+
+
+def raw_channel(port: Port, keys: TlsKeys) -> grpc.aio.Channel:
+    """Return a channel that says whatever a test wants."""
+    credentials = grpc.ssl_channel_credentials(
+        certificate_pem(port.server.organisation.node_certs[0]), keys.key, keys.certificate
+    )
+    options = [("grpc.ssl_target_name_override", "server.example"), ("grpc.use_local_subchannel_pool", 1)]
+    return grpc.aio.secure_channel(port.address, credentials, options=options)
