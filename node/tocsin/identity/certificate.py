@@ -3,9 +3,10 @@
 Every node presents a self-signed leaf on P-256 (BoringSSL, inside gRPC, has
 no Ed25519 certificates). Trust is in its key alone: the pin, the SHA-256 of
 the SubjectPublicKeyInfo, stands in the identity document. A peer's
-certificate is handed to TLS as a root so that its handshake passes. It is no
-CA, so that what its key signs for others does not; but a root's own limits are
-not TLS's to enforce, and so only the pin says who is calling.
+certificate is handed to TLS as a root so that its handshake passes. What its
+key signs for others is refused there, but for its key usage only: BoringSSL
+does not mind that a root is no CA. So the key usage is checked before a
+certificate becomes a root, and even then the pin says who is calling.
 
     subject, issuer    CN=<pin>      one for each key: TLS finds a root by its subject, and a node
                                      knows many roots, two of one organisation during a rotation
@@ -104,12 +105,13 @@ def verify_certificate(der: bytes, *, org: OrgId) -> None:
         key = certificate.public_key()
         extensions = certificate.extensions
         is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
     except _UNREADABLE as error:
         raise _malformed("is not one that a node presents") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _malformed("is not for a P-256 key")
-    if is_ca:
+    if is_ca or usage.key_cert_sign or not usage.digital_signature:
         raise _malformed("is a CA's: it could vouch for others")
     if names != [org]:
         raise _malformed(f"is not for {org} alone")

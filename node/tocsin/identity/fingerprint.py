@@ -2,7 +2,7 @@
 
     SHA-256( "tocsin-fingerprint/v1" ␊ org ␊ threshold ␊ root key id ␊ … )     of version 1, key ids sorted
 
-    MFZWI3D-BONSGYC-YLTMRWG-C43ENR5-QXGZDMM-FZWI3DP-BONSGYY-LTMRWA5          base32, 4 times 13 + 1 characters
+    EKHM7W4-IWTUGYW-CNBNRM6-JCYS74Q-4JQFJNM-MQRRGHH-HE5CGZU-FY7CZQY          base32, 4 times 13 + 1 characters
 
 It covers who may change the document, not what the document says, so it
 survives every rotation, of the root keys too. The last of each 14 characters

@@ -43,9 +43,7 @@ _OTHERS = 0o077
 _MAX_KEY_FILE = 16 * 1024
 
 # What else a JWK may say about itself, and must not contradict (RFC 7517 section 4, RFC 9864).
-_JWK_LIMITS: Mapping[str, tuple[object, ...]] = {
-    "kty": ("OKP",),
-    "crv": ("Ed25519",),
+_JWK_USES: Mapping[str, tuple[object, ...]] = {
     "alg": ("Ed25519", "EdDSA"),
     "use": ("sig",),
     "key_ops": (["verify"],),
@@ -58,7 +56,7 @@ def generate_ed25519(random: Callable[[int], bytes]) -> Ed25519PrivateKey:
 
 
 def generate_p256(random: Callable[[int], bytes]) -> ec.EllipticCurvePrivateKey:
-    """Make a P-256 key from 40 random bytes: 64 bits more than the order has, so none is likelier (FIPS 186-5 A.2.1)."""
+    """Make a P-256 key from 40 random bytes: 64 bits beyond the order, so none is likelier (FIPS 186-5 A.2.1)."""
     secret = int.from_bytes(random(_P256_SEED_BYTES), "big") % (_P256_ORDER - 1) + 1
     return ec.derive_private_key(secret, ec.SECP256R1())
 
@@ -77,8 +75,10 @@ def from_jwk(jwk: Mapping[str, object]) -> Ed25519PublicKey:
     """
     if "d" in jwk:
         raise MalformedIdentity("a JWK holds a private key where a public one belongs", reason="BAD_IDENTITY")
-    for member, allowed in _JWK_LIMITS.items():
-        if jwk.get(member, allowed[0]) not in allowed or (member in ("kty", "crv") and member not in jwk):
+    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
+        raise MalformedIdentity("a JWK's kty and crv are not those of an Ed25519 key", reason="BAD_IDENTITY")
+    for member, allowed in _JWK_USES.items():
+        if member in jwk and jwk[member] not in allowed:
             raise MalformedIdentity(f"a JWK's {member} is not that of an Ed25519 key", reason="BAD_IDENTITY")
     x = jwk.get("x")
     if not isinstance(x, str):

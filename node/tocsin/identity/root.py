@@ -12,7 +12,7 @@ The order of trust: `parse_identity` (the chain holds together), then
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from tocsin.encoding import JSON, dump_json, parse_json
 from tocsin.errors import IdentityOutdated, MalformedEncoding, MalformedIdentity
@@ -53,7 +53,7 @@ class Organisation(Details):
     expires: int
     fingerprint: str
     pins: frozenset[str]
-    document: bytes
+    document: bytes = field(repr=False)
 
 
 def parse_identity(document: bytes, *, now: int, check_expiry: bool = True) -> Organisation:
@@ -76,7 +76,7 @@ def parse_identity(document: bytes, *, now: int, check_expiry: bool = True) -> O
         hint = f"ask {last.details.org} for its current identity document"
         raise IdentityOutdated(f"the identity document of {last.details.org} has expired", hint=hint)  # 5
     return Organisation(
-        **{field.name: getattr(last.details, field.name) for field in fields(Details)},
+        **{each.name: getattr(last.details, each.name) for each in fields(Details)},
         version=last.number,
         expires=last.expires,
         fingerprint=_fingerprint(chain[0]),

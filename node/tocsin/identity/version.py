@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from securesystemslib.exceptions import FormatError
@@ -94,7 +95,7 @@ def _parse_metadata(value: JSON) -> Metadata[Root]:
         raise _malformed("a version is not TUF root metadata") from error
     if not isinstance(metadata.signed, Root) or written != rewritten:
         raise _malformed("a version is not TUF root metadata in its one spelling")
-    if not all(_SIGNATURE_HEX.fullmatch(signature.signature) for signature in metadata.signatures.values()):
+    if not all(_is_hex(signature.signature, _SIGNATURE_HEX) for signature in metadata.signatures.values()):
         raise _malformed("a signature is not 64 bytes in lower-case hex")
     return metadata
 
@@ -104,6 +105,8 @@ def _admitted_keys(root: Root) -> tuple[bytes, ...]:
     if type(root.version) is not int or type(root.roles[Root.type].threshold) is not int:
         raise _malformed("a version number or threshold is not an integer")
     role = root.roles[Root.type]
+    if type(role.keyids) is not list or root.consistent_snapshot is not True:
+        raise _malformed("a member of root metadata is of another type")
     if any(root.roles[name].to_dict() != _NOBODY for name in TOP_LEVEL_ROLE_NAMES - {Root.type}):
         raise _malformed("a role other than root is given to somebody")
     if set(role.keyids) != root.keys.keys() or role.unrecognized_fields or role.threshold > len(role.keyids):
@@ -113,13 +116,17 @@ def _admitted_keys(root: Root) -> tuple[bytes, ...]:
 
 def _admit(key: Key) -> bytes:
     public = key.keyval.get("public")
-    if not isinstance(public, str) or not _ED25519_HEX.fullmatch(public):
+    if not _is_hex(public, _ED25519_HEX):
         raise _malformed("a root key is not an Ed25519 key in lower-case hex")
     raw = bytes.fromhex(public)
     verify_public_key(raw)
     if key != _tuf_key(raw):
         raise _malformed("a root key is not an Ed25519 key under the id that its bytes give it")
     return raw
+
+
+def _is_hex(value: object, pattern: re.Pattern[str]) -> TypeGuard[str]:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _verify_separate(keys: Sequence[bytes]) -> None:
@@ -131,9 +138,9 @@ def _verify_separate(keys: Sequence[bytes]) -> None:
 def verify_signatures(version: Version, *, previous: Version | None) -> None:
     """Refuse a version that its own root keys, and those of the version before, do not vouch for.
 
-      1. signed by a threshold of the previous version's root keys   TUF 5.3.4
-      2. signed by a threshold of its own root keys                  TUF 5.3.4
-      3. its number is the next one, or 1 where there is no previous TUF 5.3.5
+      1. its number is the next one, or 1 where there is no previous    TUF 5.3.5
+      2. signed by a threshold of the previous version's root keys      TUF 5.3.4
+      3. signed by a threshold of its own root keys                     TUF 5.3.4
 
     The caller MUST still check the expiry of the last version (TUF 5.3.10),
     and that version 1 is the one whose fingerprint a person confirmed.
@@ -142,15 +149,15 @@ def verify_signatures(version: Version, *, previous: Version | None) -> None:
     """
     expected = 1 if previous is None else previous.number + 1
     if version.number != expected:
-        raise _malformed(f"version {version.number} stands where version {expected} belongs")  # 3
+        raise _malformed(f"version {version.number} stands where version {expected} belongs")  # 1
     result = version.metadata.signed.get_root_verification_result(
         None if previous is None else previous.metadata.signed, version.payload, version.metadata.signatures
     )
     if not result.first.verified:
         who = "its own root keys" if previous is None else f"the root keys of version {previous.number}"
-        raise _malformed(f"version {version.number} is not signed by enough of {who}")  # 1
+        raise _malformed(f"version {version.number} is not signed by enough of {who}")  # 2
     if not result.second.verified:
-        raise _malformed(f"version {version.number} is not signed by enough of its own root keys")  # 2
+        raise _malformed(f"version {version.number} is not signed by enough of its own root keys")  # 3
 
 
 def make_version(
@@ -162,8 +169,13 @@ def make_version(
     threshold: int,
     signers: Iterable[Signer],
 ) -> dict[str, JSON]:
-    """Make one version and sign it with every signer; `parse_version` says whether it is a good one."""
+    """Make one version and sign it with every signer; `parse_version` says whether it is a good one.
+
+    Raises MalformedIdentity for a threshold that the root keys cannot meet.
+    """
     keys: dict[str, Key] = {key.keyid: key for key in map(_tuf_key, root_keys)}
+    if not 1 <= threshold <= len(keys):
+        raise _malformed(f"a threshold of {threshold} does not go with {len(keys)} root keys")
     roles = {name: Role([], 1) for name in TOP_LEVEL_ROLE_NAMES} | {Root.type: Role(sorted(keys), threshold)}
     root = Root(
         version=number,
