@@ -1,4 +1,4 @@
-"""This module makes disclosures, and puts those received back where their digests stand (RFC 9901 sections 4.2 and 7.1).
+"""This module makes disclosures, and puts those received back in their places (RFC 9901 sections 4.2 and 7.1).
 
 A disclosure is the base64url text of a JSON array:
 

@@ -1,0 +1,167 @@
+"""This module reads and writes the plain claims of a record: what a recipient must know to handle it lawfully.
+
+    iss            the organisation that says it         record_id   a random UUID, stable over versions
+    iat, exp?      unix seconds                          version     1, 2, 3, …
+    kind           finding, incident, evaluation         supersedes? digest of the previous version
+    schema         tocsin.v1                             status      issued, corrected, …
+    tlp, pap?      markings                              permitted_use?, relay?, retention_until?
+
+None of them may be hidden in a disclosure (RFC 9901 section 9.7). A value of
+no known vocabulary is refused, since an unknown marking cannot be obeyed;
+a claim of an unknown name is kept and means nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tocsin.encoding import JSON
+from tocsin.errors import MalformedName, MalformedRecord
+from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
+from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
+
+REQUIRED = ("iss", "iat", "record_id", "version", "kind", "schema", "status", "tlp", "_sd_alg", "content")
+PLAIN = frozenset((*REQUIRED, "exp", "nbf", "supersedes", "pap", "permitted_use", "relay", "retention_until"))
+
+NO_RELAY = "none"
+"""The default, and therefore never written."""
+
+MAX_VERSION = 2**32 - 1
+"""The contract counts versions in 32 bits."""
+
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The plain claims; times in unix seconds, `retention_until` as RFC 3339 text, what is absent empty."""
+
+    issuer: OrgId
+    issued_at: int
+    expires_at: int | None
+    record_id: RecordId
+    version: int
+    supersedes: str
+    kind: str
+    status: str
+    tlp: str
+    pap: str
+    permitted_use: tuple[str, ...]
+    relay: str
+    retention_until: str
+
+
+def dump_envelope(envelope: Envelope) -> dict[str, JSON]:
+    """Return the claims, without those that would say nothing."""
+    claims: dict[str, JSON] = {
+        "iss": envelope.issuer,
+        "iat": envelope.issued_at,
+        "exp": envelope.expires_at,
+        "record_id": envelope.record_id,
+        "version": envelope.version,
+        "supersedes": envelope.supersedes,
+        "kind": envelope.kind,
+        "schema": SCHEMA,
+        "status": envelope.status,
+        "tlp": envelope.tlp,
+        "pap": envelope.pap,
+        "permitted_use": list(envelope.permitted_use),
+        "relay": "" if envelope.relay == NO_RELAY else envelope.relay,
+        "retention_until": envelope.retention_until,
+    }
+    return {name: value for name, value in claims.items() if value not in (None, "", [])}
+
+
+def parse_envelope(claims: Mapping[str, JSON]) -> Envelope:
+    """Read the plain claims of a payload as it was signed, before anything is put into it.
+
+    Raises MalformedRecord (MISSING_CLAIM, BAD_CLAIM).
+    """
+    for name in REQUIRED:
+        if name not in claims:
+            raise MalformedRecord(f"{name} is missing, or hidden where it must be plain", reason="MISSING_CLAIM")
+    if claims["schema"] != SCHEMA:
+        raise _bad("schema", f"not {SCHEMA}")
+    version = _integer(claims, "version", least=1, most=MAX_VERSION)
+    return Envelope(
+        issuer=parse_issuer(claims),
+        issued_at=_integer(claims, "iat"),
+        expires_at=_integer(claims, "exp") if "exp" in claims else None,
+        record_id=_record_id(claims["record_id"]),
+        version=version,
+        supersedes=_supersedes(claims.get("supersedes", ""), version=version),
+        kind=_choice(claims, "kind", tuple(KINDS)),
+        status=_choice(claims, "status", STATUSES),
+        tlp=_choice(claims, "tlp", TLPS),
+        pap=_choice(claims, "pap", PAPS) if "pap" in claims else "",
+        permitted_use=_permitted_use(claims.get("permitted_use", [])),
+        relay=_choice(claims, "relay", RELAYS) if "relay" in claims else NO_RELAY,
+        retention_until=_time(claims["retention_until"]) if "retention_until" in claims else "",
+    )
+
+
+def parse_issuer(claims: Mapping[str, JSON]) -> OrgId:
+    """Read the one claim that is needed to look up a key; raises MalformedRecord."""
+    issuer = claims.get("iss")
+    if issuer is None:
+        raise MalformedRecord("iss is missing, or hidden where it must be plain", reason="MISSING_CLAIM")
+    if not isinstance(issuer, str):
+        raise _bad("iss", "not a text")
+    try:
+        return parse_org(issuer)
+    except MalformedName as error:
+        raise _bad("iss", error.message) from error
+
+
+def _integer(claims: Mapping[str, JSON], name: str, *, least: int = 0, most: int = 2**53) -> int:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise _bad(name, f"not an integer from {least} to {most}")
+    return value
+
+
+def _choice(claims: Mapping[str, JSON], name: str, vocabulary: tuple[str, ...]) -> str:
+    value = claims[name]
+    if not isinstance(value, str) or value not in vocabulary:
+        raise _bad(name, f"none of {', '.join(vocabulary)}")
+    return value
+
+
+def _record_id(value: JSON) -> RecordId:
+    try:
+        return parse_record_id(value if isinstance(value, str) else "")
+    except MalformedName as error:
+        raise _bad("record_id", "not a UUID of version 4") from error
+
+
+def _supersedes(value: JSON, *, version: int) -> str:
+    if not isinstance(value, str) or (version > 1) != bool(value):
+        raise _bad("supersedes", "there for version 1, or missing for a later one")
+    if value and not _DIGEST.fullmatch(value):
+        raise _bad("supersedes", "not the digest of a record")
+    return value
+
+
+def _permitted_use(value: JSON) -> tuple[str, ...]:
+    uses = tuple(use for use in value if isinstance(use, str)) if isinstance(value, list) else ()
+    if not isinstance(value, list) or len(uses) != len(value) or len(set(uses)) != len(uses):
+        raise _bad("permitted_use", "not a list of different uses")
+    if not set(uses) <= set(PERMITTED_USES):
+        raise _bad("permitted_use", f"one of them is none of {', '.join(PERMITTED_USES)}")
+    return uses
+
+
+def _time(value: JSON) -> str:
+    try:
+        # Parsing alone would also take months and hours of one digit.
+        if isinstance(value, str) and datetime.strptime(value, _TIME).replace(tzinfo=UTC).strftime(_TIME) == value:
+            return value
+    except ValueError:
+        pass
+    raise _bad("retention_until", "not a time in UTC such as 2026-03-01T12:00:00Z")
+
+
+def _bad(name: str, problem: str) -> MalformedRecord:
+    return MalformedRecord(f"{name} is {problem}", reason="BAD_CLAIM")
