@@ -11,6 +11,7 @@ imported; a test holds it equal to the first line of the command's own help.
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -42,7 +43,7 @@ class Command(click.Command):
     """A command whose help starts with examples."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:  # noqa: ANN401 - click's own
-        super().__init__(*args, context_settings=HELP_NAMES, **kwargs)
+        super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
         self.examples = tuple(examples)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
         examples: Sequence[str] = (),
         **kwargs: Any,  # noqa: ANN401 - click's own
     ) -> None:
-        super().__init__(*args, context_settings=HELP_NAMES, **kwargs)
+        super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
         self.sections = tuple(sections)
         self.examples = tuple(examples)
         self.entries = {entry.name: entry for section in sections for entry in section.entries}
@@ -138,7 +139,7 @@ def read_input(path: Path) -> bytes:
     Raises click.BadParameter where the file cannot be read.
     """
     if str(path) == "-":
-        return click.get_binary_stream("stdin").read()
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except OSError as error:

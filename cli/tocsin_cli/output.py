@@ -108,6 +108,11 @@ def paint(text: str, style: str) -> None:
     render(Text(clean(text), style=style, no_wrap=True, overflow="ignore"))
 
 
+def raw(content: bytes) -> None:
+    """Print bytes as they are, for a file or a pipe."""
+    click.echo(content, nl=False)
+
+
 def data(text: str = "") -> None:
     """Print text as data, however long its lines are."""
     click.echo(clean(text))
@@ -143,7 +148,8 @@ def warning(text: str) -> None:
 
 def error(raised: "TocsinError") -> None:
     """Print what is wrong, where, its reason code, and what to do next."""
-    problem(f"{raised} [{raised.reason}]", raised.details)
+    details = () if raised.details in ((str(raised),), (raised.message,)) else raised.details
+    problem(f"{raised} [{raised.reason}]", details)
     if raised.hint:
         hint(raised.hint)
 

@@ -11,6 +11,7 @@ from tocsin.schema.contract import KINDS, TLPS, enum_number
 from tocsin.schema.files import parse_content_file
 from tocsin.schema.template import template as template_of
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1.record_pb2 import PermittedUse
 
 from tocsin_cli import output
 from tocsin_cli.command import Command, UsageProblem, complete_partner, input_path, json_option, read_input
@@ -27,8 +28,7 @@ FORMATS: dict[str, Literal["toml", "yaml", "json"]] = {
     ".yml": "yaml",
     ".json": "json",
 }
-LISTS = {"permitted_use": "PermittedUse"}
-CHOICES = {"tlp": "Tlp", "pap": "Pap", "relay": "Relay"}
+CHOICES = {"kind": "RecordKind", "tlp": "Tlp", "pap": "Pap", "relay": "Relay"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +113,21 @@ def read_draft(file: Path, *, kind: str | None, tlp: str | None, recipients: tup
     """Read one file; what the command line says wins over what the file says."""
     data = read_input(file)
     name = "standard input" if str(file) == "-" else str(file)
-    settings, content = parse_content_file(data, format=_format_of(file, data), name=name)
-    draft = v1.Draft(
-        retention_until=settings.get("retention_until", ""),
-        content_json=orjson.dumps(content).decode(),
-        recipients=recipients or settings.get("to", ()),
-    )
-    given = {**settings, **({"kind": kind} if kind else {}), "tlp": tlp or settings.get("tlp") or DEFAULT_TLP}
-    if "kind" not in given:
+    settings, content = parse_content_file(data, format=_format_of(file, data), name=name, kind=kind or "")
+    texts = {setting: value for setting, value in settings.items() if isinstance(value, str)}
+    lists = {setting: [str(item) for item in value] for setting, value in settings.items() if isinstance(value, list)}
+    texts |= {"kind": kind or texts.get("kind", ""), "tlp": tlp or texts.get("tlp") or DEFAULT_TLP}
+    if not texts["kind"]:
         raise UsageProblem(f"{name} does not say its kind", 'give --kind, or write record.kind = "finding" in the file')
-    draft.kind = enum_number("RecordKind", given["kind"])
+    draft = v1.Draft(
+        content_json=orjson.dumps(content).decode(),
+        retention_until=texts.get("retention_until", ""),
+        recipients=recipients or lists.get("to", ()),
+    )
     for setting, enum in CHOICES.items():
-        if given.get(setting):
-            setattr(draft, setting, enum_number(enum, given[setting]))
-    for setting, enum in LISTS.items():
-        getattr(draft, setting).extend(enum_number(enum, item) for item in given.get(setting, ()))
+        setattr(draft, setting, enum_number(enum, texts.get(setting, "")))
+    for use in lists.get("permitted_use", ()):
+        draft.permitted_use.append(PermittedUse.Value(f"PERMITTED_USE_{use.upper()}"))
     return Written(name, draft)
 
 

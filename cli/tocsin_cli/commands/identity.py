@@ -52,7 +52,7 @@ def export(session: Session, *, as_json: bool) -> None:
     if as_json:
         output.document(document(found))
         return
-    click.get_binary_stream("stdout").write(found.document.rstrip(b"\n") + b"\n")
+    output.raw(found.document.rstrip(b"\n") + b"\n")
     output.hint(f"tell your partner the fingerprint by phone: {found.organisation.fingerprint}")
 
 

@@ -1,6 +1,7 @@
 """This module has the commands that read records: list, show, search."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -31,7 +32,7 @@ COLUMNS = (
 )
 
 
-class Since(click.ParamType):
+class Since(click.ParamType[int]):
     """A time: RFC 3339, a date, or an age such as `7d`."""
 
     name = "time"
@@ -61,10 +62,10 @@ class Since(click.ParamType):
         "tocsin list --from lab-b.example --kind incident --json",
     ),
 )
-@click.option("--kind", type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="", help="Only this kind.")
 @click.option("--from", "origin", metavar="ORG", default="", help="Only records of this organisation.")
 @click.option("--since", type=Since(), help="Only records signed since this time, or in an age such as 7d.")
-@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), help="Only this marking.")
+@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), default="", help="Only this marking.")
 @click.option("--severity", type=click.Choice(choices("Severity")), default="", help="Only findings of this severity.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most records to print.")
 @json_option
@@ -72,20 +73,19 @@ class Since(click.ParamType):
 def list_records(
     session: Session,
     *,
-    kind: str | None,
+    kind: str,
     origin: str,
     since: int | None,
-    tlp: str | None,
+    tlp: str,
     severity: str,
     limit: int,
     as_json: bool,
 ) -> None:
     """List the records that this node holds."""
-    request = v1.ListRecordsRequest(severity=severity, page_size=min(limit, MOST_RECORDS_A_PAGE), **{"from": origin})
-    if kind:
-        request.kind = enum_number("RecordKind", kind)
-    if tlp:
-        request.tlp = enum_number("Tlp", tlp)
+    request = v1.ListRecordsRequest(severity=severity, page_size=min(limit, MOST_RECORDS_A_PAGE))
+    filters = {"from": origin, "kind": enum_number("RecordKind", kind), "tlp": enum_number("Tlp", tlp)}
+    for name, value in filters.items():
+        setattr(request, name, value)
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=since))
     found = _collect(session, request, limit)
@@ -149,7 +149,7 @@ def show(session: Session, *, record_id: str, version: int | None, as_json: bool
     print_record(found.record)
 
 
-def print_records(records: "list[v1.Record]") -> None:
+def print_records(records: Sequence[v1.Record]) -> None:
     """Print a table of records, or say that there are none."""
     if not records:
         output.talk("no records")

@@ -6,18 +6,14 @@ is 3. With --strict it is all or none. Each draft carries a key made from its
 source, so that importing the same file again creates nothing.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import orjson
 from tocsin.errors import MalformedSource
-from tocsin.interchange.atlas import read_atlas
-from tocsin.interchange.avid import read_avid
-from tocsin.interchange.inspect import read_inspect
-from tocsin.interchange.mapped import Mapped, Unmapped
+from tocsin.interchange import READERS, Mapped, Unmapped
 from tocsin.schema.contract import TLPS, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -25,9 +21,6 @@ from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
 from tocsin_cli.commands.draft import DEFAULT_TLP
 from tocsin_cli.session import Session
-
-Reader = Callable[..., Iterator[Mapped | Unmapped]]
-READERS: Mapping[str, Reader] = {"avid": read_avid, "atlas": read_atlas, "inspect": read_inspect}
 
 MOST_DRAFTS_A_CALL = 100
 MOST_BYTES_A_CALL = 2 * 1024 * 1024
@@ -48,9 +41,18 @@ class Imported:
 
     format: str
     dry_run: bool
-    posted: list[str] = field(default_factory=list)
-    existed: int = 0
+    results: list[v1.PostedRecord] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def posted(self) -> list[v1.PostedRecord]:
+        """Return the records that were not there before."""
+        return [result for result in self.results if not result.existed]
+
+    @property
+    def existed(self) -> int:
+        """Return how many records had been imported before."""
+        return len(self.results) - len(self.posted)
 
     def document(self) -> dict[str, object]:
         """Return the outcome as a JSON document."""
@@ -60,7 +62,7 @@ class Imported:
             "imported": len(self.posted),
             "existed": self.existed,
             "refused": [{"where": where, "reason": reason} for where, reason in self.problems],
-            "record_ids": [record_id for record_id in self.posted if record_id],
+            "record_ids": [] if self.dry_run else [result.record.envelope.record_id for result in self.posted],
         }
 
 
@@ -124,21 +126,15 @@ def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[So
             if isinstance(found, Unmapped):
                 problems.append((found.where, found.reason))
             else:
-                sources.append(Sourced(f"{file}:{found.line}", _draft(form, found, tlp=tlp)))
+                sources.append(Sourced(found.where, _draft(form, found, tlp=tlp)))
     return sources, problems
 
 
 def _draft(form: str, found: Mapped, *, tlp: str) -> v1.Draft:
-    content = orjson.dumps(found.content)
-    source = found.content.get("source")
-    original = source.get("original") if isinstance(source, Mapping) else None
-    key = hashlib.sha256(original.encode() if isinstance(original, str) else content).hexdigest()
-    return v1.Draft(
-        kind=enum_number("RecordKind", found.kind),  # type: ignore[arg-type]
-        tlp=enum_number("Tlp", tlp),  # type: ignore[arg-type]
-        content_json=content.decode(),
-        idempotency_key=f"{form}:{key}",
-    )
+    draft = v1.Draft(content_json=orjson.dumps(found.content).decode(), idempotency_key=f"{form}:{found.digest}")
+    for setting, enum, claim in (("kind", "RecordKind", found.kind), ("tlp", "Tlp", tlp)):
+        setattr(draft, setting, enum_number(enum, claim))
+    return draft
 
 
 def post_all(session: Session, sources: Sequence[Sourced], outcome: Imported) -> Imported:
@@ -171,10 +167,8 @@ def batches(sources: Sequence[Sourced]) -> Iterator[list[Sourced]]:
 def _note(one: Sourced, result: v1.PostedRecord, outcome: Imported) -> None:
     if result.error_reason:
         outcome.problems.append((one.where, "; ".join(result.error_details) or result.error_reason))
-    elif result.existed:
-        outcome.existed += 1
     else:
-        outcome.posted.append(result.record.envelope.record_id)
+        outcome.results.append(result)
 
 
 def _print_outcome(outcome: Imported) -> None:

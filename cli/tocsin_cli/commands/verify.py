@@ -4,6 +4,7 @@ Whatever is wrong with a record, its form or its signature, the exit code is 4
 and the reason code says which rule it broke: a script asks one question.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -61,7 +62,7 @@ def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Pat
     one that the organisation gave you. A record that is refused makes the exit
     code 4, and its reason code is printed.
     """
-    organisations = {found.org: found for found in map(_read_identity, identities)}
+    organisations: dict[str, Organisation] = {found.org: found for found in map(_read_identity, identities)}
     results = [_verify_file(file, organisations) for file in files]
     if as_json:
         output.document({"results": [_result(file, outcome) for file, outcome in zip(files, results, strict=True)]})
@@ -161,7 +162,7 @@ def sdjwt_verify(ctx: click.Context, *, file: Path, jwk: Path, now: int | None, 
     output.document(verified.payload)
 
 
-def _read_jwk(file: Path) -> dict[str, object]:
+def _read_jwk(file: Path) -> Mapping[str, object]:
     try:
         key = parse_json(read_input(file))
     except Malformed as error:

@@ -1,0 +1,59 @@
+"""This module has the command that shows the whole exchange on one machine."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+from tocsin.interchange import READERS
+
+from tocsin_cli import output
+from tocsin_cli.command import Command, input_path
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "tocsin demo                                    half a minute, and nothing is left behind",
+        "tocsin demo --import avid reports.jsonl --import atlas ATLAS.yaml",
+        "tocsin demo --keep /tmp/three                  keeps the homes, to look around in",
+    ),
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the three homes in this folder, which must not exist.",
+)
+@click.option(
+    "--import",
+    "imports",
+    type=(click.Choice(list(READERS)), input_path()),
+    multiple=True,
+    metavar="FORMAT FILE",
+    help="Let lab-a import these records too; may be given more than once.",
+)
+def demo(*, keep: Path | None, imports: tuple[tuple[str, Path], ...]) -> None:
+    """Watch three organisations exchange records on this machine.
+
+    Starts a node for each of two labs and a government institute, with
+    temporary homes and loopback ports, posts a dozen records at one of them,
+    and shows what each organisation sees. Ends them and cleans up.
+    """
+    from tocsin_cli.demo.network import LAB_A, Network
+    from tocsin_cli.demo.story import tell_story
+
+    signal.signal(signal.SIGTERM, _interrupt)  # so that our nodes end with us
+    output.styled("Tocsin: organisations tell each other about AI risks, each field under its own policy.", "bold")
+    with Network(keep) as network:
+        tell_story(network, imports)
+        output.data()
+        if keep:
+            home = network[LAB_A].home
+            output.hint(f"look around: tocsin --home {home} list; the nodes have stopped")
+        else:
+            output.hint('everything is cleaned up; make your own home: tocsin init ORG --kind lab --name "…"')
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,196 @@
+"""This module runs three organisations on this machine: a home and a node process for each.
+
+They are real nodes on loopback ports, with keys of their own and mutual TLS
+between them; each knows the other two by a confirmed fingerprint. Closing the
+network ends the processes that it started, and removes the homes unless they
+are to be kept.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from secrets import token_bytes
+from types import TracebackType
+from typing import IO, Self
+
+from tocsin.desk.founding import create_home
+from tocsin.errors import HomeExists, NodeNotRunning
+from tocsin.v1 import desk_service_pb2 as v1
+
+from tocsin_cli.session import Session, desk_socket, now
+
+START_SECONDS = 20.0
+"""Longest wait for a node to open its desk; it takes a second on a laptop."""
+STOP_SECONDS = 10.0
+"""Longest wait for a node to end by itself before it is killed."""
+PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One organisation of the demo."""
+
+    org: str
+    name: str
+    kind: str
+    role: str
+
+
+LAB_A = Member("lab-a.example", "Lab A", "lab", "member")
+LAB_B = Member("lab-b.example", "Lab B", "lab", "member")
+AISI = Member("aisi.example", "AI Safety Institute", "government", "reader")
+MEMBERS = (LAB_A, LAB_B, AISI)
+
+
+@dataclass(slots=True)
+class Node:
+    """One organisation at work: its home, its desk, its process once it runs."""
+
+    member: Member
+    home: Path
+    endpoint: str
+    fingerprint: str
+    session: Session
+    process: "subprocess.Popen[bytes] | None" = None
+
+
+class Network:
+    """The three nodes, for as long as the context lasts."""
+
+    def __init__(self, keep: Path | None = None) -> None:
+        self._keep = keep
+        self._resources = ExitStack()
+        self.nodes: dict[str, Node] = {}
+
+    def __enter__(self) -> Self:
+        """Make the homes; nothing runs yet."""
+        with self._resources:
+            folder = self._folder()
+            self._resources.callback(self._stop)
+            for member, port in zip(MEMBERS, free_ports(len(MEMBERS)), strict=True):
+                self.nodes[member.org] = _found(member, folder / member.org, f"127.0.0.1:{port}")
+            self._resources = self._resources.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes, and remove what is not to be kept."""
+        self._resources.close()
+
+    def __getitem__(self, member: Member) -> Node:
+        return self.nodes[member.org]
+
+    def introduce(self) -> None:
+        """Make each a peer of the others, under the fingerprint that its people confirmed, and write the policies."""
+        documents = {
+            org: node.session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse).document
+            for org, node in self.nodes.items()
+        }
+        for org, node in self.nodes.items():
+            for other, peer in self.nodes.items():
+                if other != org:
+                    role = v1.PEER_ROLE_READER if peer.member.role == "reader" else v1.PEER_ROLE_MEMBER
+                    request = v1.AddPeerRequest(document=documents[other], fingerprint=peer.fingerprint, role=role)
+                    node.session.call(request, v1.AddPeerResponse)
+                    (node.home / "policies" / f"{other}.toml").write_text(policy_text(org, other))
+            node.session.close()
+
+    def start(self) -> None:
+        """Start the node processes and wait until each can be asked."""
+        for node in self.nodes.values():
+            log = self._resources.enter_context((node.home / "node.log").open("wb"))
+            node.process = _start(node.home, log)
+        for node in self.nodes.values():
+            _wait_for(node)
+
+    def _folder(self) -> Path:
+        if self._keep is None:
+            folder = Path(tempfile.mkdtemp(prefix="tocsin-demo-"))
+            self._resources.callback(shutil.rmtree, folder, ignore_errors=True)
+            return folder
+        folder = self._keep.expanduser().absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise HomeExists(
+                "something stands here already", where=str(folder), hint="name a folder that does not exist"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _stop(self) -> None:
+        running = [node.process for node in self.nodes.values() if node.process is not None]
+        for node in self.nodes.values():
+            node.session.close()
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that nobody listens on, all different."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def policy_text(org: str, partner: str) -> str:
+    """Return the policy file of one organisation for another: accept everything, share what the demo's files say."""
+    folder = files("tocsin_cli") / "demo" / "policies"
+    own = folder / f"{org}-to-{partner}.toml"
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    return (folder / "accept.toml").read_text(encoding="utf-8").replace("PARTNER", partner)
+
+
+def _found(member: Member, home: Path, endpoint: str) -> Node:
+    made = create_home(
+        home,
+        org=member.org,
+        name=member.name,
+        kind=member.kind,
+        listen=endpoint,
+        endpoints=(endpoint,),
+        contact="",
+        now=now(),
+        random=token_bytes,
+    )
+    return Node(member, home, endpoint, made.fingerprint, Session(home))
+
+
+def _start(home: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    # Settings of the person who runs the demo are not those of the three nodes.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    command = [sys.executable, "-m", "tocsin_cli", "--home", str(home), "serve"]
+    # A session of its own: Ctrl-C is for the demo, which then ends its nodes in order.
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def _wait_for(node: Node) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while desk_socket(node.home) is None:
+        ended = node.process is not None and node.process.poll() is not None
+        if ended or time.monotonic() > give_up:
+            lines = (node.home / "node.log").read_text(errors="replace").splitlines()
+            raise NodeNotRunning(
+                f"the node of {node.member.org} did not start",
+                details=tuple(lines[-5:]),
+                hint="is the machine very busy?",
+            )
+        time.sleep(PAUSE_SECONDS)
