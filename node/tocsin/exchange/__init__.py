@@ -1,0 +1,10 @@
+"""This package moves records between organisations: exactly what policy allows, once in effect, and provably.
+
+publish       a record is stored, and queued for each partner that policy allows
+outbox        a partner's next page is made: policy asked again, numbers given, signed
+page          the signed page itself; cursor: how far a partner has come
+presentation  the one place where the bytes that leave are made from a decision
+reveal        further fields of a record, for a partner that holds a part of it
+receive       a peer's page is verified and stored, with the cursor
+peer, worker  the wire: calling a peer, and staying in touch with it
+"""

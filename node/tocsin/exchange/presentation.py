@@ -1,0 +1,53 @@
+"""This module makes the bytes that leave, and is the only one that does.
+
+Preview, delivery and export call the same two functions with the same
+decision, so what is previewed is what is sent, byte for byte.
+"""
+
+from tocsin.identity.names import OrgId
+from tocsin.policy.decide import Decision, decide
+from tocsin.policy.model import PolicySet
+from tocsin.policy.reach import leaves, plain
+from tocsin.records.record import VerifiedRecord
+from tocsin.store.protocol import Store
+
+
+def decide_today(store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int) -> Decision:
+    """Ask policy about an own record, with what the store knows of it: who was named, and what was revealed."""
+    return decide(
+        record,
+        partner=partner,
+        policy=policies.policies.get(partner),
+        floor=policies.floor,
+        recipients=store.records.recipients(record.digest),
+        granted=store.feeds.granted(partner, record.digest),
+        now=now,
+    )
+
+
+def presentation(record: VerifiedRecord, decision: Decision) -> str:
+    """Return the record as the partner gets it. A denied record has none: RuntimeError."""
+    if not decision.delivered:
+        raise RuntimeError("a denied record has no presentation")
+    return record.present(decision.disclosed)
+
+
+def further_disclosures(record: VerifiedRecord, decision: Decision) -> tuple[str, ...]:
+    """Return the fields disclosed by the decision as disclosures, for a partner that holds the record itself."""
+    if not decision.delivered:
+        raise RuntimeError("a denied record has no disclosures")
+    return record.disclosures_for(decision.disclosed)
+
+
+def missing(record: VerifiedRecord, decision: Decision, *, held: frozenset[str] | None) -> frozenset[str]:
+    """Return the fields that a partner would get and does not hold; `held` None: it holds nothing of the record.
+
+    Groups and lists go along with what is inside them and do not count, nor
+    do the fields that are open in every record.
+    """
+    return says_something(record.kind, decision.disclosed - (held or frozenset()))
+
+
+def says_something(kind: str, paths: frozenset[str]) -> frozenset[str]:
+    """Return those of some field paths that hold a value and can be withheld; where there is none, nothing is said."""
+    return (paths & leaves(kind).keys()) - plain(kind)
