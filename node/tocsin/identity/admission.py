@@ -5,9 +5,9 @@ fits every message, and under encodings that RFC 8032 section 5.1.3 tells a
 decoder to refuse, so that one key would have several ids. A key is therefore
 looked at once, when it is registered: verifying a signature costs nothing more.
 
-A key that is a sum of an honest point and one of low order is let in: it
-signs nothing that its owner did not sign, and the vectors of CCTV that have
-one are valid signatures.
+A key that is the sum of an honest point and one of low order is let in:
+signing under it still takes the secret of the honest part. Signatures whose
+R is of low order are another matter, which verifying decides each time.
 """
 
 from tocsin.errors import MalformedIdentity
