@@ -13,35 +13,40 @@ people know which part to mend:
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tocsin.config import load_config
-from tocsin.desk.layout import FOR_OTHERS, PRIVATE_FILE, Layout
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from tocsin.desk.layout import PRIVATE_FILE, Layout
+from tocsin.desk.passphrase import find_passphrase
 from tocsin.desk.policyfiles import load_policies
 from tocsin.errors import (
     HomeDamaged,
     HomeLocked,
     HomeMissing,
     IdentityExpired,
-    KeyExposed,
     MalformedEncoding,
     MalformedIdentity,
 )
 from tocsin.exchange.publish import queue_changed_policies
 from tocsin.identity.certificate import certificate_pem, spki_pin
+from tocsin.identity.keys import load_private_key
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.signer import Signer, load_signer
 from tocsin.policy.model import PolicySet
-from tocsin.store.sqlite import Store, open_store
+from tocsin.store.protocol import Store
+from tocsin.store.sqlite import open_store
 
-RESTORE = "restore the home from a backup"
+RESTORE = "restore it from a backup of the home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,14 @@ class Home:
         self.newly_queued = newly_queued
         self._resources = resources
 
+    def adopt(self, starter: PolicySet) -> None:
+        """Let the policy that was written for a new partner count at once: it shares nothing, so nothing can slip out."""
+        self.policies = replace(
+            self.policies,
+            policies={**starter.policies, **self.policies.policies},
+            digests={**starter.digests, **self.policies.digests},
+        )
+
     def close(self) -> None:
         """Close the store and let go of the lock; closing twice does nothing more."""
         self._resources.close()
@@ -95,3 +108,127 @@ class Home:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_home(root: Path, *, now: int, lock: bool = True) -> Home:
+    """Open a home and hold it, in the order above.
+
+    Without `lock` the home is opened beside whoever holds it: for reading
+    only, and no policy file takes effect.
+    """
+    layout = Layout(root.expanduser().resolve())
+    with ExitStack() as opening:
+        _verify_whole(layout)  # 1.
+        if lock:
+            opening.callback(os.close, _take_lock(layout.lock))  # 2.
+        organisation = _load_organisation(layout, now=now)  # 3.
+        record_signer, delivery_signer, tls = _load_keys(layout, organisation)  # 4.
+        store = open_store(layout.store)  # 5.
+        opening.callback(store.close)
+        policies = load_policies(layout)  # 6.
+        newly_queued: Mapping[OrgId, int] = {}
+        if lock:
+            newly_queued = queue_changed_policies(store, policies, organisation=organisation, now=now)  # 7.
+        return Home(
+            layout,
+            organisation=organisation,
+            record_signer=record_signer,
+            delivery_signer=delivery_signer,
+            tls=tls,
+            store=store,
+            policies=policies,
+            newly_queued=newly_queued,
+            resources=opening.pop_all(),
+        )
+
+
+def _verify_whole(layout: Layout) -> None:
+    """Tell a folder that is no home from a home with a part missing, naming every such part."""
+    missing = tuple(layout.relative(path) for path in layout.missing())
+    if not missing:
+        return
+    if not any(path.exists() for path in (layout.settings, layout.keys, layout.document, layout.store)):
+        raise HomeMissing(
+            "there is no home here",
+            where=str(layout.root),
+            hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME",
+        )
+    raise HomeDamaged(
+        f"the home lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+        where=str(layout.root),
+        hint="restore the home from a backup, or move it away and make a new one",
+        details=tuple(f"missing: {path}" for path in missing),
+    )
+
+
+def _take_lock(path: Path) -> int:
+    """Hold the lock file until the descriptor is closed, or the process ends, however it ends."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+    except OSError as error:
+        raise HomeDamaged(
+            f"the lock cannot be opened: {_reason(error)}", where=str(path), hint=f"chmod 600 {path}"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        by = f"process {holder}" if holder.isdigit() else "another process"
+        raise HomeLocked(
+            f"{by} holds the home",
+            where=str(path.parent),
+            hint="wait for it to end, or stop the node",
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    return descriptor
+
+
+def _load_organisation(layout: Layout, *, now: int) -> Organisation:
+    where = str(layout.document)
+    try:
+        organisation = parse_identity(layout.document.read_bytes(), now=now, check_expiry=False)
+    except OSError as error:
+        raise HomeDamaged(
+            f"the identity document cannot be read: {_reason(error)}", where=where, hint=RESTORE
+        ) from None
+    except (MalformedIdentity, MalformedEncoding) as error:
+        raise HomeDamaged(
+            f"the identity document does not verify: {error.message}", where=where, hint=RESTORE
+        ) from error
+    if organisation.expires <= now:
+        expired = datetime.fromtimestamp(organisation.expires, UTC).date().isoformat()
+        raise IdentityExpired(
+            f"the identity document of {organisation.org} expired on {expired}",
+            where=where,
+            hint="put the next version in its place, signed with the root key, and send it to your peers",
+        )
+    return organisation
+
+
+def _load_keys(layout: Layout, organisation: Organisation) -> tuple[Signer, Signer, TlsIdentity]:
+    """Read the keys that the node works with, and see that peers will know them."""
+    passphrase = find_passphrase(layout)
+    record = load_signer(f"file:{layout.key('record')}", passphrase=passphrase)
+    delivery = load_signer(f"file:{layout.key('delivery')}", passphrase=passphrase)
+    _verify_named(layout, "record", record.key_id in organisation.record_keys)
+    _verify_named(layout, "delivery", delivery.key_id in organisation.delivery_keys)
+    key = load_private_key(layout.key("tls"), passphrase=passphrase)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pin = hashlib.sha256(public).hexdigest()
+    certificate = next((der for der in organisation.node_certs if spki_pin(der) == pin), b"")
+    _verify_named(layout, "tls", bool(certificate))
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return record, delivery, TlsIdentity(plain, certificate_pem(certificate))
+
+
+def _verify_named(layout: Layout, name: str, named: bool) -> None:
+    if not named:
+        path = layout.relative(layout.key(name))
+        message = "the identity document does not name this key, so no peer would believe it"
+        raise HomeDamaged(message, where=path, hint="restore key and identity document from the same backup")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown error").lower()

@@ -1,19 +1,19 @@
 """This module knows where everything lies in a home, and who may read it.
 
-    HOME/                        0700   everything an organisation's node owns
-      node.toml                         settings
-      keys/                      0700   PKCS#8, one key a file, each 0600
-        root-1.pem …                    sign identity documents; belong offline
-        record.pem                      signs records, nothing else
-        delivery.pem                    signs pages
-        tls.pem                         the key of the node's certificate
-        log.pem, witness.pem            named in the identity document for the transparency log
-      identity/document.tocsin          the organisation's identity: the chain of its root documents
-      policies/floor.toml               what never leaves, whoever asks
-      policies/PARTNER.toml             what one partner gets
-      tocsin.db                         the store
-      run/                       0700   the desk socket, while a node runs
-      lock                              held by the one process that uses the home
+HOME/                        0700   everything an organisation's node owns
+  node.toml                         settings
+  keys/                      0700   PKCS#8, one key a file, each 0600
+    root-1.pem …                    sign identity documents; belong offline
+    record.pem                      signs records, nothing else
+    delivery.pem                    signs pages
+    tls.pem                         the key of the node's certificate
+    log.pem, witness.pem            named in the identity document for the transparency log
+  identity/document.tocsin          the organisation's identity: the chain of its root documents
+  policies/floor.toml               what never leaves, whoever asks
+  policies/PARTNER.toml             what one partner gets
+  tocsin.db                         the store
+  run/                       0700   the desk socket, while a node runs
+  lock                              held by the one process that uses the home
 """
 
 from collections.abc import Iterator

@@ -2,27 +2,54 @@
 
 A file that cannot be read, or is not UTF-8, is one more problem with its name
 beside it, never an exception: what is wrong with one partner's file must not
-hide what is wrong with another's.
+hide what is wrong with another's. Files are named as people see them, from the
+home: `policies/aisi.example.toml`.
 """
 
+import os
 from dataclasses import replace
-from pathlib import Path
 
+from tocsin.desk.layout import PRIVATE_FILE, Layout
+from tocsin.identity.names import OrgId
 from tocsin.policy.model import PolicySet, Problem
 from tocsin.policy.parse import parse_policies
+from tocsin.policy.starter import starter_policy
 
 
-def load_policies(folder: Path) -> PolicySet:
-    """Read every policy file in a folder as it is now."""
+def load_policies(layout: Layout) -> PolicySet:
+    """Read every policy file of a home as it is now."""
     files: dict[str, str] = {}
     unreadable: list[Problem] = []
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(layout.policies.glob("*.toml")):
+        name = layout.relative(path)
         try:
-            files[path.name] = path.read_bytes().decode("utf-8")
+            data = path.read_bytes()
+            files[name] = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            line = path.read_bytes()[: error.start].count(b"\n") + 1
-            unreadable.append(Problem(path.name, line, "not UTF-8 text"))
+            unreadable.append(Problem(name, data.count(b"\n", 0, error.start) + 1, "not UTF-8 text"))
         except OSError as error:
-            unreadable.append(Problem(path.name, 1, f"cannot be read: {error.strerror}"))
+            unreadable.append(Problem(name, 1, f"cannot be read: {(error.strerror or 'unknown error').lower()}"))
     policies = parse_policies(files)
-    return replace(policies, problems=(*policies.problems, *unreadable)) if unreadable else policies
+    return replace(policies, problems=(*policies.problems, *unreadable))
+
+
+def write_starter(layout: Layout, partner: OrgId) -> PolicySet | None:
+    """Write a policy file for a new partner, which accepts and shares nothing, and return what it says.
+
+    What stands there already is left alone, and None is returned.
+    """
+    path = layout.policy(partner)
+    text = starter_policy(partner)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    except FileExistsError:
+        return None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return parse_policies({layout.relative(path): text})
+
+
+def changed_files(before: PolicySet, after: PolicySet) -> tuple[str, ...]:
+    """Return the files that differ between two readings, those that came or went among them."""
+    files = sorted(before.digests.keys() | after.digests.keys())
+    return tuple(file for file in files if before.digests.get(file) != after.digests.get(file))

@@ -1,0 +1,226 @@
+"""This module makes a home: the keys, the identity, and everything else an organisation's node owns.
+
+A home is built beside its place, under a name of its own, and moved there in
+one step when it is whole. Whatever stops the building leaves nothing behind
+that could be taken for a home, and two founders at once cannot mix theirs.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tocsin.config import default_config_text
+from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout
+from tocsin.desk.passphrase import load_passphrase
+from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
+from tocsin.identity.certificate import make_certificate
+from tocsin.identity.details import Details, RecordKey, index_keys
+from tocsin.identity.keys import PrivateKey, generate_ed25519, generate_p256, save_private_key
+from tocsin.identity.names import parse_endpoint, parse_org
+from tocsin.identity.root import DOCUMENT_DAYS, Organisation, found_organisation, parse_identity
+from tocsin.identity.signer import FileSigner
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
+from tocsin.policy.starter import starter_floor
+from tocsin.store.sqlite import open_store
+
+DAY = 86_400
+KEY_DAYS = 2 * DOCUMENT_DAYS
+"""Validity of a signing key: twice the life of a document, so that one renewal may be late."""
+BACKDATED = DAY
+"""A peer whose clock is behind must not refuse what was signed today."""
+MOST_ROOT_KEYS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """The new keys, before any of them is in a file."""
+
+    root: tuple[Ed25519PrivateKey, ...]
+    record: Ed25519PrivateKey
+    delivery: Ed25519PrivateKey
+    tls: ec.EllipticCurvePrivateKey
+    log: Ed25519PrivateKey
+    witness: Ed25519PrivateKey
+
+
+def create_home(
+    root: Path,
+    *,
+    org: str,
+    name: str,
+    kind: str,
+    listen: str,
+    endpoints: Sequence[str],
+    contact: str,
+    now: int,
+    random: Callable[[int], bytes],
+    root_keys: int = 1,
+    threshold: int = 1,
+    passphrase_file: Path | None = None,
+) -> Organisation:
+    """Make a home with new keys and the first version of the organisation's identity.
+
+    Raises HomeExists where something stands in its place, MalformedName and
+    MalformedIdentity for what cannot be in an identity document, KeyExposed
+    and HomeDamaged for a passphrase file that cannot be used.
+    """
+    root = root.expanduser().absolute()
+    _verify_free(root)
+    if not 1 <= threshold <= root_keys <= MOST_ROOT_KEYS:
+        message = f"a threshold of {threshold} does not go with {root_keys} root keys"
+        raise MalformedIdentity(message, reason="BAD_IDENTITY", hint=f"1 <= threshold <= root keys <= {MOST_ROOT_KEYS}")
+    passphrase = load_passphrase(passphrase_file) if passphrase_file else None
+    keys = _generate_keys(root_keys, random=random)
+    details = _details(
+        keys, org=org, name=name, kind=kind, endpoints=endpoints, contact=contact, now=now, random=random
+    )
+    signers = [FileSigner(key) for key in keys.root]
+    document = found_organisation(details, signers=signers, threshold=threshold, now=now)
+    try:
+        with _beside(root, random=random) as layout:
+            _write(
+                layout, keys=keys, passphrase=passphrase, document=document, settings=_settings(listen, passphrase_file)
+            )
+    except OSError as error:
+        _verify_free(root)  # somebody else was faster
+        raise _cannot_build(root, error) from None
+    return parse_identity(document, now=now)
+
+
+def _verify_free(root: Path) -> None:
+    """Refuse a place where anything stands but an empty folder."""
+    try:
+        taken = root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir())))
+    except OSError as error:
+        raise _cannot_build(root, error) from None
+    if not taken:
+        return
+    if Layout(root).document.exists():
+        raise HomeExists("the folder is a home already", where=str(root), hint="use it, or name another with --home")
+    raise HomeExists(
+        "something else stands here", where=str(root), hint="name a folder that is empty or does not exist"
+    )
+
+
+def _generate_keys(root_keys: int, *, random: Callable[[int], bytes]) -> _Keys:
+    return _Keys(
+        root=tuple(generate_ed25519(random) for _ in range(root_keys)),
+        record=generate_ed25519(random),
+        delivery=generate_ed25519(random),
+        tls=generate_p256(random),
+        log=generate_ed25519(random),
+        witness=generate_ed25519(random),
+    )
+
+
+def _details(
+    keys: _Keys,
+    *,
+    org: str,
+    name: str,
+    kind: str,
+    endpoints: Sequence[str],
+    contact: str,
+    now: int,
+    random: Callable[[int], bytes],
+) -> Details:
+    """Put together what the identity document says; what is wrong with it is refused there."""
+    org_id = parse_org(org)
+    return Details(
+        org=org_id,
+        name=name,
+        kind=kind,
+        record_keys=index_keys([_listed(keys.record, now=now)]),
+        delivery_keys=index_keys([_listed(keys.delivery, now=now)]),
+        node_certs=(make_certificate(org_id, private_key=keys.tls, now=now, random=random),),
+        endpoints=tuple(parse_endpoint(endpoint) for endpoint in endpoints),
+        contact=contact,
+        log_vkey=format_vkey(
+            log_name(org_id), algorithm=NoteAlgorithm.ED25519, public_key=keys.log.public_key().public_bytes_raw()
+        ),
+        witness_vkey=format_vkey(
+            witness_name(org_id),
+            algorithm=NoteAlgorithm.COSIGNATURE_V1,
+            public_key=keys.witness.public_key().public_bytes_raw(),
+        ),
+    )
+
+
+def _listed(key: Ed25519PrivateKey, *, now: int) -> RecordKey:
+    signer = FileSigner(key)
+    return RecordKey(
+        key_id=signer.key_id,
+        public_key=signer.public_key,
+        status="active",
+        not_before=now - BACKDATED,
+        not_after=now + KEY_DAYS * DAY,
+    )
+
+
+def _settings(listen: str, passphrase_file: Path | None) -> str:
+    text = default_config_text(listen)
+    if passphrase_file is None:
+        return text
+    path = json.dumps(str(passphrase_file.expanduser().absolute()), ensure_ascii=False)  # a TOML basic string as well
+    return f"{text}passphrase_file = {path}\n"
+
+
+@contextmanager
+def _beside(root: Path, *, random: Callable[[int], bytes]) -> Iterator[Layout]:
+    """Give a folder to build in, and move it to its place if the building succeeds."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    beside = root.with_name(f".{root.name}.{random(8).hex()}.new")
+    beside.mkdir(mode=PRIVATE_FOLDER)
+    try:
+        yield Layout(beside)
+        beside.replace(root)  # the system refuses where somebody has put something there since
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    _sync_folder(root.parent)
+
+
+def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: bytes, settings: str) -> None:
+    for folder in layout.folders():
+        folder.mkdir(mode=PRIVATE_FOLDER)
+    _save(layout.settings, settings.encode())
+    _save(layout.document, document)
+    _save(layout.policy("floor"), starter_floor().encode())
+    for number, key in enumerate(keys.root, 1):
+        save_private_key(layout.root_key(number), key, passphrase=passphrase)
+    for name in KEY_NAMES:
+        key: PrivateKey = getattr(keys, name)
+        save_private_key(layout.key(name), key, passphrase=passphrase)
+    open_store(layout.store, create=True).close()
+    for folder in (*layout.folders(), layout.root):
+        _sync_folder(folder)
+
+
+def _save(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_build(root: Path, error: OSError) -> HomeDamaged:
+    reason = (error.strerror or "unknown error").lower()
+    return HomeDamaged(
+        f"the home cannot be made: {reason}", where=str(root), hint="name a folder that you may write in"
+    )

@@ -1,0 +1,122 @@
+"""This module turns what the rooms below hold into messages of the contract.
+
+A record's message holds what this node may read of it and nothing else: it is
+made of the stored holding, never of anything behind it.
+"""
+
+from collections.abc import Iterable
+
+from tocsin.desk.title import severity_of, title_of
+from tocsin.identity.root import Organisation, RecordKey
+from tocsin.records.record import VerifiedRecord
+from tocsin.schema.contract import SCHEMA, enum_number
+from tocsin.store.model import PeerCounts, PeerRow, StoredRecord
+from tocsin.store.protocol import Store
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+
+
+def organisation_message(organisation: Organisation) -> v1.Organisation:
+    """Return an organisation as its identity document states it."""
+    message = v1.Organisation(
+        org=organisation.org,
+        name=organisation.name,
+        kind=enum_number("OrganisationKind", organisation.kind),
+        fingerprint=organisation.fingerprint,
+        version=organisation.version,
+        endpoints=organisation.endpoints,
+        contact=organisation.contact,
+        record_keys=_keys(organisation.record_keys.values()),
+        delivery_keys=_keys(organisation.delivery_keys.values()),
+        certificate_pins=sorted(organisation.pins),
+    )
+    message.expires_at.FromSeconds(organisation.expires)
+    return message
+
+
+def _keys(keys: Iterable[RecordKey]) -> list[v1.PublicKey]:
+    return [v1.PublicKey(key_id=key.key_id, status=key.status) for key in keys]
+
+
+def peer_message(row: PeerRow, organisation: Organisation, counts: PeerCounts) -> v1.Peer:
+    """Return an organisation that the node knows, and how the exchange with it goes."""
+    message = v1.Peer(
+        organisation=organisation_message(organisation),
+        role=enum_number("PeerRole", row.role),
+        state=enum_number("PeerState", row.state),
+        policy_file=f"policies/{row.org}.toml",
+        records_received=counts.records_received,
+        entries_refused=counts.entries_refused,
+        entries_sent=counts.entries_sent,
+        entries_acknowledged=counts.entries_acknowledged,
+        waiting=counts.waiting,
+    )
+    if row.last_error_reason:
+        message.last_error = f"{row.last_error_reason}: {row.last_error}"
+    if row.last_received_at is not None:
+        message.last_received_at.FromSeconds(row.last_received_at)
+    if row.last_sent_at is not None:
+        message.last_sent_at.FromSeconds(row.last_sent_at)
+    return message
+
+
+def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelope:
+    """Return the plain claims of a record."""
+    return record_pb2.Envelope(
+        iss=record.issuer,
+        iat=record.issued_at,
+        exp=record.expires_at or 0,
+        record_id=record.record_id,
+        version=record.version,
+        supersedes=record.supersedes,
+        kind=enum_number("RecordKind", record.kind),
+        schema=SCHEMA,
+        status=enum_number("RecordStatus", record.status),
+        tlp=enum_number("Tlp", record.tlp),
+        pap=enum_number("Pap", record.pap),
+        permitted_use=[enum_number("PermittedUse", use) for use in record.permitted_use],
+        relay=enum_number("Relay", record.relay),
+        retention_until=record.retention_until,
+    )
+
+
+def listed_message(record: StoredRecord) -> v1.Record:
+    """Return a record as it stands in a list: enough to know which one it is."""
+    message = v1.Record(
+        digest=record.digest,
+        envelope=envelope_message(record),
+        title=record.title or title_of(record.kind, record.content, record_id=record.record_id),
+        severity=record.severity,
+        own=record.own,
+        received_from=record.received_from,
+        key_id=record.key_id,
+    )
+    message.stored_at.FromSeconds(record.stored_at)
+    return message
+
+
+def stored_message(record: StoredRecord, store: Store, *, with_token: bool) -> v1.Record:
+    """Return everything that this node may read of a record."""
+    message = listed_message(record)
+    message.content.update(record.content)
+    message.versions.extend(store.records.versions(record.issuer, record.record_id))
+    message.recipients.extend(sorted(store.records.recipients(record.digest)))
+    for path, reason in store.intake.withheld(record.digest):
+        message.withheld.add(path=path, reason=reason)
+    if with_token:
+        message.token = record.token
+    return message
+
+
+def seen_message(record: VerifiedRecord) -> v1.Record:
+    """Return a record as its holder sees it, before any store has it."""
+    message = v1.Record(
+        digest=record.digest,
+        envelope=envelope_message(record),
+        title=title_of(record.kind, record.content, record_id=record.record_id),
+        severity=severity_of(record.content),
+        versions=[record.version],
+        key_id=record.key_id,
+    )
+    message.content.update(record.content)
+    return message

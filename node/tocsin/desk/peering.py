@@ -1,0 +1,169 @@
+"""This module registers other organisations, and begins, stops and ends the exchange with them.
+
+    (unknown) --add--> pending --add with the fingerprint--> active <--resume/suspend--> suspended
+    pending, active, suspended --remove--> removed (unknown again)
+
+A peer becomes active only by the fingerprint that people compared. From then on
+its newer documents prove themselves: each is signed by the keys of the last.
+"""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+from tocsin.desk.lookup import find_peer
+from tocsin.desk.messages import organisation_message, peer_message
+from tocsin.desk.policyfiles import write_starter
+from tocsin.desk.room import Room
+from tocsin.errors import Conflict, MalformedRequest
+from tocsin.exchange.publish import queue_partners
+from tocsin.identity.fingerprint import verify_fingerprint
+from tocsin.identity.names import OrgId
+from tocsin.identity.root import Organisation, parse_identity, update_identity
+from tocsin.store.model import PeerRole, PeerRow, PeerState
+from tocsin.v1 import desk_service_pb2 as v1
+
+_ROLES: Mapping[int, PeerRole] = MappingProxyType(
+    {v1.PEER_ROLE_MEMBER: PeerRole.MEMBER, v1.PEER_ROLE_READER: PeerRole.READER}
+)
+
+_NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
+    {
+        (PeerState.PENDING, "confirm"): PeerState.ACTIVE,
+        (PeerState.PENDING, "remove"): PeerState.REMOVED,
+        (PeerState.ACTIVE, "confirm"): PeerState.ACTIVE,
+        (PeerState.ACTIVE, "suspend"): PeerState.SUSPENDED,
+        (PeerState.ACTIVE, "resume"): PeerState.ACTIVE,
+        (PeerState.ACTIVE, "remove"): PeerState.REMOVED,
+        (PeerState.SUSPENDED, "confirm"): PeerState.SUSPENDED,
+        (PeerState.SUSPENDED, "suspend"): PeerState.SUSPENDED,
+        (PeerState.SUSPENDED, "resume"): PeerState.ACTIVE,
+        (PeerState.SUSPENDED, "remove"): PeerState.REMOVED,
+    }
+)
+"""What each event makes of each state; what is not here is refused. Saying the same twice changes nothing."""
+
+
+class Peering:
+    """Keeps the list of those with whom the organisation exchanges."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._store = room.home.store
+
+    def get_identity(self, request: v1.GetIdentityRequest) -> v1.GetIdentityResponse:
+        """Return the organisation's own identity, for people and as the document that peers add."""
+        organisation = self._room.home.organisation
+        return v1.GetIdentityResponse(organisation=organisation_message(organisation), document=organisation.document)
+
+    def list_peers(self, request: v1.ListPeersRequest) -> v1.ListPeersResponse:
+        """List the organisations that the node knows, by organisation id."""
+        return v1.ListPeersResponse(peers=[self._message(row) for row in self._store.peers.list()])
+
+    def get_peer(self, request: v1.GetPeerRequest) -> v1.GetPeerResponse:
+        """Return one organisation that the node knows; raises MalformedName and NotFound."""
+        return v1.GetPeerResponse(peer=self._message(find_peer(self._store, request.org)))
+
+    def add_peer(self, request: v1.AddPeerRequest) -> v1.AddPeerResponse:
+        """Register an organisation, confirm a pending one, or take its newer document.
+
+        Raises MalformedIdentity (FINGERPRINT_MISMATCH too) and IdentityOutdated
+        for the document, MalformedRequest for our own, Conflict where a removed
+        peer comes back with another root of trust.
+        """
+        now = self._room.clock()
+        given = parse_identity(request.document, now=now)
+        if given.org == self._room.home.organisation.org:
+            raise MalformedRequest(
+                "this is the organisation's own identity document", hint="add the document of another organisation"
+            )
+        if request.fingerprint:
+            verify_fingerprint(request.fingerprint, expected=given.fingerprint)
+        with self._store.transaction():
+            known = {row.org: row for row in self._store.peers.list()}.get(given.org)
+            if known is None:
+                changes: tuple[str, ...] = ()
+                row = self._register(given, request, now=now)
+            else:
+                row, changes = self._renew(known, given, request, now=now)
+            queued = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
+        starter = write_starter(self._room.home.layout, OrgId(row.org))
+        if starter is not None:
+            self._room.home.adopt(starter)
+        self._tell(row, queued)
+        return v1.AddPeerResponse(peer=self._message(row), changes=changes)
+
+    def _register(self, given: Organisation, request: v1.AddPeerRequest, *, now: int) -> PeerRow:
+        return self._store.peers.add(
+            given.org,
+            document=given.document,
+            role=_ROLES.get(request.role, PeerRole.MEMBER),
+            state=PeerState.ACTIVE if request.fingerprint else PeerState.PENDING,
+            now=now,
+        )
+
+    def _renew(
+        self, known: PeerRow, given: Organisation, request: v1.AddPeerRequest, *, now: int
+    ) -> tuple[PeerRow, tuple[str, ...]]:
+        """Take what is new about a peer: its document, its role, its confirmation."""
+        peers = self._store.peers
+        held = self._room.organisation(known)
+        if known.state is PeerState.PENDING and held.fingerprint != given.fingerprint:
+            held, changes = given, (f"identity: {held.fingerprint} was never confirmed, now {given.fingerprint}",)
+        else:
+            held, changes = update_identity(held, given.document, now=now)
+        row = known
+        if held.document != known.document:
+            row = peers.set_document(known.org, held.document)
+        role = _ROLES.get(request.role, known.role)
+        if role is not known.role:
+            row = peers.set_role(known.org, role)
+            changes = (*changes, f"role: {known.role}, now {role}")
+        if request.fingerprint:
+            row = self._advance(row, "confirm")
+        return row, changes
+
+    def suspend_peer(self, request: v1.SuspendPeerRequest) -> v1.SuspendPeerResponse:
+        """Stop exchanging with a peer until it is resumed."""
+        return v1.SuspendPeerResponse(peer=self._message(self._move(request.org, "suspend")))
+
+    def resume_peer(self, request: v1.ResumePeerRequest) -> v1.ResumePeerResponse:
+        """Take up the exchange with a suspended peer again."""
+        return v1.ResumePeerResponse(peer=self._message(self._move(request.org, "resume")))
+
+    def remove_peer(self, request: v1.RemovePeerRequest) -> v1.RemovePeerResponse:
+        """End the exchange with a peer; what it sent, and its policy file, stay."""
+        return v1.RemovePeerResponse(peer=self._message(self._move(request.org, "remove")))
+
+    def _move(self, org: str, event: str) -> PeerRow:
+        with self._store.transaction():
+            before = find_peer(self._store, org)
+            row = self._advance(before, event)
+            queued = self._catch_up(row, now=self._room.clock()) if row.state is not before.state else ()
+        self._tell(row, queued)
+        return row
+
+    def _catch_up(self, row: PeerRow, *, now: int) -> Collection[OrgId]:
+        """Queue for a peer that has just become active what was posted while it was not."""
+        if row.state is not PeerState.ACTIVE:
+            return ()
+        home = self._room.home
+        partners = (OrgId(row.org),)
+        return queue_partners(home.store, partners, policies=home.policies, organisation=home.organisation, now=now)
+
+    def _tell(self, row: PeerRow, queued: Collection[OrgId]) -> None:
+        self._room.events.peer_changed(OrgId(row.org))
+        if queued:
+            self._room.events.queued(queued)
+
+    def _advance(self, row: PeerRow, event: str) -> PeerRow:
+        """Follow the table above. Raises Conflict where the event does not fit the state."""
+        to = _NEXT.get((row.state, event))
+        if to is None:
+            hint = (
+                f"confirm its fingerprint first: tocsin peer add FILE --fingerprint F, or: tocsin peer remove {row.org}"
+            )
+            raise Conflict(f"{row.org} is {row.state}: {event} is not possible", reason="CONFLICT", hint=hint)
+        return row if to is row.state else self._store.peers.set_state(row.org, to)
+
+    def _message(self, row: PeerRow) -> v1.Peer:
+        return peer_message(row, self._room.organisation(row), self._store.peers.counts(row.org))

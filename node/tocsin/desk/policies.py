@@ -1,0 +1,126 @@
+"""This module says what policy lets out: what the files say, what a partner gets of a record and why, byte for byte.
+
+Explaining and previewing take the same decision, and build the same bytes, as
+sending does: what is shown here is what goes.
+"""
+
+from tocsin.desk.lookup import find_peer, load_record
+from tocsin.desk.messages import seen_message
+from tocsin.desk.policyfiles import changed_files, load_policies
+from tocsin.desk.room import Room
+from tocsin.errors import MalformedRequest, NotPermitted
+from tocsin.exchange.presentation import presentation
+from tocsin.exchange.reveal import reveal
+from tocsin.identity.names import OrgId
+from tocsin.policy.explain import Explanation, explain
+from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.v1 import desk_service_pb2 as v1
+
+
+class Policies:
+    """Answers what goes, why, and what else may go."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def check_policies(self, request: v1.CheckPoliciesRequest) -> v1.CheckPoliciesResponse:
+        """Read the policy files as they are now, and say what is wrong with them and what has changed."""
+        home = self._room.home
+        now_on_disk = load_policies(home.layout)
+        return v1.CheckPoliciesResponse(
+            problems=[
+                v1.PolicyProblem(file=problem.file, line=problem.line, message=problem.message)
+                for problem in now_on_disk.problems
+            ],
+            partners=sorted(now_on_disk.policies),
+            changed_files=changed_files(home.policies, now_on_disk),
+        )
+
+    def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
+        """Say whether a partner gets a record, which fields, and why."""
+        record, partner = self._asked(request.id, request.partner)
+        explanation = self._explain(record, partner)
+        decision = explanation.decision
+        return v1.ExplainRecordResponse(
+            delivered=decision.delivered,
+            rule=decision.rule,
+            file=decision.file,
+            line=decision.line,
+            why=decision.why,
+            agreement=decision.agreement,
+            fields=_verdicts(explanation),
+            hints=explanation.hints,
+        )
+
+    def preview_record(self, request: v1.PreviewRecordRequest) -> v1.PreviewRecordResponse:
+        """Return the exact bytes that a partner gets, and the record as it sees it.
+
+        Raises NotPermitted where it gets nothing.
+        """
+        home = self._room.home
+        record, partner = self._asked(request.id, request.partner)
+        decision = self._explain(record, partner).decision
+        if not decision.delivered:
+            hint = f"see why, and what would change it: tocsin explain {request.id} --to {partner}"
+            raise NotPermitted(f"{partner} does not get this record: {decision.why}", hint=hint)
+        presented = presentation(record, decision)
+        # Verified like the partner does it, as of the day it was signed: what is shown is what verifies there.
+        seen = parse_record(presented).verify(home.organisation, now=record.issued_at)
+        message = seen_message(seen)
+        message.received_from = home.organisation.org
+        for field in decision.told:
+            message.withheld.add(path=field.path, reason=field.reason)
+        return v1.PreviewRecordResponse(presentation=presented, record=message)
+
+    def reveal_fields(self, request: v1.RevealFieldsRequest) -> v1.RevealFieldsResponse:
+        """Queue further fields of a record for a partner that holds a part of it."""
+        if not request.paths:
+            raise MalformedRequest("no fields are named", hint="name field paths, such as steps or subjects[*].version")
+        home = self._room.home
+        record, partner = self._asked(request.id, request.partner)
+        if record.issuer != home.organisation.org:
+            raise NotPermitted(f"the record is {record.issuer}'s: only its origin reveals more of it")
+        revealed = reveal(
+            home.store,
+            record,
+            partner=partner,
+            paths=request.paths,
+            policies=home.policies,
+            now=self._room.clock(),
+        )
+        if revealed.queued:
+            self._room.events.queued((partner,))
+        return v1.RevealFieldsResponse(queued=revealed.queued, already_sent=revealed.already_sent)
+
+    def _asked(self, name: str, partner: str) -> tuple[VerifiedRecord, OrgId]:
+        """Return the record and the partner that somebody asks about; raises NotFound, Conflict, MalformedName."""
+        home = self._room.home
+        row = find_peer(home.store, partner)
+        return load_record(home, home.store.records.find(name)), OrgId(row.org)
+
+    def _explain(self, record: VerifiedRecord, partner: OrgId) -> Explanation:
+        """Decide as sending would, now, and say why."""
+        home = self._room.home
+        return explain(
+            record,
+            partner=partner,
+            policy=home.policies.policies.get(partner),
+            floor=home.policies.floor,
+            recipients=home.store.records.recipients(record.digest),
+            granted=home.store.feeds.granted(partner, record.digest),
+            now=self._room.clock(),
+            own=record.issuer == home.organisation.org,
+        )
+
+
+def _verdicts(explanation: Explanation) -> list[v1.FieldVerdict]:
+    return [
+        v1.FieldVerdict(
+            path=field.path,
+            shared=field.shared,
+            disclosure=field.disclosure or 0,
+            why=field.why,
+            reason=field.reason,
+        )
+        for field in explanation.fields
+    ]

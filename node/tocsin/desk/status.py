@@ -1,0 +1,82 @@
+"""This module says how the node and its peers are doing, and what needs somebody's attention."""
+
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from tocsin import __version__
+from tocsin.desk.layout import FOR_OTHERS
+from tocsin.desk.messages import organisation_message
+from tocsin.desk.peering import Peering
+from tocsin.desk.room import Room
+from tocsin.v1 import desk_service_pb2 as v1
+
+DAY = 86_400
+DAYS_OF_WARNING = 60
+"""Before an identity document expires: time for the people who hold the root keys to meet."""
+
+
+class Status:
+    """The state of the node at a glance."""
+
+    def __init__(self, room: Room, peering: Peering, *, listen: str, started_at: int) -> None:
+        self._room = room
+        self._peering = peering
+        self._listen = listen
+        self._started_at = started_at
+
+    def get_status(self, request: v1.GetStatusRequest) -> v1.GetStatusResponse:
+        """Say how the node and its peers are doing."""
+        home = self._room.home
+        counts = home.store.records.counts()
+        peers = self._peering.list_peers(v1.ListPeersRequest()).peers
+        status = v1.GetStatusResponse(
+            organisation=organisation_message(home.organisation),
+            serving=self._started_at > 0,
+            version=__version__,
+            listen=self._listen,
+            own_records=counts.own,
+            received_records=counts.received,
+            store_bytes=home.store.size(),
+            peers=peers,
+            warnings=(*self._of_the_home(), *self._of_policies(), *self._of_records(), *_of_peers(peers)),
+        )
+        if self._started_at:
+            status.started_at.FromSeconds(self._started_at)
+        return status
+
+    def _of_the_home(self) -> Iterator[str]:
+        home, now = self._room.home, self._room.clock()
+        left = home.organisation.expires - now
+        if left <= 0:
+            yield "the identity document has expired: peers refuse what this node sends"
+        elif left < DAYS_OF_WARNING * DAY:
+            day = datetime.fromtimestamp(home.organisation.expires, UTC).date().isoformat()
+            yield f"the identity document expires on {day}, in {left // DAY} days: sign its next version"
+        for path in home.layout.root_keys_here():
+            yield f"{home.layout.relative(path)} is still on this machine: move it offline"
+        if stat.S_IMODE(home.layout.root.stat().st_mode) & FOR_OTHERS:
+            yield f"others on this machine can look into the home: chmod 700 {home.layout.root}"
+
+    def _of_policies(self) -> Iterator[str]:
+        policies = self._room.home.policies
+        if policies.floor is None:
+            yield "policies/floor.toml is missing or has problems: nothing is sent to anybody"
+        for problem in policies.problems:
+            yield f"policies/{problem}"
+
+    def _of_records(self) -> Iterator[str]:
+        for issuer, record_id, version, digests in self._room.home.store.records.equivocations():
+            yield (
+                f"{issuer} signed {len(digests)} different records as {record_id} version {version}: "
+                "they are kept as evidence and none is shown"
+            )
+
+
+def _of_peers(peers: Iterator[v1.Peer]) -> Iterator[str]:
+    for peer in peers:
+        org = peer.organisation.org
+        if peer.state == v1.PEER_STATE_PENDING:
+            yield f"{org} is pending until somebody confirms its fingerprint: tocsin peer add FILE --fingerprint F"
+        if peer.entries_refused:
+            yield f"{peer.entries_refused} entries of {org} were refused: tocsin peer show {org}"

@@ -1,0 +1,155 @@
+"""This module gives the desk's tests real homes in temporary folders, with a clock and randomness of their own."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.organisations import NOW, found, seeded
+from tocsin.desk.desk import Desk
+from tocsin.desk.founding import create_home
+from tocsin.desk.home import Home, open_home
+from tocsin.desk.room import Progress
+from tocsin.errors import PeerUnreachable
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+
+LAB_A, LAB_B, AISI = "lab-a.example", "lab-b.example", "aisi.example"
+
+SHARING = """
+partner = "{partner}"
+agreement = "MOU 2026-04"
+
+[[share]]
+name = "findings"
+kinds = ["finding", "incident"]
+max_tlp = "AMBER"
+classes = "PARTNER"
+reveal = ["steps"]
+withhold = ["subjects[*].version"]
+reason = "trade_secret"
+name_withheld = true
+
+[accept]
+kinds = ["*"]
+max_per_hour = 2000
+"""
+
+FINDING = {
+    "title": "Tool output can redirect an agent",
+    "finding_kind": "vulnerability",
+    "severity": "high",
+    "subjects": [{"kind": "model", "name": "Example-LM 3", "version": "3.1"}],
+    "steps": [{"description": "Ask it twice."}],
+}
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, now: int = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@dataclass
+class Recorder:
+    """Events, written down."""
+
+    queued_for: list[frozenset[str]] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    def queued(self, partners: Collection[str]) -> None:
+        self.queued_for.append(frozenset(partners))
+
+    def peer_changed(self, org: str) -> None:
+        self.changed.append(org)
+
+
+async def nobody_answers(org: str) -> AsyncIterator[Progress]:
+    raise PeerUnreachable(f"{org} cannot be reached")
+    yield Progress()
+
+
+def make_home(root: Path, org: str = LAB_A, **changes: object) -> Path:
+    settings: dict[str, object] = {
+        "org": org,
+        "name": org.partition(".")[0].title(),
+        "kind": "lab",
+        "listen": "127.0.0.1:7470",
+        "endpoints": ("127.0.0.1:7470",),
+        "contact": f"mailto:security@{org}",
+        "now": NOW,
+        "random": seeded(f"{org} home"),
+    }
+    create_home(root, **settings | changes)
+    return root
+
+
+@dataclass
+class Office:
+    """An open home with its desk."""
+
+    home: Home
+    desk: Desk
+    clock: Clock
+    events: Recorder
+
+    def add_peer(self, org: str = LAB_B, *, confirmed: bool = True, role: int = 0) -> v1.Peer:
+        peer = found(org)
+        fingerprint = peer.organisation.fingerprint if confirmed else ""
+        request = v1.AddPeerRequest(document=peer.document, fingerprint=fingerprint, role=role)
+        return self.desk.add_peer(request).peer
+
+    def post(self, content: object = FINDING, **changes: object) -> v1.PostedRecord:
+        return self.post_all([draft(content, **changes)]).results[0]
+
+    def post_all(self, drafts: list[v1.Draft], *, dry_run: bool = False) -> v1.PostRecordsResponse:
+        return self.desk.post_records(v1.PostRecordsRequest(drafts=drafts, dry_run=dry_run))
+
+
+def draft(content: object = FINDING, **changes: object) -> v1.Draft:
+    settings = {
+        "kind": record_pb2.RECORD_KIND_FINDING,
+        "tlp": record_pb2.TLP_AMBER,
+        "content_json": json.dumps(content),
+    }
+    return v1.Draft(**settings | changes)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def open_office() -> Iterator[Callable[[Path], Office]]:
+    """Open homes, and close them after the test."""
+    opened: list[Home] = []
+
+    def opening(root: Path, *, clock: Clock | None = None, **settings: object) -> Office:
+        clock = clock or Clock()
+        home = open_home(root, now=clock())
+        opened.append(home)
+        events = Recorder()
+        settings = {"puller": nobody_answers, **settings}
+        desk = Desk(home, clock=clock, random=seeded(f"{root} desk"), events=events, **settings)
+        return Office(home, desk, clock, events)
+
+    yield opening
+    for home in opened:
+        home.close()
+
+
+@pytest.fixture
+def office(root: Path, open_office: Callable[[Path], Office]) -> Office:
+    """A home whose policy shares findings with lab-b.example, and which knows it."""
+    (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B))
+    opened = open_office(root)
+    opened.add_peer(LAB_B)
+    opened.events.changed.clear()
+    return opened
