@@ -13,7 +13,7 @@ from tocsin.identity.names import OrgId
 from tocsin.policy.condition import Truth
 from tocsin.policy.decide import Decision, Denial, ask, decide, first_share, matching_nevers
 from tocsin.policy.model import Floor, Never, Policy, Share
-from tocsin.policy.reach import ELEMENT, Cause, Leaf, leaves
+from tocsin.policy.reach import Cause, Leaf, leaves
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import TLPS, Disclosure
 
@@ -149,12 +149,11 @@ class _Weighing:
 def _fields(record: VerifiedRecord) -> Iterator[tuple[str, Leaf | None]]:
     """Yield the fields that a record has, in the order of the contract, then those that it does not know."""
     known = leaves(record.kind)
-    held = {path.removesuffix(ELEMENT) for path in record.paths}
-    boxes = {box.removesuffix(ELEMENT) for leaf in known.values() for box in leaf.containers}
+    boxes = {box for leaf in known.values() for box in leaf.containers}
     for path, leaf in known.items():
-        if path in held:
+        if path in record.paths:
             yield path, leaf
-    for path in sorted(held - known.keys() - boxes):
+    for path in sorted(record.paths - known.keys() - boxes):
         yield path, None
 
 

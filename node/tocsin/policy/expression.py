@@ -1,6 +1,6 @@
 """This module reads a type-checked expression, to learn which fields it looks at.
 
-The checker returns a `cel.expr.CheckedExpr` message (cel-spec,
+The checker returns a `cel.expr.CheckedExpr` message inside an `Any` (cel-spec,
 proto/cel/expr/checked.proto and syntax.proto). Its generated classes are in
 no package that we depend on, so the few members needed are described here.
 Paths come out as field paths: `subjects.exists(s, s.name == "x")` reads
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
+_CHECKED: Final = "cel.expr.CheckedExpr"
 _PACKAGE: Final = "tocsin.cel"
 _REPEATED: Final = "*"
 _MEMBERS: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
@@ -75,9 +76,15 @@ class Reading:
 
 
 def read_expression(checked: bytes, *, variables: Sequence[str]) -> Reading:
-    """Return what a serialised, type-checked expression looks at."""
+    """Return what a serialised, type-checked expression looks at.
+
+    Raises RuntimeError where the engine speaks another form than this module knows.
+    """
+    wrapped = any_pb2.Any.FromString(checked)
+    if wrapped.TypeName() != _CHECKED:
+        raise RuntimeError(f"the condition engine returns {wrapped.TypeName()!r}")
     reader = _Reader(frozenset(variables))
-    reader.visit(_CheckedExpr.FromString(checked).expr, {})
+    reader.visit(_CheckedExpr.FromString(wrapped.value).expr, {})
     return reader.found
 
 
@@ -91,6 +98,8 @@ class _Reader:
     def visit(self, node: Node, scope: Scope) -> None:
         """Note what a node and all below it look at."""
         kind = node.WhichOneof("kind")
+        if kind is None:  # not to be passed over: it could read anything
+            raise RuntimeError("the condition engine returns a node of an unknown kind")
         if kind == "comprehension_expr":
             self._visit_comprehension(node.comprehension_expr, scope)
         elif kind == "ident_expr" or kind == "select_expr" or _is_index(node):
@@ -107,6 +116,8 @@ class _Reader:
         if path:
             self.found.reads.add(path)
             (self.found.tested if node.select_expr.test_only else self.found.wholes).add(path)
+        elif _is_index(node):
+            self.visit(node.call_expr.args[0], scope)
         elif node.WhichOneof("kind") == "select_expr":
             self.found.problems.append(
                 f"cannot follow .{node.select_expr.field}: read fields of a variable, an element or a macro's variable"
@@ -138,8 +149,9 @@ class _Reader:
         """Return the field path that a node stands for, or nothing where it stands for none."""
         kind = node.WhichOneof("kind")
         if kind == "ident_expr":
-            name = node.ident_expr.name.removeprefix(".")
-            return scope.get(name, name if name in self.variables else "")
+            name = node.ident_expr.name
+            outermost = name.removeprefix(".")  # `.title` is the variable even where a macro's is named so too
+            return scope.get(name, outermost if outermost in self.variables else "")
         if kind == "select_expr":
             outer = self._path(node.select_expr.operand, scope)
             return outer and f"{outer}.{node.select_expr.field}"
@@ -165,7 +177,9 @@ def _children(node: Node) -> Iterator[Node]:
     yield from node.call_expr.args
     yield from node.list_expr.elements
     for entry in node.struct_expr.entries:
-        yield from (entry.map_key, entry.value)
+        if entry.HasField("map_key"):
+            yield entry.map_key
+        yield entry.value
 
 
 def _texts(node: Node) -> Iterator[str]:

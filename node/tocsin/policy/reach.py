@@ -2,8 +2,7 @@
 
 A decision is then a handful of set operations. All sets hold the paths of
 *leaves*: a group goes exactly when something inside it goes, so it needs no
-entry of its own. A leaf that is a list stands in every set under two
-spellings, `cwe` and `cwe[*]`, because a holding may name its elements.
+entry of its own. A list of values is one leaf: its elements are treated alike.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -54,7 +53,7 @@ class Reach:
 
 @cache
 def leaves(kind: str) -> Mapping[str, Leaf]:
-    """Return every leaf of a kind by path, list leaves under both spellings."""
+    """Return every leaf of a kind by path, in the order of the contract."""
     contract = KINDS[kind]
     found = {}
     for field in contract.fields:
@@ -118,10 +117,7 @@ def _cause(leaf: Leaf, *, classes: Disclosure, reveal: tuple[str, ...], withhold
 
 def _walk(field: Field, *, containers: tuple[str, ...], is_plain: bool) -> Iterator[Leaf]:
     """Yield the leaves at and below a field."""
-    element = (field.path, field.path + ELEMENT) if field.repeated else (field.path,)
-    if field.shape is Shape.GROUP:
-        for inner in field.fields:
-            yield from _walk(inner, containers=containers + element, is_plain=False)
-        return
-    for index, path in enumerate(element):
-        yield Leaf(path, field.disclosure, is_plain, containers + element[:index])
+    if field.shape is not Shape.GROUP:
+        yield Leaf(field.path, field.disclosure, is_plain, containers)
+    for inner in field.fields:
+        yield from _walk(inner, containers=(*containers, field.path), is_plain=False)

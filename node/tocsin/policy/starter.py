@@ -37,7 +37,7 @@ _FLOOR: Final = """\
 # [[never]]                                # every rule that covers a record applies
 # name     = "what the desk and counsel call this rule"
 # kinds    = ["*"]                         # leave out: every kind
-# min_tlp  = "RED"                         # the least restrictive marking that the rule covers; leave out: every marking
+# min_tlp  = "RED"                         # the least restrictive marking that it covers; leave out: all
 # when     = 'tlp == "RED"'                # leave out: always
 # partners = ["partner.example"]           # leave out: every partner
 # fields   = ["discoverers"]               # what is taken away; leave out: the whole record

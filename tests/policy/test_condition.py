@@ -1,0 +1,225 @@
+import pytest
+
+from tests.policy.holdings import FINDING
+from tocsin.errors import MalformedPolicy
+from tocsin.policy.claims import ENVELOPE, is_present
+from tocsin.policy.condition import MAX_LENGTH, Truth, compile_condition
+from tocsin.schema.contract import KINDS
+
+ENVELOPE_CLAIMS = {"iss": "lab-a.example", "kind": "finding", "status": "issued", "tlp": "GREEN"}
+RICH = FINDING | {
+    "contains_csam": False,
+    "success_rate": {"k": 3, "n": 10, "ci_low": 0.1},
+    "embargo": {"case_id": "C-1", "until": "2026-06-01T00:00:00Z"},
+    "cwe": ["CWE-79", "CWE-94"],
+    "mitigations": [{"description": "d", "kind": "workaround", "deployed_at": "2026-02-01T00:00:00Z"}],
+}
+
+
+def answer(text: str, content=None, *, own: bool = True, kind: str = "finding") -> Truth:
+    condition = compile_condition(text, kinds=[kind])
+    return condition.evaluate(kind, RICH if content is None else content, envelope=ENVELOPE_CLAIMS, own=own)
+
+
+def details(text: str, *kinds: str) -> tuple[str, ...]:
+    with pytest.raises(MalformedPolicy) as caught:
+        compile_condition(text, kinds=kinds or ("finding",))
+    assert caught.value.reason == "BAD_POLICY"
+    return caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (Truth.YES, 'severity in ["high", "critical"] && "cyber" in hazard_category'),
+        (Truth.NO, 'severity in ["low"]'),
+        (Truth.YES, 'tlp == "GREEN" && iss.endsWith(".example") && status == "issued" && kind == "finding"'),
+        (Truth.YES, 'subjects.exists(s, s.name == "M" && s.version.startsWith("3"))'),
+        (Truth.NO, 'subjects.all(s, s.kind == "model")'),
+        (Truth.YES, 'subjects[1].kind == "system"'),
+        (Truth.YES, "size(subjects) == 2 && size(prompts) == 2"),
+        (Truth.YES, "success_rate.k > 2 && success_rate.ci_low < 0.5"),
+        (Truth.YES, 'embargo.until > timestamp("2026-01-01T00:00:00Z")'),
+        (Truth.YES, 'cwe.exists(c, c == "CWE-79") && "CWE-94" in cwe && cwe[0] != cwe[1]'),
+        (Truth.YES, "!contains_csam"),
+        (Truth.YES, "has(success_rate.k) && !has(success_rate.scorer) && has(embargo.until)"),
+        (Truth.YES, 'title.matches("^A.*title$")'),
+    ],
+)
+def test_a_condition_over_what_is_there(expected, text):
+    assert answer(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        pytest.param(Truth.YES, 'summary == "" && summary != "x"', id="a text is empty"),
+        pytest.param(Truth.YES, 'severity == ""', id="a value of a vocabulary is empty"),
+        pytest.param(Truth.NO, '"cyber" in hazard_category', id="a list is empty"),
+        pytest.param(Truth.NO, 'subjects.exists(s, s.name == "M")', id="a list of groups is empty"),
+        pytest.param(Truth.NO, "contains_csam", id="a flag is false"),
+        pytest.param(Truth.YES, 'embargo.case_id == ""', id="a group is empty"),
+        pytest.param(Truth.UNKNOWN, "success_rate.k < 3", id="a number is not zero"),
+        pytest.param(Truth.UNKNOWN, "success_rate.ci_low < 0.5", id="a fraction is not zero"),
+        pytest.param(Truth.NO, "has(success_rate.k) && success_rate.k < 3", id="but has() can ask"),
+        pytest.param(Truth.UNKNOWN, 'embargo.until < timestamp("2026-01-01T00:00:00Z")', id="a time is not 1970"),
+        pytest.param(
+            Truth.NO,
+            'has(embargo.until) && embargo.until < timestamp("2026-01-01T00:00:00Z")',
+            id="but has() can ask that",
+        ),
+        pytest.param(Truth.UNKNOWN, 'subjects[0].name == "M"', id="there is no first element"),
+    ],
+)
+def test_on_an_own_record_what_is_absent_is_known_to_be_absent(expected, text):
+    assert answer(text, {"title": "t"}) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'summary != "x"',
+        'severity == "high"',
+        'title == "t" || severity == "high"',
+        '!("cyber" in hazard_category)',
+        'subjects.all(s, s.version != "3")',
+        "!contains_csam",
+        "!has(success_rate.k)",
+        'embargo.until < timestamp("2026-01-01T00:00:00Z")',
+        'title == "t" ? true : severity == "low"',
+        '[severity].exists(s, s == "low")',
+        '[severity][0] != "low"',
+        '{"a": severity}["a"] != "low"',
+        "cwe.map(c, c + severity).size() == 0",
+    ],
+)
+def test_on_another_ones_record_reading_what_is_not_held_is_unknown(text):
+    held = {"title": "t", "subjects": [{"name": "M"}], "cwe": []}
+    assert answer(text, held, own=False) is Truth.UNKNOWN
+
+
+def test_on_another_ones_record_what_is_held_can_be_asked():
+    held = {"title": "t", "subjects": [{"name": "M"}, {"name": "N"}]}
+    assert answer('title == "t" && tlp == "GREEN"', held, own=False) is Truth.YES
+    assert answer('subjects.exists(s, s.name == "N")', held, own=False) is Truth.YES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "size(subjects) == 1",
+        'subjects[0].name == "M"',
+        "subjects == []",
+        'subjects.filter(s, s.name == "M").size() == 1',
+    ],
+)
+def test_on_another_ones_record_a_list_of_groups_may_have_hidden_elements(text):
+    assert answer(text, {"subjects": [{"name": "M"}]}, own=False) is Truth.UNKNOWN
+
+
+def test_a_field_must_be_held_in_every_element():
+    held = {"subjects": [{"name": "M", "version": "3"}, {"name": "N"}]}
+    assert not is_present("subjects[*].version", held)
+    assert is_present("subjects[*].name", held)
+    assert not is_present("subjects[*].name", {"subjects": []})
+    assert answer('subjects.exists(s, s.version == "3")', held, own=False) is Truth.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('title.matches("[")', id="a regular expression that does not compile"),
+        pytest.param("1 / (size(title) - 7) == 1", id="a division by zero"),
+        pytest.param(
+            "prompts.all(a, prompts.all(b, prompts.all(c, prompts.all(d, a + b + c + d != title))))", id="out of budget"
+        ),
+        pytest.param('timestamp(title) < timestamp("2026-01-01T00:00:00Z")', id="a conversion that fails"),
+    ],
+)
+def test_an_evaluation_that_fails_is_unknown(text):
+    assert answer(text, RICH | {"prompts": ["p"] * 60}) is Truth.UNKNOWN
+
+
+def test_a_regular_expression_cannot_run_away():
+    assert answer('title.matches("^(a+)+$")', {"title": "a" * 200 + "b"}) is Truth.NO
+
+
+def test_a_kind_that_the_condition_was_not_compiled_for_is_unknown():
+    condition = compile_condition('title == ""', kinds=["finding"])
+    assert condition.evaluate("incident", {}, envelope=ENVELOPE_CLAIMS, own=True) is Truth.UNKNOWN
+
+
+def test_names_that_the_contract_does_not_know_do_not_disturb():
+    content = {"title": "t", "new": {"deep": 1}, "subjects": [{"name": "M", "new": 2}]}
+    assert answer('subjects.exists(s, s.name == "M")', content) is Truth.YES
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ('severity == "high"', {"severity"}),
+        ('tlp == "RED"', set()),
+        ('subjects.exists(s, s.name == "x")', {"subjects", "subjects[*].name"}),
+        ('subjects[0].name == "x"', {"subjects", "subjects[*].name"}),
+        ("has(embargo.until)", {"embargo.until"}),
+        ('subjects.exists(title, title.name == "x")', {"subjects", "subjects[*].name"}),
+        ("subjects.exists(s, cwe.exists(c, s.name == c))", {"subjects", "subjects[*].name", "cwe", "cwe[*]"}),
+        ("subjects.exists(title, .title == title.name)", {"subjects", "subjects[*].name", "title"}),
+        ('cwe[size(title)] == "x"', {"cwe", "cwe[*]", "title"}),
+        ('["x"].exists(x, x == poc)', {"poc"}),
+    ],
+)
+def test_the_fields_that_a_condition_reads_are_known(text, reads):
+    assert compile_condition(text, kinds=["finding"]).reads("finding") == reads
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("severty == 'high'", "undeclared reference to 'severty'; did you mean 'severity'?"),
+        ("severity == 3", "found no matching overload for '==' applied to '(string, int)'"),
+        ("title", "neither true nor false but string"),
+        ("subjects.exists(s, s.nme == 'x')", "undefined field 'nme'"),
+        ("severity in ['hihg', 'low']", "'hihg' is not a value of severity; did you mean 'high'?"),
+        ("'cybr' in hazard_category", "'cybr' is not a value of hazard_category; did you mean 'cyber'?"),
+        (
+            "hazard_category.exists(h, h == 'cybr')",
+            "'cybr' is not a value of hazard_category[*]; did you mean 'cyber'?",
+        ),
+        ("subjects.all(s, 'modle' != s.kind)", "'modle' is not a value of subjects[*].kind; did you mean 'model'?"),
+        ("tlp == 'AMBER STRICT'", "'AMBER STRICT' is not a value of tlp; did you mean 'AMBER+STRICT'?"),
+        ("status != 'isued'", "'isued' is not a value of status; did you mean 'issued'?"),
+        ("dyn(severity) == 3", "dyn() would switch the type check off"),
+        ("subjects.filter(s, true)[0].name == 'x'", "cannot follow .name"),
+        ("(contains_csam ? embargo : embargo).case_id == 'x'", "cannot follow .case_id"),
+        ("", "mismatched input '<EOF>'"),
+        ("severity ==", "mismatched input '<EOF>'"),
+        ("(" * 300 + "true" + ")" * 300, "nested too deeply"),
+        ("true || " * MAX_LENGTH + "true", f"longer than {MAX_LENGTH} characters"),
+    ],
+)
+def test_a_condition_that_does_not_fit_the_contract_is_refused(text, said):
+    assert any(said in detail for detail in details(text))
+
+
+def test_a_problem_points_at_its_place_in_the_text():
+    (detail,) = details('title == "x" &&\n  severty == "high"')
+    assert detail.splitlines()[1:] == [' |   severty == "high"', " | ..^"]
+
+
+def test_a_condition_must_fit_every_kind_of_its_rule_and_says_which_it_does_not_fit():
+    (detail,) = details('severity == "high"', "finding", "incident")
+    assert detail.splitlines()[0] == "undeclared reference to 'severity', in records of kind incident"
+    assert compile_condition('title == "x"', kinds=KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_of_the_contract_can_be_a_variable(kind):
+    words = {"in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
+    words |= {"package", "namespace", "return", "var", "void", "while", "true", "false", "null"}
+    names = {field.name for field in KINDS[kind].fields}
+    assert not names & words
+    assert not names & ENVELOPE.keys(), "a field would hide a claim of the envelope"
+    for field in KINDS[kind].fields:
+        text = f"size({field.name}) >= 0" if field.repeated else f"{field.name} == {field.name}"
+        assert field.name in compile_condition(text, kinds=[kind]).reads(kind)
