@@ -218,7 +218,7 @@ def _read_field(descriptor: FieldDescriptor, *, prefix: str, inherited: Disclosu
         repeated=repeated,
         disclosure=disclosure,
         required=rules.required,
-        min_length=rules.min_length,
+        min_length=rules.min_length or int(rules.required and shape is Shape.TEXT and not repeated),
         max_length=rules.max_length or DEFAULT_MAX_LENGTH,
         max_items=rules.max_items or DEFAULT_MAX_ITEMS,
         pattern=rules.pattern,
