@@ -36,6 +36,7 @@ Programmer mistakes are `TypeError` or `RuntimeError`, never a `TocsinError`.
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -51,6 +52,15 @@ class TocsinError(Exception):
     status: ClassVar[str] = ""
     exit_code: ClassVar[int] = 70
     reasons: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(
+        cls, *, status: str | None = None, exit_code: int | None = None, reasons: Mapping[str, str] | None = None
+    ) -> None:
+        """Take what the class line states; what it does not state is the parent's, but for the reasons."""
+        super().__init_subclass__()
+        cls.status = cls.status if status is None else status
+        cls.exit_code = cls.exit_code if exit_code is None else exit_code
+        cls.reasons = MappingProxyType(dict(reasons or {}))
 
     def __init__(
         self,
@@ -83,26 +93,23 @@ class TocsinError(Exception):
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-class Malformed(TocsinError):
+class Malformed(TocsinError, status="INVALID_ARGUMENT", exit_code=3):
     """The bytes are wrong, whatever our state."""
 
-    status = "INVALID_ARGUMENT"
-    exit_code = 3
 
-
-class MalformedEncoding(Malformed):
+class MalformedEncoding(
+    Malformed,
+    reasons={
+        "BAD_ENCODING": "not base64url as RFC 7515 writes it: padding, white space or non-zero trailing bits",
+        "BAD_JSON": "not strict JSON: duplicate names, NaN, invalid UTF-8, numbers out of range, too deep",
+    },
+):
     """Text that is not strict base64url or strict JSON."""
 
-    reasons: ClassVar[Mapping[str, str]] = {
-        "BAD_ENCODING": "not base64url as RFC 7515 writes it: padding, white space, foreign characters or non-zero trailing bits",
-        "BAD_JSON": "not strict JSON: duplicate names, NaN, lone surrogates, invalid UTF-8, numbers out of range or too deep",
-    }
 
-
-class MalformedRecord(Malformed):
-    """A token whose form breaks RFC 9901 or our profile of it."""
-
-    reasons: ClassVar[Mapping[str, str]] = {
+class MalformedRecord(
+    Malformed,
+    reasons={
         "BAD_FORM": "not a compact SD-JWT: parts missing, no trailing tilde, or a key binding where none is expected",
         "BAD_HEADER": "the header has members that it must not have, or lacks one that it must have",
         "BAD_TYP": "the token is of another type",
@@ -111,287 +118,228 @@ class MalformedRecord(Malformed):
         "TOO_COMPLEX": "larger, deeper or with more disclosures than the limits allow",
         "MISSING_CLAIM": "a claim that must be plain is missing or hidden",
         "BAD_CLAIM": "a claim does not follow the contract",
-    }
+    },
+):
+    """A token whose form breaks RFC 9901 or our profile of it."""
 
 
-class MalformedIdentity(Malformed):
-    """An identity document that does not hold together."""
-
-    reasons: ClassVar[Mapping[str, str]] = {
+class MalformedIdentity(
+    Malformed,
+    reasons={
         "BAD_IDENTITY": "the identity document does not follow its format or its chain does not verify",
         "WEAK_KEY": "a public key is of low order, not canonical, or not on the curve",
         "FINGERPRINT_MISMATCH": "the fingerprint is not that of the identity document",
-    }
+    },
+):
+    """An identity document that does not hold together."""
 
 
-class MalformedContent(Malformed):
+class MalformedContent(Malformed, reasons={"BAD_CONTENT": "the content does not follow the contract of its kind"}):
     """Content that does not follow the contract; `details` has a line for each problem."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_CONTENT": "the content does not follow the contract of its kind"}
 
-
-class MalformedPolicy(Malformed):
+class MalformedPolicy(Malformed, reasons={"BAD_POLICY": "a policy file does not parse or does not type-check"}):
     """Policy files with problems; `details` has a line for each."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_POLICY": "a policy file does not parse or does not type-check"}
 
-
-class MalformedName(Malformed):
+class MalformedName(
+    Malformed, reasons={"BAD_NAME": "an organisation id, record id, path or endpoint is not of its form"}
+):
     """A name that is not of its form."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_NAME": "an organisation id, record id, path or endpoint is not of its form"}
 
-
-class MalformedCursor(Malformed):
+class MalformedCursor(Malformed, reasons={"BAD_CURSOR": "the cursor is not one that a node has made"}):
     """A cursor that no node has made."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_CURSOR": "the cursor is not one that a node has made"}
 
-
-class MalformedRequest(Malformed):
+class MalformedRequest(Malformed, reasons={"BAD_REQUEST": "the message does not parse or breaks a rule of its type"}):
     """A message that does not parse or breaks a rule of its type."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_REQUEST": "the message does not parse or breaks a rule of its type"}
 
-
-class MalformedConfig(Malformed):
+class MalformedConfig(Malformed, reasons={"BAD_CONFIG": "a setting in node.toml is unknown or has a wrong value"}):
     """A node.toml with problems; `details` has a line for each."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_CONFIG": "a setting in node.toml is unknown or has a wrong value"}
 
-
-class MalformedSource(Malformed):
+class MalformedSource(Malformed, reasons={"BAD_SOURCE": "a file of another format cannot be read or mapped"}):
     """A foreign file, or a part of it, that cannot be mapped."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_SOURCE": "a file of another format cannot be read or mapped"}
 
-
-class RecordRefused(TocsinError):
+class RecordRefused(TocsinError, status="INVALID_ARGUMENT", exit_code=4):
     """A record fails its checks."""
 
-    status = "INVALID_ARGUMENT"
-    exit_code = 4
 
-
-class WrongAlgorithm(RecordRefused):
+class WrongAlgorithm(RecordRefused, reasons={"BAD_ALG": "the algorithm is not the one that the key signs with"}):
     """A signature algorithm that the key does not have."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_ALG": "the algorithm is not the one that the key signs with"}
 
-
-class SignatureMismatch(RecordRefused):
+class SignatureMismatch(RecordRefused, reasons={"BAD_SIGNATURE": "the signature does not verify"}):
     """A signature that does not verify."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"BAD_SIGNATURE": "the signature does not verify"}
 
-
-class DisclosureMismatch(RecordRefused):
-    """Disclosures that do not fit what was signed."""
-
-    reasons: ClassVar[Mapping[str, str]] = {
+class DisclosureMismatch(
+    RecordRefused,
+    reasons={
         "BAD_DISCLOSURE": "a disclosure is not of its form, is sent twice, or is referenced nowhere",
         "DUP_DIGEST": "a digest occurs more than once",
         "CLAIM_COLLISION": "a disclosed name is reserved or stands there already",
-    }
+    },
+):
+    """Disclosures that do not fit what was signed."""
 
 
-class UntrustedIssuer(RecordRefused):
-    """A key that does not speak for the issuer."""
-
-    status = "FAILED_PRECONDITION"
-    reasons: ClassVar[Mapping[str, str]] = {
+class UntrustedIssuer(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={
         "KEY_NOT_OF_ISSUER": "the key is not one of the issuer's, or the issuer is not the one expected",
         "KEY_NOT_VALID": "the issuer's key was not valid when the record was signed, or is revoked",
-    }
+    },
+):
+    """A key that does not speak for the issuer."""
 
 
-class RecordExpired(RecordRefused):
+class RecordExpired(
+    RecordRefused, status="FAILED_PRECONDITION", reasons={"NOT_VALID_NOW": "expired, or not valid yet"}
+):
     """A record outside its time."""
 
-    status = "FAILED_PRECONDITION"
-    reasons: ClassVar[Mapping[str, str]] = {"NOT_VALID_NOW": "expired, or not valid yet"}
 
-
-class IdentityOutdated(RecordRefused):
+class IdentityOutdated(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={"IDENTITY_OUTDATED": "the identity document has expired or is older than the one held"},
+):
     """An identity document that has expired or is older than the one held."""
 
-    status = "FAILED_PRECONDITION"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "IDENTITY_OUTDATED": "the identity document has expired or is older than the one held"
-    }
 
-
-class AccessDenied(TocsinError):
+class AccessDenied(TocsinError, exit_code=5):
     """The caller may not."""
 
-    exit_code = 5
 
-
-class Unauthenticated(AccessDenied):
-    """Nobody we know is calling."""
-
-    status = "UNAUTHENTICATED"
-    reasons: ClassVar[Mapping[str, str]] = {
+class Unauthenticated(
+    AccessDenied,
+    status="UNAUTHENTICATED",
+    reasons={
         "PIN_MISMATCH": "the certificate's key is no known organisation's",
         "BAD_TLS_VERSION": "the connection is not TLS 1.3",
-    }
+    },
+):
+    """Nobody we know is calling."""
 
 
-class PeerPending(AccessDenied):
+class PeerPending(
+    AccessDenied,
+    status="FAILED_PRECONDITION",
+    reasons={"PEER_PENDING": "the peering waits for a confirmed fingerprint"},
+):
     """A peer whose fingerprint is not confirmed."""
 
-    status = "FAILED_PRECONDITION"
-    reasons: ClassVar[Mapping[str, str]] = {"PEER_PENDING": "the peering waits for a confirmed fingerprint"}
 
-
-class PeerSuspended(AccessDenied):
+class PeerSuspended(AccessDenied, status="FAILED_PRECONDITION", reasons={"PEER_SUSPENDED": "the peering is suspended"}):
     """A peer that was suspended."""
 
-    status = "FAILED_PRECONDITION"
-    reasons: ClassVar[Mapping[str, str]] = {"PEER_SUSPENDED": "the peering is suspended"}
 
-
-class NotPermitted(AccessDenied):
+class NotPermitted(
+    AccessDenied, status="PERMISSION_DENIED", reasons={"NOT_PERMITTED": "a role or a policy does not allow it"}
+):
     """A known caller that may not do this."""
 
-    status = "PERMISSION_DENIED"
-    reasons: ClassVar[Mapping[str, str]] = {"NOT_PERMITTED": "a role or a policy does not allow it"}
 
-
-class StateConflict(TocsinError):
+class StateConflict(TocsinError, exit_code=6):
     """What is there, or is not."""
 
-    exit_code = 6
 
-
-class NotFound(StateConflict):
+class NotFound(
+    StateConflict, status="NOT_FOUND", reasons={"NOT_FOUND": "there is no such thing, or it is not for the caller"}
+):
     """Absent, or withheld by policy: the same answer, so that existence never leaks."""
 
-    status = "NOT_FOUND"
-    reasons: ClassVar[Mapping[str, str]] = {"NOT_FOUND": "there is no such thing, or it is not for the caller"}
 
-
-class Conflict(StateConflict):
-    """The same name for something else."""
-
-    status = "ALREADY_EXISTS"
-    reasons: ClassVar[Mapping[str, str]] = {
+class Conflict(
+    StateConflict,
+    status="ALREADY_EXISTS",
+    reasons={
         "CONFLICT": "the same name stands for something else already",
         "EQUIVOCATION": "the origin signed two different records under one id and version",
-    }
+    },
+):
+    """The same name for something else."""
 
 
-class StaleCursor(StateConflict):
+class StaleCursor(
+    StateConflict, status="OUT_OF_RANGE", reasons={"STALE_CURSOR": "the cursor is of another feed or from the future"}
+):
     """A resume point that this feed does not have."""
 
-    status = "OUT_OF_RANGE"
-    reasons: ClassVar[Mapping[str, str]] = {"STALE_CURSOR": "the cursor is of another feed or from the future"}
 
-
-class TryLater(TocsinError):
+class TryLater(TocsinError, status="UNAVAILABLE", exit_code=7):
     """A limit was reached, or another node did not do its part."""
 
-    status = "UNAVAILABLE"
-    exit_code = 7
 
-
-class QuotaExceeded(TryLater):
+class QuotaExceeded(
+    TryLater, status="RESOURCE_EXHAUSTED", reasons={"QUOTA_EXCEEDED": "more than the accepting side takes in this time"}
+):
     """The caller's limit."""
 
-    status = "RESOURCE_EXHAUSTED"
-    reasons: ClassVar[Mapping[str, str]] = {"QUOTA_EXCEEDED": "more than the accepting side takes in this time"}
 
-
-class PeerUnreachable(TryLater):
+class PeerUnreachable(TryLater, reasons={"PEER_UNREACHABLE": "no connection to the peer's node"}):
     """No connection to a peer."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"PEER_UNREACHABLE": "no connection to the peer's node"}
 
-
-class PeerRefused(TryLater):
+class PeerRefused(TryLater, reasons={"PEER_REFUSED": "the peer's node refused the call"}):
     """A peer that said no."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"PEER_REFUSED": "the peer's node refused the call"}
 
-
-class PeerMisbehaved(TryLater):
+class PeerMisbehaved(TryLater, reasons={"PEER_MISBEHAVED": "the peer's answer breaks the protocol"}):
     """A peer that broke the protocol."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"PEER_MISBEHAVED": "the peer's answer breaks the protocol"}
 
-
-class DataLoss(TocsinError):
+class DataLoss(TocsinError, status="DATA_LOSS", exit_code=8):
     """Our own data is not what we wrote."""
 
-    status = "DATA_LOSS"
-    exit_code = 8
 
-
-class StoreCorrupt(DataLoss):
+class StoreCorrupt(DataLoss, reasons={"STORE_CORRUPT": "the store does not read as it was written"}):
     """A store that does not read as it was written."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"STORE_CORRUPT": "the store does not read as it was written"}
 
-
-class LocalState(TocsinError):
+class LocalState(TocsinError, exit_code=9):
     """The state of this machine; never on the wire."""
 
-    exit_code = 9
 
-
-class HomeMissing(LocalState):
+class HomeMissing(LocalState, reasons={"HOME_MISSING": "the folder is not a home"}):
     """A folder that is no home."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"HOME_MISSING": "the folder is not a home"}
 
-
-class HomeExists(LocalState):
+class HomeExists(LocalState, reasons={"HOME_EXISTS": "the folder is a home already, or holds something else"}):
     """A folder that is a home already, or holds something else."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"HOME_EXISTS": "the folder is a home already, or holds something else"}
 
-
-class HomeDamaged(LocalState):
+class HomeDamaged(LocalState, reasons={"HOME_DAMAGED": "a part of the home is missing or unreadable"}):
     """A home with a part missing or unreadable."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"HOME_DAMAGED": "a part of the home is missing or unreadable"}
 
-
-class HomeLocked(LocalState):
+class HomeLocked(LocalState, reasons={"HOME_LOCKED": "another process holds the home"}):
     """A home that another process holds."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"HOME_LOCKED": "another process holds the home"}
 
-
-class KeyExposed(LocalState):
+class KeyExposed(LocalState, reasons={"KEY_EXPOSED": "a key file can be read by others"}):
     """A key file that others can read."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"KEY_EXPOSED": "a key file can be read by others"}
 
-
-class PortBusy(LocalState):
+class PortBusy(LocalState, reasons={"PORT_BUSY": "the address cannot be listened on"}):
     """An address that cannot be listened on."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"PORT_BUSY": "the address cannot be listened on"}
 
-
-class NodeNotRunning(LocalState):
+class NodeNotRunning(LocalState, reasons={"NODE_NOT_RUNNING": "no node is running on this home"}):
     """A call that needs a running node."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"NODE_NOT_RUNNING": "no node is running on this home"}
 
-
-class IdentityExpired(LocalState):
+class IdentityExpired(LocalState, reasons={"IDENTITY_EXPIRED": "the organisation's own identity document has expired"}):
     """Our own identity document has expired."""
 
-    reasons: ClassVar[Mapping[str, str]] = {"IDENTITY_EXPIRED": "the organisation's own identity document has expired"}
 
-
-class InternalError(TocsinError):
+class InternalError(TocsinError, status="INTERNAL", reasons={"INTERNAL": "a bug; the detail is in the node's log"}):
     """A bug; what it was stays in the log."""
-
-    status = "INTERNAL"
-    reasons: ClassVar[Mapping[str, str]] = {"INTERNAL": "a bug; the detail is in the node's log"}
 
 
 def leaves(of: type[TocsinError] = TocsinError) -> Iterator[type[TocsinError]]:

@@ -27,9 +27,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_BAD_ENCODING: _ErrorReason.ValueType  # 1
-    """Not base64url as RFC 7515 writes it: padding, white space, foreign characters or non-zero trailing bits."""
+    """Not base64url as RFC 7515 writes it: padding, white space or non-zero trailing bits."""
     ERROR_REASON_BAD_JSON: _ErrorReason.ValueType  # 2
-    """Not strict JSON: duplicate names, NaN, lone surrogates, invalid UTF-8, numbers out of range or too deep."""
+    """Not strict JSON: duplicate names, NaN, invalid UTF-8, numbers out of range, too deep."""
     ERROR_REASON_BAD_FORM: _ErrorReason.ValueType  # 3
     """Not a compact SD-JWT: parts missing, no trailing tilde, or a key binding where none is expected."""
     ERROR_REASON_BAD_HEADER: _ErrorReason.ValueType  # 4
@@ -137,9 +137,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_BAD_ENCODING: ErrorReason.ValueType  # 1
-"""Not base64url as RFC 7515 writes it: padding, white space, foreign characters or non-zero trailing bits."""
+"""Not base64url as RFC 7515 writes it: padding, white space or non-zero trailing bits."""
 ERROR_REASON_BAD_JSON: ErrorReason.ValueType  # 2
-"""Not strict JSON: duplicate names, NaN, lone surrogates, invalid UTF-8, numbers out of range or too deep."""
+"""Not strict JSON: duplicate names, NaN, invalid UTF-8, numbers out of range, too deep."""
 ERROR_REASON_BAD_FORM: ErrorReason.ValueType  # 3
 """Not a compact SD-JWT: parts missing, no trailing tilde, or a key binding where none is expected."""
 ERROR_REASON_BAD_HEADER: ErrorReason.ValueType  # 4
