@@ -30,7 +30,8 @@ MAX_VALUE_LINES = 200
 
 _TOML_LINE = re.compile(r"\(at line ([0-9]+),")
 
-_YAML_SCALARS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
+_YAML_TYPES = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+_YAML_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _YAML_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,8 @@ def _parse_yaml(text: str, name: str) -> tuple[object, FindLines]:
 
 def _from_node(loader: yaml.SafeLoader, node: yaml.Node, place: str, lines: dict[str, int]) -> object:
     """Return the value of a node, and note on which lines its parts stand."""
+    if node.tag not in _YAML_TAGS:
+        raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not accepted", problem_mark=node.start_mark)
     if isinstance(node, yaml.MappingNode):
         members: dict[str, object] = {}
         for key, inner in node.value:
@@ -197,8 +200,6 @@ def _from_node(loader: yaml.SafeLoader, node: yaml.Node, place: str, lines: dict
         return members
     if isinstance(node, yaml.SequenceNode):
         return [_from_element(loader, inner, f"{place}[{index}]", lines) for index, inner in enumerate(node.value)]
-    if node.tag not in _YAML_SCALARS:
-        raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not accepted", problem_mark=node.start_mark)
     try:
         return _as_claim(loader.construct_object(node))
     except (ValueError, OverflowError) as error:
