@@ -20,6 +20,26 @@ def test_what_is_encoded_decodes_to_itself(data):
     assert not set(text) & set("+/=\n")
 
 
+@given(st.text(alphabet="AQgwUxyz09-_+/= \n\x00é", max_size=12))
+def test_what_decodes_is_the_only_text_that_does(text):
+    try:
+        data = decode_base64url(text)
+    except MalformedEncoding:
+        return
+    assert encode_base64url(data) == text
+
+
+def test_every_character_is_taken_in_one_way_or_not_at_all():
+    for text in (
+        rest[:at] + chr(code) + rest[at:] for code in range(256) for rest in ("A", "AA", "AAA") for at in (0, 1)
+    ):
+        try:
+            data = decode_base64url(text)
+        except MalformedEncoding:
+            continue
+        assert encode_base64url(data) == text
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -160,6 +160,12 @@ class Framed:
         return [text for path, text in self.disclosures.items() if path in wanted]
 
 
+def presented_claims(case):
+    if case["claims"] == {"is_over": EMPTIED}:
+        return {"is_over": {}}
+    return case["presentedClaims"]
+
+
 def named(frame, path=()):
     for name, value in frame.items():
         if value is True:
@@ -168,12 +174,16 @@ def named(frame, path=()):
             yield from named(value, (*path, name))
 
 
+# An object of which nothing is disclosed: RFC 9901 section 7.1 leaves it empty, that project's file leaves it out.
+EMPTIED = {"13": False, "18": True, "21": False}
+
+
 @pytest.mark.parametrize("case", javascript_cases())
 def test_claims_framed_as_in_sd_jwt_js_are_presented_as_there(case):
     forger, framed = Ed25519Forger(), Framed()
     payload = framed.lay_out(case["claims"], case["disclosureFrame"])
     token = forger.token(payload, *framed.presented(case["presentationFrames"]))
-    assert verify_sdjwt(token, jwk=forger.jwk, now=NOW).payload == case["presentedClaims"]
+    assert verify_sdjwt(token, jwk=forger.jwk, now=NOW).payload == presented_claims(case)
     whole = forger.token(payload, *framed.disclosures.values())
     assert verify_sdjwt(whole, jwk=forger.jwk, now=NOW).payload == case["claims"]
 

@@ -124,7 +124,7 @@ class _Folds:
             if name in (SD, SD_ALG, ELLIPSIS):
                 _verify_reserved(name, path)
             else:
-                claims[name] = self.unfold(value, (*path, name))
+                claims[name] = self.unfold(value, (*path, name)) if isinstance(value, (dict, list)) else value
         if SD in members:
             for order, encoded, name, value in self._members_of(members[SD]):
                 if name in RESERVED or name in claims:
@@ -137,7 +137,7 @@ class _Folds:
         return claims
 
     def _members_of(self, digests: JSON) -> list[tuple[int, str, str, JSON]]:
-        if not isinstance(digests, list) or not all([isinstance(digest, str) for digest in digests]):
+        if not isinstance(digests, list) or not set(map(type, digests)) <= {str}:
             raise MalformedRecord("_sd is not a list of digests", reason="BAD_STRUCTURE")
         texts = cast("list[str]", digests)
         self.digests += texts

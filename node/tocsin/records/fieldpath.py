@@ -50,7 +50,7 @@ def read_paths(claims: Mapping[str, JSON], *, disclosures: Iterable[Disclosure])
         raise MalformedRecord("something beside content is hidden, or content is no object", reason="BAD_STRUCTURE")
     for name, value in content.items():
         if name != SD:
-            if isinstance(value, dict | list):
+            if isinstance(value, (dict, list)):
                 raise MalformedRecord("a group or list in content cannot be withheld", reason="BAD_STRUCTURE")
             _verify_name(name)
             paths.add(name)

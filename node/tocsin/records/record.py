@@ -84,7 +84,7 @@ class VerifiedRecord(Envelope):
         """
         kept: set[tuple[str | int, ...]] = set()
         for held in self.disclosures:
-            if not isinstance(held.value, dict | list) and field_path(held.path) in paths:
+            if not isinstance(held.value, (dict, list)) and field_path(held.path) in paths:
                 kept.update(held.path[:length] for length in range(1, len(held.path) + 1))
         return tuple(held.encoded for held in self.disclosures if held.path in kept)
 
