@@ -5,6 +5,8 @@ rules as plain mappings. A condition is a function of the content that returns
 True, False or None (unknown).
 """
 
+from functools import cache
+
 from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
 
@@ -26,7 +28,7 @@ def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
     ]
     goes, plain = set(), set()
     for field in (field for top in KINDS[record.kind].fields for field in top.walk() if not field.fields):
-        above = {outer for outer in KINDS[record.kind].paths() if inside(field.path, outer)}
+        above = around(record.kind, field.path)
         named = (partner in recipients or above & granted) and above & rule["reveal"]
         wanted = named if field.disclosure is Disclosure.NAMED else field.disclosure <= rule["classes"]
         if KINDS[record.kind].is_plain(field.path):
@@ -36,6 +38,11 @@ def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
     for n in nevers:
         goes = {path for path in goes if n["fields"] and not any(inside(path, taken) for taken in n["fields"])}
     return (goes | plain) & record.paths if goes & record.paths else set()
+
+
+@cache
+def around(kind, path):
+    return {outer for outer in KINDS[kind].paths() if inside(path, outer)}
 
 
 def inside(path, outer):

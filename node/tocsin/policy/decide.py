@@ -23,7 +23,7 @@ from enum import StrEnum
 from tocsin.identity.names import OrgId
 from tocsin.policy.condition import Condition, Truth
 from tocsin.policy.model import Floor, Never, Policy, Share
-from tocsin.policy.reach import Cause, covered, leaves, plain, secret
+from tocsin.policy.reach import Cause, covered_leaves, leaves, plain, secret
 from tocsin.records.record import VerifiedRecord
 
 
@@ -168,11 +168,8 @@ def _going(
 ) -> frozenset[str]:
     """Return the leaves of the record that go; plain ones always do."""
     reach = share.reaches[record.kind]
-    going = record.paths & reach.open
-    named = record.paths & reach.named
-    if not is_named:
-        named = frozenset(path for path in named if covered(path, granted))
-    going |= named
+    named = reach.named if is_named else reach.named & covered_leaves(record.kind, granted)
+    going = record.paths & (reach.open | named)
     for never in nevers:
         going -= never.taken[record.kind]
     return going

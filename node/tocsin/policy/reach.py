@@ -5,10 +5,10 @@ A decision is then a handful of set operations. All sets hold the paths of
 entry of its own. A list of values is one leaf: its elements are treated alike.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 from tocsin.schema.contract import KINDS, Disclosure, Field, Shape
@@ -81,18 +81,17 @@ def covered(path: str, by: Iterable[str]) -> bool:
 
 def covered_leaves(kind: str, by: Iterable[str]) -> frozenset[str]:
     """Return the leaves of a kind that the given paths cover and a policy may withhold."""
-    outer = tuple(by)
-    return frozenset(path for path, leaf in leaves(kind).items() if not leaf.is_plain and covered(path, outer))
+    return frozenset().union(*(_inside(kind, outer) for outer in by))
 
 
 def reach(kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: Iterable[str]) -> Reach:
     """Sort the leaves of a kind by what a rule with these lines does to them."""
-    reveal, withhold = tuple(reveal), tuple(withhold)
+    revealed, withheld = covered_leaves(kind, reveal), covered_leaves(kind, withhold)
     opened: set[str] = set()
     named: set[str] = set()
     closed: dict[str, Cause] = {}
     for path, leaf in leaves(kind).items():
-        cause = _cause(leaf, classes=classes, reveal=reveal, withhold=withhold)
+        cause = _cause(leaf, classes=classes, revealed=revealed, withheld=withheld)
         if cause is None:
             opened.add(path)
             continue
@@ -102,17 +101,23 @@ def reach(kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: It
     return Reach(open=frozenset(opened), named=frozenset(named), closed=MappingProxyType(closed))
 
 
-def _cause(leaf: Leaf, *, classes: Disclosure, reveal: tuple[str, ...], withhold: tuple[str, ...]) -> Cause | None:
+def _cause(leaf: Leaf, *, classes: Disclosure, revealed: Set[str], withheld: Set[str]) -> Cause | None:
     """Return why a leaf stays, or None where the rule opens it; LOCAL comes before any line of a policy."""
     if leaf.is_plain:
         return None
     if leaf.disclosure is Disclosure.LOCAL:
         return Cause.LOCAL
-    if covered(leaf.path, withhold):
+    if leaf.path in withheld:
         return Cause.LISTED
     if leaf.disclosure is Disclosure.NAMED:
-        return Cause.NOT_NAMED if covered(leaf.path, reveal) else Cause.NO_REVEAL
+        return Cause.NOT_NAMED if leaf.path in revealed else Cause.NO_REVEAL
     return None if leaf.disclosure <= classes else Cause.ABOVE_CLASS
+
+
+@lru_cache(maxsize=4096)  # two hundred partners withhold much the same fields
+def _inside(kind: str, outer: str) -> frozenset[str]:
+    """Return the leaves at and below a path that a policy may withhold."""
+    return frozenset(path for path, leaf in leaves(kind).items() if not leaf.is_plain and covered(path, (outer,)))
 
 
 def _walk(field: Field, *, containers: tuple[str, ...], is_plain: bool) -> Iterator[Leaf]:
