@@ -22,7 +22,7 @@ from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
 from tocsin.identity.certificate import make_certificate
 from tocsin.identity.details import Details, RecordKey, index_keys
-from tocsin.identity.keys import PrivateKey, generate_ed25519, generate_p256, save_private_key
+from tocsin.identity.keys import generate_ed25519, generate_p256, save_private_key
 from tocsin.identity.names import parse_endpoint, parse_org
 from tocsin.identity.root import DOCUMENT_DAYS, Organisation, found_organisation, parse_identity
 from tocsin.identity.signer import FileSigner
@@ -196,8 +196,7 @@ def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: b
     for number, key in enumerate(keys.root, 1):
         save_private_key(layout.root_key(number), key, passphrase=passphrase)
     for name in KEY_NAMES:
-        key: PrivateKey = getattr(keys, name)
-        save_private_key(layout.key(name), key, passphrase=passphrase)
+        save_private_key(layout.key(name), getattr(keys, name), passphrase=passphrase)
     open_store(layout.store, create=True).close()
     for folder in (*layout.folders(), layout.root):
         _sync_folder(folder)

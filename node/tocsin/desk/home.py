@@ -90,7 +90,7 @@ class Home:
         self._resources = resources
 
     def adopt(self, starter: PolicySet) -> None:
-        """Let the policy that was written for a new partner count at once: it shares nothing, so nothing can slip out."""
+        """Let the policy written for a new partner count at once: it shares nothing, so nothing can slip out."""
         self.policies = replace(
             self.policies,
             policies={**starter.policies, **self.policies.policies},

@@ -5,6 +5,9 @@ made of the stored holding, never of anything behind it.
 """
 
 from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
 
 from tocsin.desk.title import severity_of, title_of
 from tocsin.identity.root import Organisation, RecordKey
@@ -21,7 +24,7 @@ def organisation_message(organisation: Organisation) -> v1.Organisation:
     message = v1.Organisation(
         org=organisation.org,
         name=organisation.name,
-        kind=enum_number("OrganisationKind", organisation.kind),
+        kind=_value("OrganisationKind", organisation.kind),
         fingerprint=organisation.fingerprint,
         version=organisation.version,
         endpoints=organisation.endpoints,
@@ -42,8 +45,8 @@ def peer_message(row: PeerRow, organisation: Organisation, counts: PeerCounts) -
     """Return an organisation that the node knows, and how the exchange with it goes."""
     message = v1.Peer(
         organisation=organisation_message(organisation),
-        role=enum_number("PeerRole", row.role),
-        state=enum_number("PeerState", row.state),
+        role=_value("PeerRole", row.role),
+        state=_value("PeerState", row.state),
         policy_file=f"policies/{row.org}.toml",
         records_received=counts.records_received,
         entries_refused=counts.entries_refused,
@@ -69,13 +72,13 @@ def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelo
         record_id=record.record_id,
         version=record.version,
         supersedes=record.supersedes,
-        kind=enum_number("RecordKind", record.kind),
+        kind=_value("RecordKind", record.kind),
         schema=SCHEMA,
-        status=enum_number("RecordStatus", record.status),
-        tlp=enum_number("Tlp", record.tlp),
-        pap=enum_number("Pap", record.pap),
-        permitted_use=[enum_number("PermittedUse", use) for use in record.permitted_use],
-        relay=enum_number("Relay", record.relay),
+        status=_value("RecordStatus", record.status),
+        tlp=_value("Tlp", record.tlp),
+        pap=_value("Pap", record.pap),
+        permitted_use=[_value("PermittedUse", use) for use in record.permitted_use],
+        relay=_value("Relay", record.relay),
         retention_until=record.retention_until,
     )
 
@@ -98,7 +101,7 @@ def listed_message(record: StoredRecord) -> v1.Record:
 def stored_message(record: StoredRecord, store: Store, *, with_token: bool) -> v1.Record:
     """Return everything that this node may read of a record."""
     message = listed_message(record)
-    message.content.update(record.content)
+    ParseDict(record.content, message.content)
     message.versions.extend(store.records.versions(record.issuer, record.record_id))
     message.recipients.extend(sorted(store.records.recipients(record.digest)))
     for path, reason in store.intake.withheld(record.digest):
@@ -118,5 +121,10 @@ def seen_message(record: VerifiedRecord) -> v1.Record:
         versions=[record.version],
         key_id=record.key_id,
     )
-    message.content.update(record.content)
+    ParseDict(record.content, message.content)
     return message
+
+
+def _value(enum: str, claim: str) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own
+    """Return the number of an enum value."""
+    return enum_number(enum, claim)

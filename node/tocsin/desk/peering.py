@@ -107,6 +107,7 @@ class Peering:
         """Take what is new about a peer: its document, its role, its confirmation."""
         peers = self._store.peers
         held = self._room.organisation(known)
+        changes: tuple[str, ...]
         if known.state is PeerState.PENDING and held.fingerprint != given.fingerprint:
             held, changes = given, (f"identity: {held.fingerprint} was never confirmed, now {given.fingerprint}",)
         else:

@@ -15,6 +15,7 @@ from tocsin.identity.names import OrgId
 from tocsin.policy.explain import Explanation, explain
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
 
 
 class Policies:
@@ -118,7 +119,9 @@ def _verdicts(explanation: Explanation) -> list[v1.FieldVerdict]:
         v1.FieldVerdict(
             path=field.path,
             shared=field.shared,
-            disclosure=field.disclosure or 0,
+            disclosure=record_pb2.DisclosureClass.Value(f"DISCLOSURE_CLASS_{field.disclosure.name}")
+            if field.disclosure
+            else record_pb2.DISCLOSURE_CLASS_UNSPECIFIED,
             why=field.why,
             reason=field.reason,
         )

@@ -38,14 +38,24 @@ class NoEvents:
 NO_EVENTS = NoEvents()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Protocol):
     """What one pull of a peer's feed has brought so far."""
 
-    records: int = 0
-    disclosures: int = 0
-    refused: int = 0
-    unchanged: int = 0
+    @property
+    def records(self) -> int:
+        """Records new to this node."""
+
+    @property
+    def disclosures(self) -> int:
+        """Records that grew by further disclosures."""
+
+    @property
+    def refused(self) -> int:
+        """Entries refused."""
+
+    @property
+    def unchanged(self) -> int:
+        """Entries that brought nothing new."""
 
 
 Puller = Callable[[OrgId], AsyncIterator[Progress]]

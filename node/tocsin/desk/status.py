@@ -1,7 +1,7 @@
 """This module says how the node and its peers are doing, and what needs somebody's attention."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from tocsin import __version__
@@ -73,7 +73,7 @@ class Status:
             )
 
 
-def _of_peers(peers: Iterator[v1.Peer]) -> Iterator[str]:
+def _of_peers(peers: Iterable[v1.Peer]) -> Iterator[str]:
     for peer in peers:
         org = peer.organisation.org
         if peer.state == v1.PEER_STATE_PENDING:

@@ -68,26 +68,23 @@ class Syncing:
         return tuple(OrgId(row.org) for row in rows)
 
     async def _follow(self, peer: OrgId, lines: asyncio.Queue[Line]) -> None:
-        last = Progress()
+        """Tell how one peer goes, to its end."""
+        last: Progress | None = None
+        ending = v1.SyncPeersResponse(peer=peer, done=True)
         try:
             async for last in self._pull(peer):
-                lines.put_nowait(_line(peer, last))
+                lines.put_nowait(_reached(v1.SyncPeersResponse(peer=peer), last))
         except TocsinError as error:
-            lines.put_nowait(_line(peer, last, done=True, error_reason=error.reason, error_message=str(error)))
-        else:
-            lines.put_nowait(_line(peer, last, done=True))
+            ending.error_reason = error.reason
+            ending.error_message = str(error)
+        lines.put_nowait(_reached(ending, last))
 
 
-def _line(
-    peer: OrgId, progress: Progress, *, done: bool = False, error_reason: str = "", error_message: str = ""
-) -> v1.SyncPeersResponse:
-    return v1.SyncPeersResponse(
-        peer=peer,
-        records=progress.records,
-        disclosures=progress.disclosures,
-        refused=progress.refused,
-        unchanged=progress.unchanged,
-        done=done,
-        error_reason=error_reason,
-        error_message=error_message,
-    )
+def _reached(line: v1.SyncPeersResponse, progress: Progress | None) -> v1.SyncPeersResponse:
+    """Write into a line how far a peer has come."""
+    if progress is not None:
+        line.records = progress.records
+        line.disclosures = progress.disclosures
+        line.refused = progress.refused
+        line.unchanged = progress.unchanged
+    return line

@@ -1,0 +1,248 @@
+"""Registering organisations, and beginning, stopping and ending the exchange with them."""
+
+from dataclasses import replace
+
+import pytest
+from tests.desk.conftest import AISI, LAB_A, LAB_B, SHARING
+from tests.support.organisations import NOW, YEAR, Founded, found
+from tocsin.errors import (
+    Conflict,
+    IdentityOutdated,
+    MalformedIdentity,
+    MalformedName,
+    MalformedRequest,
+    NotFound,
+    TocsinError,
+)
+from tocsin.identity.root import next_version, parse_identity
+from tocsin.v1 import desk_service_pb2 as v1
+
+PENDING, ACTIVE = v1.PEER_STATE_PENDING, v1.PEER_STATE_ACTIVE
+SUSPENDED, REMOVED = v1.PEER_STATE_SUSPENDED, v1.PEER_STATE_REMOVED
+
+
+def renewed(peer: Founded, **changes: object) -> bytes:
+    """Return the next version of an organisation's document."""
+    details = replace(peer.organisation, **changes)
+    return next_version(peer.organisation, details, signers=peer.roots, now=NOW + 1)
+
+
+@pytest.fixture
+def desk(office):
+    return office.desk
+
+
+def test_a_confirmed_peer_is_active_at_once(office):
+    peer = office.add_peer(AISI)
+    assert peer.state == ACTIVE
+    assert peer.role == v1.PEER_ROLE_MEMBER
+    assert peer.organisation.org == AISI
+    assert peer.policy_file == f"policies/{AISI}.toml"
+    assert office.events.changed == [AISI]
+
+
+def test_a_peer_without_a_fingerprint_waits_for_one(office):
+    assert office.add_peer(AISI, confirmed=False).state == PENDING
+    assert office.add_peer(AISI).state == ACTIVE
+    assert office.events.changed == [AISI, AISI]
+
+
+def test_the_fingerprint_is_compared_whatever_its_case_spaces_and_dashes(office):
+    peer = found(AISI)
+    typed = peer.organisation.fingerprint.lower().replace("-", " ")
+    answer = office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=typed))
+    assert answer.peer.state == ACTIVE
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "pending"])
+@pytest.mark.parametrize("typed", ["of another organisation", "mistyped", "something else"])
+def test_a_wrong_fingerprint_changes_nothing(office, known, typed):
+    if known:
+        office.add_peer(AISI, confirmed=False)
+    peer = found(AISI)
+    right = peer.organisation.fingerprint
+    wrong = {
+        "of another organisation": found("lab-c.example").organisation.fingerprint,
+        "mistyped": right[:-1] + ("A" if right[-1] != "A" else "B"),
+        "something else": "yes",
+    }[typed]
+    before = office.desk.list_peers(v1.ListPeersRequest())
+    with pytest.raises(MalformedIdentity) as refused:
+        office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=wrong))
+    assert refused.value.reason == "FINGERPRINT_MISMATCH"
+    assert office.desk.list_peers(v1.ListPeersRequest()) == before
+
+
+def test_a_reader_is_registered_as_one_and_can_become_a_member(office):
+    assert office.add_peer(AISI, role=v1.PEER_ROLE_READER).role == v1.PEER_ROLE_READER
+    assert office.add_peer(AISI).role == v1.PEER_ROLE_READER
+    assert office.add_peer(AISI, role=v1.PEER_ROLE_MEMBER).role == v1.PEER_ROLE_MEMBER
+
+
+def test_a_starter_policy_is_written_that_accepts_and_shares_nothing(root, office):
+    office.add_peer(AISI)
+    assert (root / "policies" / f"{AISI}.toml").stat().st_mode & 0o077 == 0
+    policy = office.home.policies.policies[AISI]
+    assert policy.shares == ()
+    assert policy.accept is not None
+    assert office.desk.check_policies(v1.CheckPoliciesRequest()) == v1.CheckPoliciesResponse(partners=[AISI, LAB_B])
+
+
+def test_a_policy_that_is_there_is_never_overwritten(root, office):
+    path = root / "policies" / f"{AISI}.toml"
+    path.write_text(SHARING.format(partner=AISI))
+    office.add_peer(AISI)
+    assert path.read_text() == SHARING.format(partner=AISI)
+
+
+def test_nobody_is_a_peer_of_itself(office):
+    with pytest.raises(MalformedRequest):
+        office.desk.add_peer(v1.AddPeerRequest(document=office.home.organisation.document))
+
+
+def test_what_was_posted_while_a_peer_was_pending_waits_for_it_once_it_is_confirmed(root, open_office):
+    (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B))
+    office = open_office(root)
+    office.add_peer(LAB_B, confirmed=False)
+    assert list(office.post().queued_for) == []
+    assert office.add_peer(LAB_B).waiting == 1
+    assert office.events.queued_for == [{LAB_B}]
+
+
+def test_a_newer_document_of_a_peer_is_taken_and_its_changes_are_told(office):
+    peer = found(LAB_B)
+    answer = office.desk.add_peer(v1.AddPeerRequest(document=renewed(peer, endpoints=("lab-b.example:7443",))))
+    assert answer.peer.organisation.version == 2
+    assert list(answer.changes) == ["endpoint lab-b.example:7443: new"]
+    assert answer.peer.state == ACTIVE
+    stored = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B)).peer.organisation
+    assert list(stored.endpoints) == ["lab-b.example:7443"]
+
+
+def test_the_same_document_again_changes_nothing(office):
+    assert list(office.desk.add_peer(v1.AddPeerRequest(document=found(LAB_B).document)).changes) == []
+
+
+def test_an_older_document_is_refused(office):
+    peer = found(LAB_B)
+    office.desk.add_peer(v1.AddPeerRequest(document=renewed(peer)))
+    with pytest.raises(IdentityOutdated):
+        office.desk.add_peer(v1.AddPeerRequest(document=peer.document))
+
+
+def test_another_organisation_under_the_same_name_is_refused(office):
+    impostor = found(LAB_B, root_keys=2)
+    with pytest.raises(MalformedIdentity) as refused:
+        office.desk.add_peer(v1.AddPeerRequest(document=impostor.document))
+    assert refused.value.reason == "BAD_IDENTITY"
+
+
+def test_a_pending_identity_that_nobody_confirmed_gives_way_to_another(office):
+    office.add_peer(AISI, confirmed=False)
+    other = found(AISI, root_keys=2)
+    request = v1.AddPeerRequest(document=other.document, fingerprint=other.organisation.fingerprint)
+    answer = office.desk.add_peer(request)
+    assert answer.peer.state == ACTIVE
+    assert answer.peer.organisation.fingerprint == other.organisation.fingerprint
+    assert "never confirmed" in answer.changes[0]
+
+
+DOCUMENTS = {
+    "nothing": (b"", MalformedIdentity),
+    "no JSON": (b"{", MalformedIdentity),
+    "another document": (b'{"format": "tocsin-identity/v2", "chain": []}', MalformedIdentity),
+}
+
+
+@pytest.mark.parametrize("case", DOCUMENTS)
+def test_what_is_no_identity_document_registers_nobody(office, case):
+    document, error = DOCUMENTS[case]
+    with pytest.raises(error):
+        office.desk.add_peer(v1.AddPeerRequest(document=document))
+    assert len(office.desk.list_peers(v1.ListPeersRequest()).peers) == 1
+
+
+def test_an_expired_identity_document_registers_nobody(office):
+    office.clock.now = NOW + YEAR
+    with pytest.raises(IdentityOutdated):
+        office.add_peer(AISI)
+
+
+CALLS = {
+    "suspend": lambda desk, org: desk.suspend_peer(v1.SuspendPeerRequest(org=org)).peer,
+    "resume": lambda desk, org: desk.resume_peer(v1.ResumePeerRequest(org=org)).peer,
+    "remove": lambda desk, org: desk.remove_peer(v1.RemovePeerRequest(org=org)).peer,
+}
+
+LIVES = {
+    "suspended": (["suspend"], SUSPENDED),
+    "suspended twice": (["suspend", "suspend"], SUSPENDED),
+    "suspended and resumed": (["suspend", "resume"], ACTIVE),
+    "resumed while active": (["resume"], ACTIVE),
+    "removed": (["remove"], REMOVED),
+    "suspended and removed": (["suspend", "remove"], REMOVED),
+}
+
+
+@pytest.mark.parametrize("case", LIVES)
+def test_an_active_peer_can_be(office, case):
+    events, state = LIVES[case]
+    peers = [CALLS[event](office.desk, LAB_B) for event in events]
+    assert peers[-1].state == state
+    assert office.events.changed == [LAB_B] * len(events)
+
+
+@pytest.mark.parametrize("event", ["suspend", "resume"])
+def test_a_pending_peer_can_only_be_confirmed_or_removed(office, event):
+    office.add_peer(AISI, confirmed=False)
+    with pytest.raises(Conflict) as refused:
+        CALLS[event](office.desk, AISI)
+    assert refused.value.reason == "CONFLICT"
+    assert "fingerprint" in refused.value.hint
+    assert office.desk.get_peer(v1.GetPeerRequest(org=AISI)).peer.state == PENDING
+    assert CALLS["remove"](office.desk, AISI).state == REMOVED
+
+
+def test_confirming_again_does_not_resume(office):
+    CALLS["suspend"](office.desk, LAB_B)
+    assert office.add_peer(LAB_B).state == SUSPENDED
+
+
+def test_a_removed_peer_is_unknown_until_it_is_added_again(office):
+    CALLS["remove"](office.desk, LAB_B)
+    assert list(office.desk.list_peers(v1.ListPeersRequest()).peers) == []
+    with pytest.raises(NotFound):
+        office.desk.get_peer(v1.GetPeerRequest(org=LAB_B))
+    assert office.add_peer(LAB_B).state == ACTIVE
+
+
+def test_resuming_queues_what_was_posted_meanwhile(office):
+    CALLS["suspend"](office.desk, LAB_B)
+    assert list(office.post().queued_for) == []
+    assert CALLS["resume"](office.desk, LAB_B).waiting == 1
+    assert office.events.queued_for == [{LAB_B}]
+
+
+UNKNOWN: dict[str, tuple[str, type[TocsinError], str]] = {
+    "nearly right": ("lab-c.example", NotFound, "did you mean lab-b.example?"),
+    "far off": ("university.test", NotFound, "the peers are: lab-b.example"),
+    "ourselves": (LAB_A, NotFound, "did you mean"),
+    "no name": ("LAB B", MalformedName, "DNS name"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_an_unknown_peer_is_said_to_be_unknown(office, case, call):
+    org, error, hint = UNKNOWN[case]
+    with pytest.raises(error) as refused:
+        CALLS[call](office.desk, org)
+    assert hint in refused.value.hint
+
+
+def test_our_own_identity_is_what_others_add(office):
+    answer = office.desk.get_identity(v1.GetIdentityRequest())
+    assert parse_identity(answer.document, now=NOW).fingerprint == answer.organisation.fingerprint
+    assert answer.organisation.org == LAB_A
+    assert answer.organisation.kind == v1.ORGANISATION_KIND_LAB
+    assert [key.status for key in answer.organisation.record_keys] == ["active"]
