@@ -142,8 +142,8 @@ def test_every_problem_of_a_file_is_told_in_the_order_of_its_lines():
         parse_content_file(text.encode(), format="toml", name="f", kind="finding")
 
     assert [line.partition(": ")[0] for line in refusal.value.details] == [
-        *["f"] * 2,  # what is missing at the top has no line
         *["f:1", "f:2", "f:3", "f:4", "f:5", "f:6", "f:7"],
+        *["f"] * 2,  # what is missing at the top has no line
     ]
 
 

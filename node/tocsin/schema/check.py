@@ -121,7 +121,7 @@ def _group_check(fields: tuple[Field, ...], *, whole: bool) -> Check:
                 if found:
                     problems += tuple((f".{name}{where}", problem) for where, problem in found)
             elif whole:
-                problems += (_unknown(name, checks),)
+                problems += (_unknown(name, checks if len(problems) < MAX_DETAILS else ()),)
         for name in required:
             if name not in value:
                 problems += ((f".{name}", "missing"),)

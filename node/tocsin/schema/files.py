@@ -12,6 +12,7 @@ into the envelope and into no content:
 """
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 
 from tocsin.errors import MalformedContent
@@ -90,15 +91,15 @@ def _setting_problem(name: str, value: object) -> str:
 
 
 def _refuse(problems: list[str], document: Document, name: str) -> None:
-    """Raise with the line of each problem, in the order of the lines."""
+    """Raise with the line of each problem, in the order of the lines; what is missing has none and comes last."""
     lines = document.find_lines()
-    placed = sorted((_line_of(problem.partition(":")[0], lines), problem) for problem in problems)
-    details = tuple(f"{name}:{line}: {problem}" if line else f"{name}: {problem}" for line, problem in placed)
+    placed = [(_line_of(problem.partition(":")[0], lines), problem) for problem in problems]
+    placed.sort(key=lambda one: one[0] or math.inf)
     first_line, first = placed[0]
     raise MalformedContent(
-        first if len(placed) == 1 else f"{len(placed)} problems, the first is {first}",
+        first if len(placed) == 1 else f"several problems, the first is {first}",
         where=f"{name}:{first_line}" if first_line else name,
-        details=details,
+        details=tuple(f"{name}:{line}: {problem}" if line else f"{name}: {problem}" for line, problem in placed),
     )
 
 
