@@ -13,17 +13,17 @@ peer may be one that has not added us yet.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import grpc
 import grpc.aio
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
 from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
-from tocsin.exchange.wire import CALL_SECONDS, SILENCE_SECONDS, client_options
+from tocsin.exchange.wire import CALL_SECONDS, CONNECT_SECONDS, SILENCE_SECONDS, client_options
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -35,15 +35,20 @@ Answer = TypeVar("Answer")
 PEER_REASON = "peer_reason"
 """Metadata of a PeerRefused: the reason code that the peer gave."""
 
+_NO_CHANNEL = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 _NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsKeys:
-    """What this node presents to others: its private key and its certificate, both PEM."""
+class TlsKeys(Protocol):
+    """What this node presents to others."""
 
-    key: bytes
-    certificate: bytes
+    @property
+    def key(self) -> bytes:
+        """The private key, PEM without a passphrase."""
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate, PEM."""
 
 
 class PeerClient:
@@ -57,26 +62,36 @@ class PeerClient:
         self._channel = grpc.aio.secure_channel(endpoint, credentials, options=client_options(organisation.org))
         self._stub = ExchangeServiceStub(self._channel)
 
+    async def connect(self) -> None:
+        """Wait for the connection, and for no longer than its first attempt. Raises PeerUnreachable."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                while (state := self._channel.get_state(try_to_connect=True)) != grpc.ChannelConnectivity.READY:
+                    if state in _NO_CHANNEL:
+                        raise self._unreachable("cannot be reached")
+                    await self._channel.wait_for_state_change(state)
+        except TimeoutError:
+            raise self._unreachable("does not answer") from None
+
     async def pull(self, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
         """Return the page that follows a cursor, or None where nothing does."""
         request = v1.PullRequest(cursor=cursor, max_entries=max_entries)
         answer = await self._answer(self._stub.Pull(request, timeout=CALL_SECONDS))
         return answer.page if answer.HasField("page") else None
 
-    async def subscribe(self, cursor: str) -> AsyncIterator[v1.Page]:
-        """Yield the pages that follow a cursor, and then each new one; ends when the peer ends it.
+    async def subscribe(self, cursor: str) -> AsyncGenerator[v1.Page | None, None]:
+        """Yield the pages that follow a cursor, and then each new one, or None as a sign of life; the peer ends it.
 
         The peer may take as long as it likes, but not without a sign of life.
         """
-        call = self._stub.Subscribe(v1.SubscribeRequest(cursor=cursor), wait_for_ready=False)
+        call = self._stub.Subscribe(v1.SubscribeRequest(cursor=cursor))
         try:
             while True:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     answer = await self._answer(call.read())
                 if not isinstance(answer, v1.SubscribeResponse):  # grpc.aio.EOF
                     return
-                if answer.HasField("page"):
-                    yield answer.page
+                yield answer.page if answer.HasField("page") else None
         except TimeoutError:
             raise self._unreachable("has gone silent") from None
         finally:
@@ -122,6 +137,27 @@ class PeerClient:
     def _unreachable(self, what: str) -> PeerUnreachable:
         hint = f"if its node is up, {self._org} may not have added us yet: compare fingerprints with its people"
         return PeerUnreachable(f"{self._org} {what}", where=self._endpoint, hint=hint)
+
+
+@asynccontextmanager
+async def open_client(organisation: Organisation, *, keys: TlsKeys) -> AsyncIterator[PeerClient]:
+    """Connect to the first endpoint of a peer that answers.
+
+    Raises PeerUnreachable: what the last endpoint said, where none answers.
+    """
+    failure = PeerUnreachable(
+        f"{organisation.org} has no endpoint", hint="wait until it fetches from us and hands over what it has"
+    )
+    for endpoint in organisation.endpoints:
+        async with PeerClient(organisation, endpoint, keys=keys) as client:
+            try:
+                await client.connect()
+            except PeerUnreachable as error:
+                failure = error
+                continue
+            yield client
+            return
+    raise failure
 
 
 def _refused(org: OrgId, said: TocsinError) -> PeerRefused:

@@ -22,6 +22,8 @@ MAX_CALLS_AT_ONCE = 512
 
 # Longest wait for one answer: a full page over 1 Mbit/s takes 25 s.
 CALL_SECONDS = 30.0
+# TCP, TLS and HTTP/2 take four round trips: even over a satellite, 10 s say that nobody is there.
+CONNECT_SECONDS = 10.0
 # A live stream that shows no sign of life for three heartbeats of 20 s is dead, whatever TCP believes.
 SILENCE_SECONDS = 60.0
 

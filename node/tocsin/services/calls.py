@@ -18,17 +18,18 @@ from tocsin.identity.names import OrgId
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call that was let in; whoever sets `ended_by` and cancels `task` ends it with that error."""
+    """A call that was let in, and may be ended before it is done."""
 
     task: "asyncio.Task[Any]"
     method: str
     streaming: bool
     pin: str = ""
+    ended: bool = False
     ended_by: TocsinError | None = None
 
-    def end(self, error: TocsinError) -> None:
-        """Let the caller see this error, now."""
-        self.ended_by = error
+    def end(self, error: TocsinError | None) -> None:
+        """End the call now, with an error, or for a stream that is simply over without one."""
+        self.ended, self.ended_by = True, error
         self.task.cancel()
 
 

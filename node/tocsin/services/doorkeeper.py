@@ -133,6 +133,12 @@ class PeerDoor:
             if error := refusal(peer if named else None):
                 call.end(error)
 
+    def end_streams(self) -> None:
+        """End every stream, because the node goes away; its other calls may finish."""
+        for call in self._calls.all():
+            if call.streaming:
+                call.end(None)
+
     def _count(self, org: OrgId, call: Call) -> None:
         now = self._monotonic()
         started, count = self._minutes.get(org, (now, 0))

@@ -65,9 +65,11 @@ class Gate(grpc.aio.ServerInterceptor):
                 with self._doorkeeper.admit(context, call):
                     return await run(handler, _parse(handler, body), context)
             except asyncio.CancelledError:
-                if call.ended_by is None:
-                    raise
+                if not call.ended:
+                    raise  # the caller, or the listener, has given it up
                 call.task.uncancel()
+                if call.ended_by is None:
+                    return None
                 failure: Exception = call.ended_by
             except grpc.aio.AbortError:
                 raise

@@ -1,0 +1,33 @@
+"""This module runs a node: `python -m tocsin --home DIR`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tocsin.errors import TocsinError
+from tocsin.node import run
+
+DEFAULT_HOME = "~/.tocsin"
+
+
+def main() -> int:
+    """Run a node until it is told to stop, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tocsin", description="Run a node on a home.")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path(os.environ.get("TOCSIN_HOME", DEFAULT_HOME)),
+        help="the home; default: TOCSIN_HOME, else ~/.tocsin",
+    )
+    try:
+        run(parser.parse_args().home)
+    except TocsinError as error:
+        for line in (f"error: {error}", *error.details, *([f"hint: {error.hint}"] if error.hint else [])):
+            print(f"tocsin: {line}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""This module stays in touch with peers: one task for each, so that a dead or slow one costs the others nothing.
+
+A worker follows its peer's feed and, where the peer cannot call us, hands
+over ours. What goes wrong is noted with the peer and tried again after a pause
+with full jitter: somewhere between nothing and 1, 2, 4, … seconds up to the
+cap. A peer that calls us is up, so its worker tries again at once.
+"""
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from tocsin.errors import InternalError, TocsinError
+from tocsin.exchange.bell import Bell, heard_within
+from tocsin.exchange.directory import KnownPeer
+from tocsin.exchange.peer import open_client
+from tocsin.exchange.pull import follow_feed, push_feed
+from tocsin.exchange.side import Side
+from tocsin.exchange.status import RETRY_AFTER
+from tocsin.identity.names import OrgId
+from tocsin.store.model import PeerRole
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 1.0
+# 2^20 s is twelve days: doubling further says nothing, whatever the cap.
+_MOST_DOUBLINGS = 20
+# How often our feed is looked at without a ring of the bell: a peer may have asked for an earlier page meanwhile.
+PUSH_SECONDS = 60.0
+
+
+class Worker:
+    """One kind of contact with one peer, for as long as its task runs."""
+
+    def __init__(self, peer: KnownPeer, job: "Job", *, side: Side, pace: "Pace") -> None:
+        self.peer = peer
+        self._job = job
+        self._side = side
+        self._pace = pace
+        self._failures = 0
+        self._contacted = asyncio.Event()
+        self.task = asyncio.create_task(self._stay(), name=f"{job.__name__} {peer.org}")
+
+    def contacted(self) -> None:
+        """Cut the pause short, because the peer has shown that it is up."""
+        self._contacted.set()
+
+    async def alive(self) -> None:
+        """Take note that the peer does its part."""
+        if self._failures:
+            self._failures = 0
+            _log.info("%s answers again", self.peer.org)
+        await asyncio.to_thread(self._side.note_contact, self.peer.org)
+
+    async def _stay(self) -> None:
+        while True:
+            self._contacted.clear()
+            told = 0.0
+            try:
+                await self._job(self)
+            except Exception as error:  # noqa: BLE001 -- outermost: a bug met with one peer must not end all contact
+                told = await self._note(error)
+            longest = self._pace.longest(self._failures)
+            await heard_within(self._contacted, told + self._pace.jitter(longest))
+
+    async def _note(self, error: Exception) -> float:
+        """Keep what went wrong, and return how long the peer wants us to stay away."""
+        self._failures += 1
+        if not isinstance(error, TocsinError):
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("exchange with %s ended in %s\n%s", self.peer.org, type(error).__name__, frames)
+            error = InternalError("the exchange failed in this node; see its log")
+        if self._failures == 1:
+            _log.warning("%s: %s", self.peer.org, error.reason)
+        await asyncio.to_thread(self._side.note_error, self.peer.org, error)
+        return min(float(error.metadata.get(RETRY_AFTER, 0)), self._pace.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long to stay away after failures; `jitter` picks a pause out of the longest one."""
+
+    cap: float
+    jitter: Callable[[float], float] = lambda longest: random.uniform(0, longest)  # noqa: S311 -- spreads load, guards nothing
+
+    def longest(self, failures: int) -> float:
+        """Return the longest pause after this many failures in a row."""
+        return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS), self.cap)
+
+
+class Workers:
+    """The workers of one node; belongs to one event loop."""
+
+    def __init__(self, side: Side, *, bell: Bell, pace: Pace) -> None:
+        self._side = side
+        self._bell = bell
+        self._pace = pace
+        self._workers: dict[OrgId, tuple[Worker, ...]] = {}
+
+    def refresh(self) -> None:
+        """Have workers for each peer that is active and can be called, as it is now, and for no other."""
+        peers = {peer.org: peer for peer in self._side.directory.peers() if peer.active and peer.organisation.endpoints}
+        for org, workers in list(self._workers.items()):
+            if any(worker.peer != peers.get(org) for worker in workers):
+                for worker in workers:
+                    worker.task.cancel()
+                del self._workers[org]
+        for org in peers.keys() - self._workers.keys():
+            jobs = self._jobs(peers[org])
+            self._workers[org] = tuple(Worker(peers[org], job, side=self._side, pace=self._pace) for job in jobs)
+
+    def contacted(self, org: OrgId) -> None:
+        """Take note that a peer has called us."""
+        for worker in self._workers.get(org, ()):
+            worker.contacted()
+
+    async def stop(self) -> None:
+        """End every worker; what is stored stays stored."""
+        tasks = [worker.task for workers in self._workers.values() for worker in workers]
+        self._workers.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _jobs(self, peer: KnownPeer) -> tuple["Job", ...]:
+        """Return what there is to do with a peer: a reader says nothing, and whoever can call us needs no push."""
+        follow = (self._follow,) if peer.role == PeerRole.MEMBER else ()
+        push = () if self._side.organisation.endpoints else (self._push,)
+        return (*follow, *push)
+
+    async def _follow(self, worker: Worker) -> None:
+        org = worker.peer.org
+        async with (
+            open_client(worker.peer.organisation, keys=self._side.keys) as client,
+            aclosing(follow_feed(client, org, side=self._side)) as tallies,
+        ):
+            async for _ in tallies:
+                await worker.alive()
+
+    async def _push(self, worker: Worker) -> None:
+        org = worker.peer.org
+        with self._bell.listening(org) as queued:
+            async with open_client(worker.peer.organisation, keys=self._side.keys) as client:
+                while True:
+                    queued.clear()
+                    await push_feed(client, org, side=self._side)
+                    await worker.alive()
+                    await heard_within(queued, PUSH_SECONDS)
+
+
+Job = Callable[[Worker], Coroutine[Any, Any, None]]

@@ -1,0 +1,86 @@
+"""This module serves the organisation's own people: each call of DeskService is a method of `tocsin.desk`.
+
+The methods are looked up by the names in the contract, so none can be
+forgotten; they work on the disk, and so in threads. `sync_peers` alone
+belongs to the event loop.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from google.protobuf.message import Message
+
+from tocsin.desk.desk import Desk
+from tocsin.desk.home import Home
+from tocsin.desk.room import Progress, Puller
+from tocsin.exchange.directory import Directory
+from tocsin.exchange.pull import pull_feed
+from tocsin.exchange.side import Side
+from tocsin.identity.names import OrgId
+from tocsin.services.interceptors import Context
+from tocsin.v1 import desk_service_pb2
+from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer
+
+Unary = Callable[[object, Message, Context], Awaitable[Message]]
+Stream = Callable[[object, Message, Context], AsyncIterator[Message]]
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def desk_service(desk: Desk) -> DeskServiceServicer:
+    """Return DeskService, as the desk does it."""
+    service = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"]
+    methods = {
+        rpc.name: (_stream if rpc.server_streaming else _unary)(getattr(desk, method_name(rpc.name)))
+        for rpc in service.methods
+    }
+    servicer: DeskServiceServicer = type("DeskService", (DeskServiceServicer,), methods)()
+    return servicer
+
+
+def method_name(call: str) -> str:
+    """Return the name of the desk's method for a call: `post_records` for `PostRecords`."""
+    return _WORD.sub("_", call).lower()
+
+
+def side_of(home: Home, *, clock: Callable[[], int]) -> Side:
+    """Return what an open home brings to an exchange."""
+    return Side(
+        organisation=home.organisation,
+        delivery_signer=home.delivery_signer,
+        keys=home.tls,
+        store=home.store,
+        directory=Directory(home.store, own_certificate=home.tls.certificate),
+        policies=lambda: home.policies,
+        clock=clock,
+    )
+
+
+def puller_of(side: Side) -> Puller:
+    """Return the desk's way to a peer's feed."""
+
+    async def pull(org: OrgId) -> AsyncIterator[Progress]:
+        async with aclosing(pull_feed(org, side=side)) as tallies:
+            async for tally in tallies:
+                yield Progress(tally.records, tally.disclosures, tally.refused, tally.unchanged)
+
+    return pull
+
+
+def _unary(method: Callable[[Message], Message]) -> Unary:
+    async def call(service: object, request: Message, context: Context) -> Message:
+        return await asyncio.to_thread(method, request)
+
+    return call
+
+
+def _stream(
+    method: Callable[[Any], AsyncIterator[Message]],
+) -> Stream:
+    def call(service: object, request: Message, context: Context) -> AsyncIterator[Message]:
+        return method(request)
+
+    return call
