@@ -27,7 +27,7 @@ class SqlitePeers:
                 (org, role, state, document, now),
             )
             if changed != 1:
-                raise Conflict(f"{org} is a peer already", hint=f"see `tocsin peer show {org}`")
+                raise Conflict(f"{org} is a peer already", reason="CONFLICT", hint=f"see `tocsin peer show {org}`")
             return self.get(org)
 
     def get(self, org: str) -> PeerRow:

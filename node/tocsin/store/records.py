@@ -142,7 +142,7 @@ class SqliteRecords:
         with self._db.transaction():
             known = self.by_key(key)
             if known not in (None, digest):
-                raise Conflict("the idempotency key stands for another record already")
+                raise Conflict("the idempotency key stands for another record already", reason="CONFLICT")
             self._db.execute(
                 "INSERT OR IGNORE INTO posts (key, record, posted_at) VALUES (?, ?, ?)",
                 (key, row_id(self._db, digest), now),
@@ -240,7 +240,7 @@ class SqliteRecords:
         if len(rows) > 1:
             shown = ", ".join(f"{name!s} of {issuer!s}" for name, issuer in rows[:CANDIDATES_SHOWN])
             more = " and more" if len(rows) > CANDIDATES_SHOWN else ""
-            raise Conflict(f"{prefix!r} stands for several records", hint=f"it may be {shown}{more}")
+            raise Conflict(f"{prefix!r} stands for several records", reason="CONFLICT", hint=f"it may be {shown}{more}")
         ((record_id, issuer),) = rows
         return str(issuer), str(record_id)
 

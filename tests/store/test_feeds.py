@@ -1,0 +1,223 @@
+"""What every store must do with what goes out, what came in, and with peers."""
+
+from contextlib import suppress
+
+import pytest
+
+from tests.store.making import make_record
+from tests.support.organisations import NOW
+from tocsin.errors import Conflict, NotFound
+from tocsin.store.model import (
+    Basis,
+    EntryKind,
+    Outcome,
+    PeerCounts,
+    PeerRole,
+    PeerState,
+    Position,
+    Verdict,
+    WithheldPath,
+)
+
+B, C = "lab-b.example", "aisi.example"
+BASIS = Basis("open", "policies/lab-b.example.toml", 7, "ab" * 32, "MOU 7", (("steps", "infohazard", "listed"),))
+
+
+@pytest.fixture
+def records(store):
+    made = [make_record({"title": f"n{number}"}) for number in range(3)]
+    for record in made:
+        store.records.add(record, now=NOW)
+    return [record.digest for record in made]
+
+
+@pytest.fixture
+def feed(store):
+    return store.feeds.open(B, feed_id="feed-b", now=NOW)
+
+
+def append(store, digest, *paths, kind=EntryKind.RECORD, to=B):
+    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), basis=BASIS, now=NOW)
+
+
+class TestCandidates:
+    def test_a_candidate_is_queued_once_for_each_partner(self, store, records):
+        assert store.feeds.queue(B, records[0], now=NOW)
+        assert not store.feeds.queue(B, records[0], now=NOW)
+        assert store.feeds.queue(C, records[0], now=NOW)
+        assert store.feeds.waiting(B) == store.feeds.waiting(C) == 1
+
+    def test_candidates_come_in_the_order_of_their_records(self, store, records):
+        for digest in reversed(records):
+            store.feeds.queue(B, digest, now=NOW)
+        assert store.feeds.candidates(B, limit=10) == tuple(records)
+        assert store.feeds.candidates(B, limit=2) == tuple(records[:2])
+        store.feeds.drop(B, records[:2])
+        assert store.feeds.candidates(B, limit=10) == (records[2],)
+
+    def test_what_is_not_held_cannot_wait(self, store):
+        with pytest.raises(NotFound):
+            store.feeds.queue(B, "nothing", now=NOW)
+
+
+class TestEntries:
+    def test_a_feed_keeps_its_first_id(self, store, feed):
+        assert store.feeds.get(C) is None
+        assert store.feeds.open(B, feed_id="another", now=NOW + 1) == feed == store.feeds.get(B)
+        assert (feed.head, feed.acknowledged, feed.last_sent_at) == (0, 0, None)
+
+    @pytest.mark.usefixtures("feed")
+    def test_numbers_are_dense_for_each_partner(self, store, records):
+        store.feeds.open(C, feed_id="feed-c", now=NOW)
+        assert [append(store, digest) for digest in records] == [1, 2, 3]
+        assert append(store, records[2], to=C) == 1
+        assert store.feeds.get(B).head == 3
+        assert [entry.sequence for entry in store.feeds.entries(B, after=1, limit=5)] == [2, 3]
+        assert [entry.sequence for entry in store.feeds.entries(B, after=0, limit=2)] == [1, 2]
+
+    @pytest.mark.usefixtures("feed")
+    def test_a_number_given_in_a_transaction_that_fails_is_given_again(self, store, records):
+        with suppress(ZeroDivisionError), store.transaction():
+            append(store, records[0])
+            assert 1 / 0, "signing failed"
+        assert append(store, records[1]) == 1
+
+    @pytest.mark.usefixtures("feed")
+    def test_what_went_is_the_sum_of_the_entries_that_carry_something(self, store, records):
+        digest = records[0]
+        assert store.feeds.sent(B, digest) is None
+        append(store, digest, "title", "summary")
+        append(store, digest, "steps", kind=EntryKind.DISCLOSURES)
+        assert store.feeds.sent(B, digest) == {"title", "summary", "steps"}
+        store.feeds.narrow(B, 1, disclosed=frozenset({"title"}), basis=BASIS, now=NOW + 9)
+        assert store.feeds.sent(B, digest) == {"title", "steps"}
+        assert store.feeds.holds(B, digest, before=2)
+        assert not store.feeds.holds(B, digest, before=1)
+        store.feeds.void(B, 1)
+        assert store.feeds.sent(B, digest) is None
+        assert not store.feeds.holds(B, digest, before=2)
+        assert append(store, digest, "severity") == 3
+        assert store.feeds.sent(B, digest) == {"severity"}
+        assert [entry.kind for entry in store.feeds.entries(B, after=0, limit=9)] == ["void", "disclosures", "record"]
+
+    @pytest.mark.usefixtures("feed")
+    def test_the_history_of_sends_forgets_nothing(self, store, records):
+        digest = records[0]
+        append(store, digest, "title", "summary")
+        store.feeds.narrow(B, 1, disclosed=frozenset({"title"}), basis=BASIS, now=NOW + 9)
+        store.feeds.void(B, 1)
+        first, again = store.feeds.history(digest)
+        assert first.disclosed == ("summary", "title")
+        assert again.disclosed == ("title",)
+        assert (first.basis, first.sent_at, again.sent_at) == (BASIS, NOW, NOW + 9)
+        assert store.feeds.history(digest, partner=C) == ()
+
+    @pytest.mark.usefixtures("feed")
+    def test_an_acknowledgement_never_goes_back(self, store, records):
+        for digest in records:
+            append(store, digest)
+        store.feeds.acknowledge(B, 2, now=NOW)
+        store.feeds.acknowledge(B, 1, now=NOW)
+        assert store.feeds.get(B).acknowledged == 2
+
+    def test_grants_are_for_one_record_and_one_partner(self, store, records):
+        store.feeds.grant(B, records[0], ["steps", "poc"], now=NOW)
+        store.feeds.grant(B, records[0], ["steps"], now=NOW)
+        assert store.feeds.granted(B, records[0]) == {"steps", "poc"}
+        assert store.feeds.granted(B, records[1]) == store.feeds.granted(C, records[0]) == frozenset()
+
+
+class TestIntake:
+    def test_the_cursor_moves_with_its_verdicts(self, store):
+        assert store.intake.cursor(B) is None
+        verdicts = [
+            Verdict(1, Outcome.STORED, "d1"),
+            Verdict(2, Outcome.REFUSED, "d2", "BAD_SIGNATURE"),
+            Verdict(3, Outcome.VOID),
+        ]
+        store.intake.move(B, Position("feed", 3), verdicts, now=NOW)
+        assert store.intake.cursor(B) == Position("feed", 3)
+        assert [(r.sequence, r.digest, r.reason, r.at) for r in store.intake.refusals(B)] == [
+            (2, "d2", "BAD_SIGNATURE", NOW)
+        ]
+        assert store.intake.taken_since(B, NOW) == 2
+        assert store.intake.taken_since(B, NOW + 1) == store.intake.taken_since(C, NOW) == 0
+
+    def test_a_feed_can_be_read_again_from_its_beginning(self, store):
+        for _ in range(2):
+            store.intake.move(B, Position("feed", 1), [Verdict(1, Outcome.STORED, "d1")], now=NOW)
+            store.intake.forget(B)
+            assert store.intake.cursor(B) is None
+
+    def test_the_latest_word_on_what_is_withheld_counts(self, store, records):
+        digest = records[0]
+        store.intake.note_withheld(B, digest, [WithheldPath("steps", "infohazard"), WithheldPath("poc", "")])
+        store.intake.note_withheld(B, digest, [WithheldPath("poc", "embargo")])
+        assert store.intake.withheld(digest) == (("poc", "embargo"),)
+        store.intake.note_withheld(C, digest, [WithheldPath("steps", "")])
+        assert store.intake.withheld(digest) == (("poc", "embargo"), ("steps", ""))
+
+
+class TestPeers:
+    def add(self, store, org=B, state=PeerState.ACTIVE):
+        return store.peers.add(org, document=b"doc", role=PeerRole.MEMBER, state=state, now=NOW)
+
+    def test_a_peer_is_kept_and_changed(self, store):
+        added = self.add(store)
+        assert store.peers.get(B) == added
+        assert (added.org, added.role, added.state, added.document) == (B, "member", "active", b"doc")
+        assert store.peers.set_state(B, PeerState.SUSPENDED).state is PeerState.SUSPENDED
+        assert store.peers.set_role(B, PeerRole.READER).role is PeerRole.READER
+        assert store.peers.set_document(B, b"newer").document == b"newer"
+
+    def test_peers_are_listed_by_name_without_the_removed(self, store):
+        self.add(store, B)
+        self.add(store, C)
+        assert [peer.org for peer in store.peers.list()] == [C, B]
+        store.peers.set_state(B, PeerState.REMOVED)
+        assert [peer.org for peer in store.peers.list()] == [C]
+        assert store.peers.get(B).state is PeerState.REMOVED
+
+    def test_a_peer_is_added_once_and_a_removed_one_again(self, store):
+        self.add(store)
+        with pytest.raises(Conflict) as refused:
+            self.add(store)
+        assert refused.value.reason == "CONFLICT"
+        store.peers.note_error(B, reason="PEER_UNREACHABLE", message="no answer", now=NOW)
+        store.peers.set_state(B, PeerState.REMOVED)
+        assert self.add(store, state=PeerState.PENDING).last_error == ""
+
+    def test_a_stranger_is_not_found(self, store):
+        for call in (store.peers.get, lambda org: store.peers.set_state(org, PeerState.ACTIVE)):
+            with pytest.raises(NotFound):
+                call("stranger.example")
+
+    def test_an_error_lasts_until_something_goes_right(self, store):
+        self.add(store)
+        store.peers.note_sent(B, now=NOW + 1)
+        store.peers.note_error(B, reason="PEER_UNREACHABLE", message="no answer", now=NOW + 2)
+        peer = store.peers.get(B)
+        assert (peer.last_error_reason, peer.last_error, peer.last_error_at) == (
+            "PEER_UNREACHABLE",
+            "no answer",
+            NOW + 2,
+        )
+        store.peers.note_received(B, now=NOW + 3)
+        peer = store.peers.get(B)
+        assert (peer.last_error_reason, peer.last_received_at, peer.last_sent_at) == ("", NOW + 3, NOW + 1)
+
+    def test_counts_are_of_one_peer(self, store, records, feed):
+        assert store.peers.counts(C) == PeerCounts(0, 0, 0, 0, 0)
+        append(store, records[0])
+        append(store, records[1])
+        store.feeds.acknowledge(B, 1, now=NOW)
+        store.feeds.queue(B, records[2], now=NOW)
+        store.intake.move(B, Position("f", 1), [Verdict(1, Outcome.REFUSED, "d", "BAD_ALG")], now=NOW)
+        assert store.peers.counts(B) == PeerCounts(0, 1, 2, 1, 1)
+
+
+def test_policy_files_are_replaced_as_a_set(store):
+    assert store.policy_files.seen() == {}
+    store.policy_files.replace({"floor.toml": "1", "b.toml": "2"}, now=NOW)
+    store.policy_files.replace({"floor.toml": "3"}, now=NOW)
+    assert store.policy_files.seen() == {"floor.toml": "3"}

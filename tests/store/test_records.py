@@ -1,0 +1,296 @@
+"""What every store must do with records; SQLite is the one there is."""
+
+from itertools import chain
+
+import pytest
+
+from tests.store.making import make_record, organisation, record_id, seen_by_others
+from tests.support.organisations import NOW
+from tocsin.errors import Conflict, MalformedRequest, NotFound
+from tocsin.store.model import Added, RecordFilter, Standing
+
+LAB_B = organisation("lab-b.example")
+
+
+def titles(records):
+    return [record.title for record in records]
+
+
+def test_a_record_comes_back_as_it_was_put_in(store):
+    record = make_record(pap="GREEN", permitted_use=("research", "evaluation"), relay="community", exp=NOW + 10)
+    assert store.records.add(record, now=NOW + 5) is Added.NEW
+    held = store.records.get(record.digest)
+    for name in (
+        "digest", "issuer", "record_id", "version", "supersedes", "kind", "status", "tlp", "pap", "permitted_use",
+        "relay", "retention_until", "issued_at", "expires_at", "key_id", "token", "content",
+    ):  # fmt: skip
+        assert getattr(held, name) == getattr(record, name), name
+    assert (held.title, held.severity) == (record.content["title"], "high")
+    assert held.own
+    assert held.stored_at == NOW + 5
+    assert held.standing is Standing.CURRENT
+
+
+def test_the_same_bytes_again_are_a_success_and_change_nothing(store):
+    record = make_record()
+    store.records.add(record, now=NOW)
+    assert store.records.add(record, now=NOW + 1) is Added.UNCHANGED
+    assert store.records.get(record.digest).stored_at == NOW
+    assert store.records.counts().own == 1
+
+
+def test_a_holding_grows_and_never_shrinks(store):
+    record = make_record(by=LAB_B)
+    little = seen_by_others(record, "title", by=LAB_B)
+    store.records.add(little, received_from="lab-b.example", now=NOW)
+    assert store.records.search("calendar")
+    assert not store.records.search("mail")
+    assert store.records.add(record, received_from="lab-b.example", now=NOW) is Added.GROWN
+    assert store.records.get(record.digest).severity == "high"
+    assert store.records.search("mail")
+    with pytest.raises(RuntimeError, match="only grows"):
+        store.records.add(little, received_from="lab-b.example", now=NOW)
+
+
+def test_an_absent_record_is_not_found(store):
+    for call in (store.records.get, store.records.find):
+        with pytest.raises(NotFound) as refused:
+            call("nothing")
+        assert refused.value.reason == "NOT_FOUND"
+    assert store.records.token("nothing") is None
+    with pytest.raises(NotFound):
+        store.records.find("")
+
+
+class TestVersions:
+    @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)], ids=str)
+    def test_the_newest_is_current_whatever_the_order_of_arrival(self, store, order):
+        name = record_id("versions")
+        made = {number: make_record({"title": f"v{number}"}, record_id=name, version=number) for number in order}
+        for number in order:
+            store.records.add(made[number], now=NOW)
+        assert titles(store.records.list(RecordFilter()).records) == ["v3"]
+        assert store.records.versions("lab-a.example", name) == (1, 2, 3)
+        assert store.records.find(name).version == 3
+        assert store.records.find(name, version=2).standing is Standing.REPLACED
+        assert list(store.records.own_current()) == [made[3].digest]
+        with pytest.raises(NotFound, match="no version 4"):
+            store.records.find(name, version=4)
+
+    def test_two_records_under_one_version_are_kept_as_evidence_and_neither_is_current(self, store):
+        name = record_id("twice")
+        pair = [make_record({"title": title}, record_id=name) for title in ("one", "other")]
+        assert [store.records.add(record, now=NOW) for record in pair] == [Added.NEW, Added.EQUIVOCATION]
+        assert store.records.list(RecordFilter()).total == 0
+        assert store.records.search("Mockingbird") == ()
+        assert {store.records.get(record.digest).standing for record in pair} == {Standing.EQUIVOCAL}
+        ((issuer, found_name, version, digests),) = store.records.equivocations()
+        assert (issuer, found_name, version) == ("lab-a.example", name, 1)
+        assert set(digests) == {record.digest for record in pair}
+        with pytest.raises(Conflict) as refused:
+            store.records.find(name)
+        assert refused.value.reason == "EQUIVOCATION"
+        assert all(record.digest in refused.value.hint for record in pair)
+        assert store.records.add(pair[0], now=NOW) is Added.UNCHANGED
+
+    def test_while_the_newest_version_stands_twice_none_is_current(self, store):
+        name = record_id("twice")
+        for version, title in ((1, "first"), (2, "one"), (2, "other")):
+            store.records.add(make_record({"title": title}, record_id=name, version=version), now=NOW)
+        assert store.records.list(RecordFilter()).total == 0
+        assert store.records.find(name, version=1).standing is Standing.REPLACED
+        store.records.add(make_record({"title": "third"}, record_id=name, version=3), now=NOW)
+        assert titles(store.records.list(RecordFilter()).records) == ["third"]
+
+    def test_the_same_record_id_of_another_organisation_is_another_record(self, store):
+        name = record_id("shared")
+        store.records.add(make_record({"title": "ours"}, record_id=name), now=NOW)
+        theirs = make_record({"title": "theirs"}, record_id=name, by=LAB_B)
+        assert store.records.add(theirs, received_from="lab-b.example", now=NOW) is Added.NEW
+        with pytest.raises(Conflict, match="several records") as refused:
+            store.records.find(name[:8])
+        assert refused.value.reason == "CONFLICT"
+        assert store.records.find(theirs.digest).title == "theirs"
+
+
+class TestFinding:
+    def test_any_unique_prefix_finds_a_record(self, store):
+        record = make_record()
+        store.records.add(record, now=NOW)
+        for name in (record.record_id, record.record_id[:1], record.digest):
+            assert store.records.find(name).digest == record.digest
+
+    def test_an_ambiguous_prefix_lists_what_it_may_be(self, store):
+        made = [make_record() for _ in range(40)]
+        for record in made:
+            store.records.add(record, now=NOW)
+        first = made[0].record_id[0]
+        assert sum(record.record_id.startswith(first) for record in made) > 1, "chosen so"
+        with pytest.raises(Conflict, match="several records") as refused:
+            store.records.find(first)
+        assert " of lab-a.example" in refused.value.hint
+
+    @pytest.mark.parametrize("name", ["%", "_", "*", "0' OR '1'='1", "~", "\0"], ids=repr)
+    def test_a_name_is_never_a_pattern(self, store, name):
+        store.records.add(make_record(), now=NOW)
+        with pytest.raises(NotFound):
+            store.records.find(name)
+
+
+class TestListing:
+    @pytest.fixture
+    def many(self, store):
+        for number in range(23):
+            record = make_record(
+                {"title": f"n{number}", "severity": "low" if number % 2 else "critical"},
+                now=NOW + number // 4,
+                tlp="RED" if number % 5 == 0 else "CLEAR",
+            )
+            store.records.add(record, now=NOW)
+        store.records.add(make_record({"title": "theirs"}, by=LAB_B, now=NOW), received_from="lab-b.example", now=NOW)
+
+    def pages(self, store, where, size):
+        token, seen = "", []
+        while True:
+            page = store.records.list(where, page_size=size, page_token=token)
+            seen.append(titles(page.records))
+            token = page.next_page_token
+            if not token:
+                return seen, page.total
+
+    @pytest.mark.usefixtures("many")
+    def test_pages_are_the_whole_listing_newest_first(self, store):
+        whole = titles(store.records.list(RecordFilter(), page_size=500).records)
+        pages, total = self.pages(store, RecordFilter(), 5)
+        assert [len(page) for page in pages] == [5, 5, 5, 5, 4]
+        assert list(chain.from_iterable(pages)) == whole
+        assert total == len(whole) == 24
+        assert whole[0] == "n22"
+
+    @pytest.mark.usefixtures("many")
+    @pytest.mark.parametrize(
+        ("where", "total"),
+        [
+            (RecordFilter(kind="finding"), 24),
+            (RecordFilter(kind="incident"), 0),
+            (RecordFilter(issuer="lab-b.example"), 1),
+            (RecordFilter(since=NOW + 5), 3),
+            (RecordFilter(tlp="RED"), 5),
+            (RecordFilter(severity="critical", tlp="RED"), 3),
+            (RecordFilter(tlp="' OR 1=1 --"), 0),
+        ],
+        ids=str,
+    )
+    def test_filters_narrow_records_and_total_alike(self, store, where, total):
+        page = store.records.list(where, page_size=500)
+        assert page.total == len(page.records) == total
+
+    @pytest.mark.usefixtures("many")
+    def test_records_that_arrive_meanwhile_neither_repeat_nor_hide_others(self, store):
+        page = store.records.list(RecordFilter(), page_size=10)
+        store.records.add(make_record({"title": "late"}, now=NOW + 100), now=NOW)
+        rest = store.records.list(RecordFilter(), page_size=500, page_token=page.next_page_token)
+        assert len(rest.records) == 14
+        assert not set(titles(page.records)) & set(titles(rest.records))
+
+    @pytest.mark.usefixtures("many")
+    def test_a_token_of_another_filter_or_of_nobodys_making_is_refused(self, store):
+        token = store.records.list(RecordFilter(), page_size=5).next_page_token
+        cases = [
+            (RecordFilter(tlp="RED"), token),
+            (RecordFilter(), "bm9uc2Vuc2U"),
+            (RecordFilter(), "WzEsMl0"),
+            (RecordFilter(), "ü"),
+        ]
+        for where, bad in cases:
+            with pytest.raises(MalformedRequest) as refused:
+                store.records.list(where, page_token=bad)
+            assert refused.value.reason == "BAD_REQUEST"
+
+    @pytest.mark.usefixtures("many")
+    def test_page_sizes_are_cut_and_negative_ones_refused(self, store):
+        assert len(store.records.list(RecordFilter(), page_size=10_000).records) == 24
+        with pytest.raises(MalformedRequest):
+            store.records.list(RecordFilter(), page_size=-1)
+
+    @pytest.mark.usefixtures("many")
+    def test_counts_tell_ours_from_theirs(self, store):
+        counts = store.records.counts()
+        assert (counts.own, counts.received) == (23, 1)
+
+
+class TestSearch:
+    @pytest.fixture
+    def held(self, store):
+        record = make_record({"title": "Crème brûlée", "summary": 'NEAR the "body" title: prompt*'})
+        store.records.add(record, now=NOW)
+        store.records.add(make_record({"title": "prompt in the title"}), now=NOW)
+        return record
+
+    @pytest.mark.usefixtures("held")
+    @pytest.mark.parametrize(
+        ("text", "hits"),
+        [
+            ("prompt", 2),
+            ("PROMPT title", 2),
+            ("creme BRULEE", 1),
+            ("prompt absent", 0),
+            ("Mockingbird", 2),
+            ("lab-a.example", 2),
+            ("body OR absent", 0),
+            ("NEAR(the body)", 1),
+            ("body NOT title", 0),
+            ("title:prompt", 1),
+            ("title : prompt", 2),
+            ("names:lab", 0),
+            ('"body" "title"', 1),
+            ('"', 0),
+            ("* ^ - + ( )", 0),
+            ("prom*", 0),
+            ("x' OR '1'='1", 0),
+            ("bo\0dy", 0),
+            ("", 0),
+        ],
+        ids=repr,
+    )
+    def test_every_word_is_looked_for_literally(self, store, text, hits):
+        assert len(store.records.search(text)) == hits
+
+    def test_names_are_found(self, store, held):
+        for name in (held.record_id, held.digest):
+            assert [record.digest for record in store.records.search(name)] == [held.digest]
+
+    @pytest.mark.usefixtures("held")
+    def test_a_word_in_the_title_counts_more(self, store):
+        assert titles(store.records.search("prompt"))[0] == "prompt in the title"
+
+    def test_what_is_nested_is_found(self, store, held):
+        assert len(store.records.search("forward inbox left home")) == 2
+
+    @pytest.mark.parametrize("text", ["x " * 33, "x" * 1001], ids=["words", "characters"])
+    def test_too_long_a_text_is_refused(self, store, text):
+        with pytest.raises(MalformedRequest) as refused:
+            store.records.search(text)
+        assert refused.value.reason == "BAD_REQUEST"
+
+
+def test_recipients_are_kept_with_the_record(store):
+    record = make_record()
+    store.records.add(record, now=NOW)
+    assert store.records.recipients(record.digest) == frozenset()
+    store.records.narrow(record.digest, ["lab-b.example"])
+    store.records.narrow(record.digest, ["lab-b.example", "aisi.example"])
+    assert store.records.recipients(record.digest) == {"lab-b.example", "aisi.example"}
+
+
+def test_an_idempotency_key_stands_for_one_record(store):
+    one, other = make_record(), make_record()
+    for record in (one, other):
+        store.records.add(record, now=NOW)
+    assert store.records.by_key("avid:1") is None
+    store.records.remember_key("avid:1", one.digest, now=NOW)
+    store.records.remember_key("avid:1", one.digest, now=NOW)
+    assert store.records.by_key("avid:1") == one.digest
+    with pytest.raises(Conflict) as refused:
+        store.records.remember_key("avid:1", other.digest, now=NOW)
+    assert refused.value.reason == "CONFLICT"
