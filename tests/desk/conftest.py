@@ -11,7 +11,7 @@ from tests.support.organisations import NOW, found, seeded
 from tocsin.desk.desk import Desk
 from tocsin.desk.founding import create_home
 from tocsin.desk.home import Home, open_home
-from tocsin.exchange.pull import Tally
+from tocsin.desk.room import Progress
 from tocsin.errors import PeerUnreachable
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
@@ -70,9 +70,9 @@ class Recorder:
         self.changed.append(org)
 
 
-async def nobody_answers(org: str) -> AsyncIterator[Tally]:
+async def nobody_answers(org: str) -> AsyncIterator[Progress]:
     raise PeerUnreachable(f"{org} cannot be reached")
-    yield Tally()
+    yield Progress()
 
 
 def make_home(root: Path, org: str = LAB_A, **changes: object) -> Path:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from tests.desk.conftest import AISI, LAB_A, LAB_B, SHARING
 from tests.support.organisations import NOW, YEAR, Founded, found
 from tocsin.errors import (

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+
 from tests.desk.conftest import AISI, LAB_B
 from tests.support.organisations import found
+from tocsin.desk.room import Progress
 from tocsin.errors import NotFound, PeerPending, PeerSuspended, PeerUnreachable
-from tocsin.exchange.pull import Tally
 from tocsin.v1 import desk_service_pb2 as v1
 
 
@@ -33,17 +34,17 @@ def sync(office, *peers: str) -> list[v1.SyncPeersResponse]:
 
 
 async def brings_two_pages(org):
-    yield Tally(records=1)
-    yield Tally(records=2, refused=1)
+    yield Progress(records=1)
+    yield Progress(records=2, refused=1)
 
 
 async def brings_nothing(org):
     for _ in ():
-        yield Tally()
+        yield Progress()
 
 
 async def aisi_is_down(org):
-    yield Tally(records=1)
+    yield Progress(records=1)
     if org == AISI:
         raise PeerUnreachable(f"{org} cannot be reached", where="aisi.example:7443")
 
@@ -74,7 +75,7 @@ def test_a_slow_peer_holds_up_nobody(two_peers):
         if org == LAB_B:
             while not released:
                 await asyncio.sleep(0)
-        yield Tally(records=1)
+        yield Progress(records=1)
         released.append(org)
 
     last = [line.peer for line in sync(two_peers(slow_b)) if line.done]
@@ -83,7 +84,7 @@ def test_a_slow_peer_holds_up_nobody(two_peers):
 
 def test_a_bug_in_a_puller_is_raised_and_not_waited_for(two_peers):
     async def broken(org):
-        yield Tally()
+        yield Progress()
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -96,7 +97,7 @@ def test_whoever_stops_listening_stops_the_fetching(two_peers):
     async def endless(org):
         try:
             while True:
-                yield Tally()
+                yield Progress()
                 await asyncio.sleep(0)
         finally:
             ended.append(org)
@@ -128,7 +129,7 @@ def test_a_peer_that_cannot_be_asked_is_refused_before_anything_is_fetched(two_p
 
     async def noted(org):
         asked.append(org)
-        yield Tally()
+        yield Progress()
 
     office = two_peers(noted)
     office.add_peer("lab-c.example", confirmed=False)

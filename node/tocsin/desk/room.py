@@ -38,24 +38,14 @@ class NoEvents:
 NO_EVENTS = NoEvents()
 
 
-class Progress(Protocol):
+@dataclass(frozen=True, slots=True)
+class Progress:
     """What one pull of a peer's feed has brought so far."""
 
-    @property
-    def records(self) -> int:
-        """Records new to this node."""
-
-    @property
-    def disclosures(self) -> int:
-        """Records that grew by further disclosures."""
-
-    @property
-    def refused(self) -> int:
-        """Entries refused."""
-
-    @property
-    def unchanged(self) -> int:
-        """Entries that brought nothing new."""
+    records: int = 0
+    disclosures: int = 0
+    refused: int = 0
+    unchanged: int = 0
 
 
 Puller = Callable[[OrgId], AsyncIterator[Progress]]

@@ -69,7 +69,7 @@ class Syncing:
 
     async def _follow(self, peer: OrgId, lines: asyncio.Queue[Line]) -> None:
         """Tell how one peer goes, to its end."""
-        last: Progress | None = None
+        last = Progress()
         ending = v1.SyncPeersResponse(peer=peer, done=True)
         try:
             async for last in self._pull(peer):
@@ -80,11 +80,10 @@ class Syncing:
         lines.put_nowait(_reached(ending, last))
 
 
-def _reached(line: v1.SyncPeersResponse, progress: Progress | None) -> v1.SyncPeersResponse:
+def _reached(line: v1.SyncPeersResponse, progress: Progress) -> v1.SyncPeersResponse:
     """Write into a line how far a peer has come."""
-    if progress is not None:
-        line.records = progress.records
-        line.disclosures = progress.disclosures
-        line.refused = progress.refused
-        line.unchanged = progress.unchanged
+    line.records = progress.records
+    line.disclosures = progress.disclosures
+    line.refused = progress.refused
+    line.unchanged = progress.unchanged
     return line
