@@ -9,9 +9,9 @@ The summary stands in the table because help shows it before the command is
 imported; a test holds it equal to the first line of the command's own help.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar

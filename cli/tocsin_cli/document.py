@@ -7,6 +7,7 @@ empty value, so a script never asks whether a key exists.
 """
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -14,18 +15,19 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from tocsin.schema.contract import enum_claim
 
 
 def document(message: Message) -> dict[str, object]:
     """Return a message as people read it in JSON."""
-    return {field.name: _field(message, field) for field in message.DESCRIPTOR.fields}
+    fields: Sequence[FieldDescriptor] = message.DESCRIPTOR.fields  # type: ignore[assignment]
+    return {field.name: _field(message, field) for field in fields}
 
 
 def content_of(struct: Struct) -> dict[str, object]:
     """Return free-form content as plain values; whole numbers are integers."""
-    content: dict[str, object] = MessageToDict(struct)
-    return content
+    return {name: _whole(value) for name, value in MessageToDict(struct).items()}
 
 
 def claim(descriptor: EnumDescriptor, number: int) -> str:
@@ -41,6 +43,17 @@ def timestamp_text(time: Timestamp) -> str:
 def rfc3339(seconds: int) -> str:
     """Return unix seconds as RFC 3339 UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _whole(value: object) -> object:
+    """Return a value with whole numbers as integers, however deep: a Struct has only doubles."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    return value
 
 
 def _field(message: Message, field: FieldDescriptor) -> object:

@@ -2,9 +2,9 @@
 
 A command ends in one of these ways, and never in a traceback:
 
-    0        done                         2    the command line is wrong
+    0        done                         1    whoever read the output has closed it
+    2        the command line is wrong    130  interrupted
     3 … 9    what the error tree says     70   a bug; `TOCSIN_DEBUG=1` shows where
-    130      interrupted
 
 Nothing heavy is imported here: `tocsin --help` and shell completion must be quick.
 """
@@ -21,6 +21,7 @@ from tocsin_cli import output
 from tocsin_cli.command import Entry, LazyGroup, Section
 from tocsin_cli.session import Session, home_folder
 
+EXIT_PIPE = 1  # as click does it where it notices first
 EXIT_USAGE = 2
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -53,7 +54,11 @@ SECTIONS = (
         "Who sees what",
         (
             Entry("policy", "tocsin_cli.commands.policy:policy", "Check the policy files."),
-            Entry("explain", "tocsin_cli.commands.policy:explain", "Say whether a partner gets a record, and why."),
+            Entry(
+                "explain",
+                "tocsin_cli.commands.policy:explain",
+                "Say whether a partner gets a record, which fields, and why.",
+            ),
             Entry("preview", "tocsin_cli.commands.policy:preview", "Show exactly what a partner gets of a record."),
             Entry("reveal", "tocsin_cli.commands.policy:reveal", "Send further fields of a record to a partner."),
         ),
@@ -73,7 +78,11 @@ SECTIONS = (
                 "verify", "tocsin_cli.commands.verify:verify", "Verify records offline against an identity document."
             ),
             Entry("sdjwt", "tocsin_cli.commands.verify:sdjwt", "Verify any RFC 9901 SD-JWT by a given key."),
-            Entry("completion", "tocsin_cli.commands.completion:completion", "Print a script that completes commands."),
+            Entry(
+                "completion",
+                "tocsin_cli.commands.completion:completion",
+                "Print a script that completes commands, options and partners.",
+            ),
         ),
     ),
 )
@@ -131,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # Whoever read us has seen enough; what is left in the buffer must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return EXIT_PIPE
     except Exception as problem:  # noqa: BLE001 - the outermost handler: what is not ours is a bug
         return _report(problem)
 

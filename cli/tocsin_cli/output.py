@@ -21,6 +21,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
     from tocsin.errors import TocsinError
 
 WIDEST = 100
@@ -33,6 +34,8 @@ _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u20
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 LABEL_COLUMNS = 15
+_GAP = 2
+_LEAST = 12
 
 TLP_STYLES = {
     "RED": "bold red",
@@ -45,11 +48,12 @@ SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow"}
 
 
 class Column(NamedTuple):
-    """One column of a table; a flexible one is cut where the line is too short."""
+    """One column of a table; a flexible one is cut, or wrapped, where the line is too short."""
 
     title: str
     flexible: bool = False
     right: bool = False
+    wraps: bool = False
 
 
 class Cell(NamedTuple):
@@ -199,20 +203,35 @@ def minute(seconds: int) -> str:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> None:
-    """Print rows under headings."""
+    """Print rows under headings, leaving out the columns that are empty in all of them."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    used = [at for at in range(len(columns)) if not cells or any(row[at].text for row in cells)]
+    widths = _widths([columns[at] for at in used], [[clean(row[at].text) for at in used] for row in cells])
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for at, columns_wide in zip(used, widths, strict=True):
+        column = columns[at]
         grid.add_column(
             column.title.upper(),
+            width=columns_wide,
             justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.flexible else None,
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
         )
-    for row in rows:
-        cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
-        grid.add_row(*(Text(clean(cell.text), style=cell.style) for cell in cells))
+    for row in cells:
+        grid.add_row(*(Text(clean(row[at].text), style=row[at].style) for at in used))
     render(grid)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Give each column what it needs, and share what is left among the flexible ones."""
+    from rich.cells import cell_len
+
+    needed = [max(map(cell_len, (column.title, *column_of))) for column, *column_of in zip(columns, *rows, strict=True)]
+    flexible = [at for at, column in enumerate(columns) if column.flexible]
+    fixed = sum(need + _GAP for at, need in enumerate(needed) if at not in flexible)
+    for at in flexible:
+        needed[at] = min(needed[at], max((width() - fixed) // len(flexible) - _GAP, _LEAST))
+    return needed

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
+    from tocsin.desk.home import Home
+    from tocsin.desk.room import Progress, Puller
+    from tocsin.identity.names import OrgId
+
 Answer = TypeVar("Answer", bound="Message")
 
 CALL_SECONDS = 120.0
@@ -146,7 +150,7 @@ class SocketDesk:
             _method(request), request_serializer=_serialise, response_deserializer=answer.FromString
         )
         try:
-            return method(request, timeout=CALL_SECONDS)  # type: ignore[no-any-return]
+            return method(request, timeout=CALL_SECONDS)
         except grpc.RpcError as error:
             raise _error_of(error) from None
 
@@ -175,11 +179,10 @@ class HomeDesk:
     def __init__(self, home: Path) -> None:
         from tocsin.desk.desk import Desk
         from tocsin.desk.home import open_home
-        from tocsin.exchange.peer import pull_feed
 
         self._open = ExitStack()
         opened = self._open.enter_context(open_home(home, now=now()))
-        self._desk = Desk(opened, clock=now, random=token_bytes, puller=pull_feed)
+        self._desk = Desk(opened, clock=now, random=token_bytes, puller=_puller(opened))
 
     def call(self, request: "Message", answer: type[Answer]) -> Answer:
         """Ask and wait for the answer."""
@@ -191,7 +194,7 @@ class HomeDesk:
         """Ask and yield the answers as they come."""
         with asyncio.Runner() as runner:
             answers: AsyncIterator[Answer] = self._method(request)(request)
-            while (found := runner.run(anext(answers, None))) is not None:  # type: ignore[arg-type]
+            while (found := runner.run(anext(answers, None))) is not None:
                 yield found
 
     def close(self) -> None:
@@ -201,6 +204,17 @@ class HomeDesk:
     def _method(self, request: "Message") -> Callable[["Message"], Any]:
         method: Callable[[Message], Any] = getattr(self._desk, _WORD.sub("_", _name(request)).lower())
         return method
+
+
+def _puller(home: "Home") -> "Puller":
+    """Return how to fetch from a peer; gRPC is only imported by a command that does."""
+
+    def pull(peer: "OrgId") -> "AsyncIterator[Progress]":
+        from tocsin.services.desk import puller_of, side_of
+
+        return puller_of(side_of(home, clock=now))(peer)
+
+    return pull
 
 
 def _name(request: "Message") -> str:

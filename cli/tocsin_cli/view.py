@@ -18,7 +18,6 @@ from textwrap import wrap
 from tocsin.schema.contract import KINDS, Field
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import RecordKind, Tlp
-
 from tocsin_cli.document import claim, content_of
 
 BAR = "█" * 8

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from tocsin.interchange import READERS
 
+from tocsin.interchange import READERS
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path
 

@@ -6,13 +6,13 @@ from typing import Literal
 
 import click
 import orjson
+
 from tocsin.errors import MalformedContent, TocsinError, by_reason
 from tocsin.schema.contract import KINDS, TLPS, enum_number
 from tocsin.schema.files import parse_content_file
 from tocsin.schema.template import template as template_of
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import PermittedUse
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, UsageProblem, complete_partner, input_path, json_option, read_input
 from tocsin_cli.document import document
@@ -151,7 +151,7 @@ def _print_posted(one: Written, result: v1.PostedRecord, *, dry_run: bool) -> No
     name = "would post" if dry_run else "posted"
     label = one.file if dry_run else short_id(record)
     output.data(f"{name} {label}  {kind_of(record)}  TLP:{tlp_of(record)}  {record.title}")
-    whom = ", ".join(result.queued_for) or "nobody: no policy lets it out"
+    whom = ", ".join(result.queued_for) or "nobody"
     output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
     for notice in result.notices:
         output.warning(notice)

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import click
+
 from tocsin.schema.contract import KINDS
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, UsageProblem, json_option
 from tocsin_cli.document import content_of, document, rfc3339

@@ -1,8 +1,8 @@
 """This module has the commands about the own identity: show, export, fingerprint."""
 
 import click
-from tocsin.v1 import desk_service_pb2 as v1
 
+from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, group, json_option
 from tocsin_cli.document import claim, document, timestamp_text

@@ -4,9 +4,9 @@ from pathlib import Path
 from secrets import token_bytes
 
 import click
+
 from tocsin.config import DEFAULT_LISTEN
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, json_option
 from tocsin_cli.commands.peer import print_peers

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from tocsin.v1 import desk_service_pb2 as v1
 
+from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, complete_partner, group, input_path, json_option, read_input
 from tocsin_cli.commands.identity import print_organisation

@@ -1,10 +1,10 @@
 """This module has the commands about who sees what: policy check, explain, preview, reveal."""
 
 import click
+
 from tocsin.errors import MalformedPolicy
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import DisclosureClass
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, complete_partner, group, json_option
 from tocsin_cli.commands.record import print_record
@@ -25,7 +25,7 @@ policy = group(
     summary="Check the policy files.",
 )
 
-COLUMNS = (Column("field"), Column("verdict"), Column("class"), Column("why", flexible=True))
+COLUMNS = (Column("field"), Column("verdict"), Column("class"), Column("why", flexible=True, wraps=True))
 
 _record_argument = click.argument("record_id", metavar="ID")
 _partner_option = click.option(
@@ -91,7 +91,7 @@ def _verdict(field: v1.FieldVerdict) -> list[Cell | str]:
     return [
         field.path,
         Cell("shared", "green") if field.shared else Cell(f"{BAR[:3]} withheld", "magenta"),
-        claim(DisclosureClass.DESCRIPTOR, field.disclosure),
+        claim(DisclosureClass.DESCRIPTOR, field.disclosure).upper(),
         field.why + told,
     ]
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from tocsin.schema.contract import KINDS, TLPS, choices, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, json_option
 from tocsin_cli.document import document, rfc3339
@@ -62,28 +62,28 @@ class Since(click.ParamType[int]):
         "tocsin list --from lab-b.example --kind incident --json",
     ),
 )
-@click.option("--kind", type=click.Choice(list(KINDS)), default="", help="Only this kind.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only this kind.")
 @click.option("--from", "origin", metavar="ORG", default="", help="Only records of this organisation.")
 @click.option("--since", type=Since(), help="Only records signed since this time, or in an age such as 7d.")
-@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), default="", help="Only this marking.")
-@click.option("--severity", type=click.Choice(choices("Severity")), default="", help="Only findings of this severity.")
+@click.option("--tlp", type=click.Choice(TLPS, case_sensitive=False), help="Only this marking.")
+@click.option("--severity", type=click.Choice(choices("Severity")), help="Only findings of this severity.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most records to print.")
 @json_option
 @click.pass_obj
 def list_records(
     session: Session,
     *,
-    kind: str,
+    kind: str | None,
     origin: str,
     since: int | None,
-    tlp: str,
-    severity: str,
+    tlp: str | None,
+    severity: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
     """List the records that this node holds."""
-    request = v1.ListRecordsRequest(severity=severity, page_size=min(limit, MOST_RECORDS_A_PAGE))
-    filters = {"from": origin, "kind": enum_number("RecordKind", kind), "tlp": enum_number("Tlp", tlp)}
+    request = v1.ListRecordsRequest(severity=severity or "", page_size=min(limit, MOST_RECORDS_A_PAGE))
+    filters = {"from": origin, "kind": enum_number("RecordKind", kind or ""), "tlp": enum_number("Tlp", tlp or "")}
     for name, value in filters.items():
         setattr(request, name, value)
     if since is not None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 import orjson
+
 from tocsin.errors import MalformedSource
 from tocsin.interchange import READERS, Mapped, Unmapped
 from tocsin.schema.contract import TLPS, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
 from tocsin_cli.commands.draft import DEFAULT_TLP

@@ -3,9 +3,9 @@
 import time
 
 import click
+
 from tocsin.errors import PeerUnreachable, TocsinError, by_reason
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, complete_partner, json_option
 from tocsin_cli.document import document

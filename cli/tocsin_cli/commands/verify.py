@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+
 from tocsin.encoding import parse_json
 from tocsin.errors import Malformed, MalformedIdentity, RecordRefused, TocsinError, UntrustedIssuer
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.records.sdjwt import verify_sdjwt
-
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, group, input_path, json_option, read_input
 from tocsin_cli.commands.record import Since

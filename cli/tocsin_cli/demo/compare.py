@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli import output
 from tocsin_cli.document import content_of
 from tocsin_cli.view import BAR, field_text, withheld_of

@@ -24,7 +24,6 @@ from typing import IO, Self
 from tocsin.desk.founding import create_home
 from tocsin.errors import HomeExists, NodeNotRunning
 from tocsin.v1 import desk_service_pb2 as v1
-
 from tocsin_cli.session import Session, desk_socket, now
 
 START_SECONDS = 20.0

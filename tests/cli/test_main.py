@@ -1,0 +1,192 @@
+"""The root command: help, errors, exit codes, completion."""
+
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from tests.support.shared import ROOT
+from tocsin.errors import HomeMissing, NotFound, StoreCorrupt, leaves
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin_cli.command import LazyGroup
+from tocsin_cli.main import cli
+
+
+def commands(group=cli, prefix=()):
+    for entry in group.entries.values():
+        command = group.get_command(click.Context(group), entry.name)
+        yield (*prefix, entry.name), entry, command
+        if isinstance(command, LazyGroup):
+            yield from commands(command, (*prefix, entry.name))
+
+
+ALL = list(commands())
+NAMES = [" ".join(path) for path, _, _ in ALL]
+
+
+@pytest.mark.parametrize(("path", "entry", "command"), ALL, ids=NAMES)
+def test_the_table_of_commands_says_what_the_command_says(path, entry, command):
+    assert command.help.split("\n")[0] == entry.summary
+    assert command.name == entry.name
+
+
+@pytest.mark.parametrize(("path", "entry", "command"), ALL, ids=NAMES)
+def test_help_starts_with_examples_that_are_of_this_command(path, entry, command, tocsin):
+    shown = tocsin(*path, "--help")
+    assert shown.code == 0
+    assert shown.out.startswith("Examples:\n  ")
+    assert all(f"tocsin {' '.join(path)}".split()[-1] in example for example in command.examples)
+    assert max(map(len, shown.out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(("path", "entry", "command"), ALL, ids=NAMES)
+def test_every_command_with_an_answer_has_json(path, entry, command):
+    silent = {"serve", "demo", "completion"}
+    if not isinstance(command, LazyGroup) and path[0] not in silent:
+        assert "as_json" in {parameter.name for parameter in command.params}
+
+
+def test_help_and_completion_import_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from tocsin_cli.main import run\n"
+        "run(['--help'])\n"
+        "heavy = {'grpc', 'cryptography', 'rich', 'google.protobuf', 'pydantic', 'sqlite3'} & set(sys.modules)\n"
+        "sys.exit(repr(sorted(heavy)) if heavy else 0)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["pots"], "there is no command 'pots' in tocsin", id="an unknown command"),
+        pytest.param(["peer", "lsit"], "there is no command 'lsit' in tocsin peer", id="an unknown command of a group"),
+        pytest.param(["list", "--knid", "finding"], "no such option", id="an unknown option"),
+        pytest.param(["list", "--kind", "rumour"], "'rumour' is not one of", id="a word that is no choice"),
+        pytest.param(["list", "--since", "yesterday"], "'yesterday' is not a time", id="a time that is none"),
+        pytest.param(["show"], "missing argument", id="a missing argument"),
+        pytest.param(["post", "nowhere.toml"], "does not exist", id="a missing file"),
+        pytest.param(["export"], "name either one record or --all", id="neither one record nor all"),
+        pytest.param(["export", "3f2a", "--all"], "name either one record or --all", id="one record and all"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_with_one_error_and_a_hint(tocsin, arguments, message):
+    shown = tocsin(*arguments)
+    assert shown.code == 2
+    assert shown.out == ""
+    first, second = shown.err.splitlines()
+    assert first.startswith("tocsin: error: ")
+    assert message in first
+    assert second.startswith("tocsin: hint: ")
+
+
+def test_a_mistyped_command_gets_a_suggestion(tocsin):
+    assert "did you mean search or serve?" in tocsin("serch", "x").err
+
+
+@pytest.mark.parametrize("error", sorted(leaves(), key=lambda leaf: leaf.__name__), ids=lambda leaf: leaf.__name__)
+def test_every_error_exits_with_the_code_of_the_table_and_prints_its_reason(tocsin, desk, error):
+    reason = next(iter(error.reasons))
+    desk(error("something is wrong", reason=reason, where="here:3", hint="do something else"))
+    shown = tocsin("peer", "list")
+    assert shown.code == error.exit_code
+    assert shown.out == ""
+    assert shown.err == f"tocsin: error: here:3: something is wrong [{reason}]\ntocsin: hint: do something else\n"
+
+
+def test_details_stand_under_the_error_one_a_line(tocsin, desk):
+    desk(StoreCorrupt("two pages are torn", details=("page 3", "page 9")))
+    assert tocsin("peer", "list").err == "tocsin: error: two pages are torn [STORE_CORRUPT]\n  page 3\n  page 9\n"
+
+
+def test_a_bug_exits_70_without_a_traceback_and_without_what_it_said(tocsin, desk):
+    desk(RuntimeError("the secret prompt"))
+    shown = tocsin("peer", "list")
+    assert shown.code == 70
+    assert "Traceback" not in shown.err
+    assert "secret" not in shown.err
+    assert "this is a bug in tocsin: RuntimeError [INTERNAL]" in shown.err
+
+
+def test_a_bug_shows_where_it_is_when_asked(tocsin, desk, monkeypatch):
+    monkeypatch.setenv("TOCSIN_DEBUG", "1")
+    desk(RuntimeError("here"))
+    assert "Traceback" in tocsin("peer", "list").err
+
+
+def test_an_interrupt_exits_130(tocsin, desk):
+    desk(KeyboardInterrupt())
+    shown = tocsin("peer", "list")
+    assert (shown.code, shown.err) == (130, "\ninterrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["completion", "fish"], ["template", "finding"]])
+def test_whoever_reads_us_may_close_the_pipe_without_a_word(arguments):
+    program = f"import sys; from tocsin_cli.main import run; sys.exit(run({arguments}))"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_the_home_comes_from_the_option_before_the_environment(tocsin, monkeypatch, tmp_path):
+    asked = []
+
+    def refuse(home):
+        asked.append(home)
+        raise HomeMissing("no home")
+
+    monkeypatch.setattr("tocsin_cli.session.connect_desk", refuse)
+    tocsin("--home", tmp_path / "other", "peer", "list")
+    tocsin("peer", "list")
+    assert asked == [tmp_path / "other", tmp_path / "home"]
+
+
+def test_the_desk_is_let_go_of_when_the_command_ends(tocsin, desk):
+    fake = desk(v1.ListPeersResponse())
+    tocsin("peer", "list")
+    assert fake.closed
+    failing = desk(NotFound("no such peer"))
+    tocsin("peer", "show", "lab-x.example")
+    assert failing.closed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(tocsin, shell):
+    shown = tocsin("completion", shell)
+    assert shown.code == 0
+    assert "_TOCSIN_COMPLETE" in shown.out
+
+
+def complete(words, tmp_path):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}",
+        "_TOCSIN_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "TOCSIN_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tocsin_cli"], env=environment, capture_output=True, text=True, check=False
+    )
+    return [line.split(",")[1] for line in done.stdout.splitlines()]
+
+
+def test_completion_offers_commands_choices_and_partners(tmp_path):
+    (tmp_path / "policies").mkdir()
+    for name in ("floor", "lab-b.example", "aisi.example"):
+        (tmp_path / "policies" / f"{name}.toml").touch()
+    assert complete("tocsin pe", tmp_path) == ["peer"]
+    assert complete("tocsin peer su", tmp_path) == ["suspend"]
+    assert complete("tocsin template inc", tmp_path) == ["incident"]
+    assert complete("tocsin explain 3f2a --to ", tmp_path) == ["aisi.example", "lab-b.example"]

@@ -1,0 +1,88 @@
+"""What is printed: nothing that a terminal obeys, one JSON document, plain text without a terminal."""
+
+import json
+
+import pytest
+
+from tests.cli.messages import organisation, peer, record
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin_cli import output
+from tocsin_cli.document import document
+
+HOSTILE = {
+    "an escape sequence": "\x1b]0;owned\x07title",
+    "a one-byte escape": "\x9b31mred",
+    "a carriage return": "safe\rmalicious",
+    "a backspace": "abc\b\b\bxyz",
+    "text from right to left": "\u202etxt.exe",
+    "an isolate": "a\u2066b\u2069",
+    "a character without width": "pay\u200bpal",
+    "a NUL": "a\x00b",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_what_a_terminal_would_obey_is_replaced_in_text(tocsin, desk, text):
+    desk(v1.GetRecordResponse(record=record(title=text, content={"title": text, text: text})))
+    shown = tocsin("show", "3f2b")
+    assert shown.code == 0
+    assert "\ufffd" in shown.out
+    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_what_a_terminal_would_obey_is_escaped_in_json_and_comes_back_whole(tocsin, desk, text):
+    desk(v1.GetRecordResponse(record=record(title=text)))
+    shown = tocsin("show", "3f2b", "--json")
+    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07")
+    assert json.loads(shown.out)["title"] == text
+
+
+def test_an_error_of_a_peer_cannot_paint_the_terminal(tocsin, desk):
+    desk(v1.ListPeersResponse(peers=[peer(last_error="PEER_REFUSED: \x1b[2Jgone")]))
+    assert "\x1b" not in tocsin("peer", "list").out
+
+
+def test_a_document_has_every_field_with_claims_times_and_numbers():
+    found = document(v1.Peer(organisation=organisation(), role=v1.PEER_ROLE_READER, records_received=2**40))
+    assert found["role"] == "reader"
+    assert found["state"] == ""
+    assert found["records_received"] == 2**40
+    assert found["last_received_at"] is None
+    assert found["organisation"]["kind"] == "lab"
+    assert found["organisation"]["expires_at"] == "2027-03-01T12:00:00Z"
+    assert found["organisation"]["record_keys"] == []
+    assert set(found) == {field.name for field in v1.Peer.DESCRIPTOR.fields}
+
+
+def test_a_document_writes_markings_and_content_as_people_do():
+    found = document(record(content={"title": "T", "n": 3, "rate": 0.5, "subjects": [{"kind": "model"}]}))
+    assert found["envelope"]["tlp"] == "AMBER+STRICT"
+    assert found["content"] == {"title": "T", "n": 3, "rate": 0.5, "subjects": [{"kind": "model"}]}
+    assert isinstance(found["content"]["n"], int)
+
+
+def test_bytes_are_base64_in_a_document():
+    assert document(v1.GetIdentityResponse(document=b"\x00\xff"))["document"] == "AP8="
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_nobody_gets_colour_who_does_not_want_it(tocsin, desk, monkeypatch, variable):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv(variable, {"NO_COLOR": "", "TERM": "dumb"}[variable])
+    desk(v1.GetRecordResponse(record=record(withheld=[("prompts", "infohazard")])))
+    assert "\x1b" not in tocsin("show", "3f2b").out
+
+
+def test_output_that_is_no_terminal_is_plain(tocsin, desk, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    desk(v1.GetRecordResponse(record=record()), v1.ListPeersResponse(peers=[peer()]))
+    assert "\x1b" not in tocsin("show", "3f2b").out + tocsin("peer", "list").out
+
+
+def test_lines_of_a_table_fit_and_have_no_blanks_at_their_end(tocsin, desk):
+    desk(v1.ListRecordsResponse(records=[record(title="a long title " * 20)], total=1))
+    lines = tocsin("list").out.splitlines()
+    assert max(map(len, lines)) <= output.WIDEST
+    assert all(line == line.rstrip() for line in lines)
+    assert "…" in lines[1]
