@@ -15,8 +15,9 @@ peer may be one that has not added us yet.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -39,16 +40,12 @@ _NO_CHANNEL = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectiv
 _NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-class TlsKeys(Protocol):
-    """What this node presents to others."""
+@dataclass(frozen=True, slots=True)
+class TlsKeys:
+    """What this node presents to others: its private key and its certificate, both PEM."""
 
-    @property
-    def key(self) -> bytes:
-        """The private key, PEM without a passphrase."""
-
-    @property
-    def certificate(self) -> bytes:
-        """The certificate, PEM."""
+    key: bytes = field(repr=False)
+    certificate: bytes
 
 
 class PeerClient:

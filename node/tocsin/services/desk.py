@@ -17,6 +17,7 @@ from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
 from tocsin.desk.room import Progress, Puller
 from tocsin.exchange.directory import Directory
+from tocsin.exchange.peer import TlsKeys
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
@@ -51,7 +52,7 @@ def side_of(home: Home, *, clock: Callable[[], int]) -> Side:
     return Side(
         organisation=home.organisation,
         delivery_signer=home.delivery_signer,
-        keys=home.tls,
+        keys=TlsKeys(home.tls.key, home.tls.certificate),
         store=home.store,
         directory=Directory(home.store, own_certificate=home.tls.certificate),
         policies=lambda: home.policies,

@@ -1,0 +1,123 @@
+"""Nodes as real processes: started as people start them, stopped as service managers stop them."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.support.nodes import finding, make_place, write_policy
+from tests.support.shared import ROOT
+from tocsin.config import desk_socket_path
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
+
+START_SECONDS = 20
+
+
+@contextmanager
+def process(place, **environment):
+    command = [sys.executable, "-W", "error", "-m", "tocsin", "--home", str(place.root)]
+    inherited = {**os.environ, "PYTHONPATH": str(ROOT / "node"), **environment}
+    running = subprocess.Popen(command, env=inherited, stderr=subprocess.PIPE, text=True)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@contextmanager
+def desk_of(place):
+    with grpc.insecure_channel(f"unix:{desk_socket_path(place.root)}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
+        yield channel
+
+
+def test_two_processes_exchange_records_and_end_when_they_are_told(tmp_path):
+    lab, other = make_place(tmp_path, "lab-a.example"), make_place(tmp_path, "lab-b.example")
+    write_policy(lab, other)
+    write_policy(other, lab)
+    with process(lab) as first, process(other) as second, desk_of(lab) as lab_channel, desk_of(other) as other_channel:
+        a, b = DeskServiceStub(lab_channel), DeskServiceStub(other_channel)
+        for desk, peer in ((a, other), (b, lab)):
+            organisation = peer.organisation
+            desk.AddPeer(v1.AddPeerRequest(document=organisation.document, fingerprint=organisation.fingerprint))
+        a.PostRecords(v1.PostRecordsRequest(drafts=[finding("one")]))
+        (last,) = [line for line in b.SyncPeers(v1.SyncPeersRequest(peers=[lab.org])) if line.done]
+        assert last.error_message == ""
+        assert [record.title for record in b.ListRecords(v1.ListRecordsRequest()).records] == ["one"]
+        for running in (first, second):
+            running.send_signal(signal.SIGTERM)
+            _, told = running.communicate(timeout=20)
+            assert running.returncode == 0, told
+            assert told.rstrip().endswith("stopped")
+            assert "Traceback" not in told
+    assert not desk_socket_path(lab.root).exists()
+
+
+def test_a_node_that_drains_says_so_before_it_goes(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    with process(lab) as running, desk_of(lab) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        running.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        running.send_signal(signal.SIGTERM)  # hurry
+        running.communicate(timeout=10)
+        assert running.returncode == 0
+
+
+def test_a_node_that_was_killed_starts_again_with_what_it_had(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    with process(lab) as running, desk_of(lab) as channel:
+        DeskServiceStub(channel).PostRecords(v1.PostRecordsRequest(drafts=[finding("one")]))
+        running.kill()
+        running.wait(timeout=10)
+    with process(lab), desk_of(lab) as channel:
+        assert DeskServiceStub(channel).ListRecords(v1.ListRecordsRequest()).total == 1
+
+
+def _no_home(folder: Path) -> None:
+    (folder / "node.toml").unlink()
+
+
+def _open_key(folder: Path) -> None:
+    (folder / "keys" / "record.pem").chmod(0o644)
+
+
+def _bad_setting(folder: Path) -> None:
+    (folder / "node.toml").write_text("listten = 3\n")
+
+
+REFUSALS = {
+    "a part of the home is missing": (_no_home, 9, "node.toml"),
+    "a key can be read by others": (_open_key, 9, "record.pem"),
+    "a setting is wrong": (_bad_setting, 3, "did you mean listen?"),
+}
+
+
+@pytest.mark.parametrize(("damage", "code", "told"), REFUSALS.values(), ids=REFUSALS)
+def test_a_node_that_cannot_start_says_why(tmp_path, damage, code, told):
+    lab = make_place(tmp_path, "lab-a.example")
+    damage(lab.root)
+    with process(lab) as running:
+        _, error = running.communicate(timeout=20)
+    assert running.returncode == code
+    assert error.startswith("tocsin: error: ")
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    with process(lab), desk_of(lab), process(make_place(tmp_path, "b.example"), TOCSIN_LISTEN=lab.listen) as second:
+        _, error = second.communicate(timeout=20)
+    assert second.returncode == 9
+    assert f"cannot listen on {lab.listen}" in error
+    assert "Traceback" not in error

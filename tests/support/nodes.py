@@ -1,0 +1,183 @@
+"""This module runs whole nodes for tests: real homes and real mutual TLS on loopback, on one event loop."""
+
+import asyncio
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc.aio
+
+from tests.support.wire import now
+from tocsin.config import NodeConfig
+from tocsin.desk.founding import create_home
+from tocsin.desk.home import Home, open_home
+from tocsin.exchange.peer import PeerClient, TlsKeys
+from tocsin.identity.certificate import certificate_pem
+from tocsin.identity.root import Organisation
+from tocsin.node import Node
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
+
+SHARES_EVERYTHING = """
+partner = "{partner}"
+agreement = "for tests"
+
+[[share]]
+name = "all"
+kinds = ["*"]
+max_tlp = "AMBER+STRICT"
+classes = "PARTNER"
+
+[accept]
+kinds = ["*"]
+max_per_hour = 2000
+"""
+
+QUICK = NodeConfig(heartbeat_seconds=0.2, drain_seconds=2, retry_cap_seconds=0.2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Place:
+    """A home that exists, and its node where it runs."""
+
+    root: Path
+    organisation: Organisation
+    listen: str
+
+    @property
+    def org(self) -> str:
+        return self.organisation.org
+
+
+def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
+    listen = f"127.0.0.1:{free_port()}" if endpoint else ""
+    organisation = create_home(
+        folder / org,
+        org=org,
+        name=org,
+        kind="lab",
+        listen=listen,
+        endpoints=(listen,) if endpoint else (),
+        contact=f"mailto:security@{org}",
+        now=now(),
+        random=secrets.token_bytes,
+    )
+    return Place(folder / org, organisation, listen)
+
+
+def write_policy(place: Place, partner: Place, text: str = SHARES_EVERYTHING) -> None:
+    (place.root / "policies" / f"{partner.org}.toml").write_text(text.format(partner=partner.org))
+
+
+@dataclass
+class Running:
+    """A node that runs, as its own people and as its peers see it."""
+
+    place: Place
+    home: Home
+    node: Node
+    desk: DeskServiceStub
+
+    async def know(self, other: Place, *, role: int = v1.PEER_ROLE_MEMBER, confirmed: bool = True) -> v1.Peer:
+        fingerprint = other.organisation.fingerprint if confirmed else ""
+        document = other.organisation.document
+        answer = await self.desk.AddPeer(v1.AddPeerRequest(document=document, fingerprint=fingerprint, role=role))
+        return answer.peer
+
+    async def post(self, *titles: str) -> list[str]:
+        answer = await self.desk.PostRecords(v1.PostRecordsRequest(drafts=[finding(title) for title in titles]))
+        assert [list(result.error_details) for result in answer.results] == [[]] * len(titles)
+        return [result.record.digest for result in answer.results]
+
+    async def titles(self) -> set[str]:
+        answer = await self.desk.ListRecords(v1.ListRecordsRequest(page_size=500))
+        return {record.title for record in answer.records}
+
+    async def peer(self, other: Place) -> v1.Peer:
+        return (await self.desk.GetPeer(v1.GetPeerRequest(org=other.org))).peer
+
+    async def sync(self, *peers: Place) -> dict[str, v1.SyncPeersResponse]:
+        last = {}
+        async for progress in self.desk.SyncPeers(v1.SyncPeersRequest(peers=[peer.org for peer in peers])):
+            last[progress.peer] = progress
+        return last
+
+    def client_of(self, other: Place) -> PeerClient:
+        """Return a client that calls another node with this node's keys."""
+        keys = TlsKeys(self.home.tls.key, certificate_pem(self.place.organisation.node_certs[0]))
+        return PeerClient(other.organisation, other.listen, keys=keys)
+
+
+def finding(title: str) -> v1.Draft:
+    content = {
+        "title": title,
+        "finding_kind": "vulnerability",
+        "severity": "high",
+        "subjects": [{"kind": "model", "name": "Example-LM 3"}],
+    }
+    kind, tlp = record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_AMBER
+    return v1.Draft(kind=kind, tlp=tlp, content_json=json.dumps(content))
+
+
+@asynccontextmanager
+async def running(place: Place, *, config: NodeConfig = QUICK, pull: bool = True) -> AsyncIterator[Running]:
+    with open_home(place.root, now=now()) as home:
+        node = await Node.start(home, replace(config, listen=place.listen, pull=pull))
+        try:
+            async with grpc.aio.insecure_channel(f"unix:{node.desk_socket}") as channel:
+                yield Running(place, home, node, DeskServiceStub(channel))
+        finally:
+            await node.stop(0)
+
+
+@asynccontextmanager
+async def federation(
+    places: Sequence[Place], *, config: NodeConfig = QUICK, pull: bool = True
+) -> AsyncIterator[list[Running]]:
+    """Run nodes that all know one another."""
+    for place in places:
+        for other in places:
+            if other is not place:
+                write_policy(place, other)
+    async with running_all(places, config=config, pull=pull) as nodes:
+        for node in nodes:
+            for other in places:
+                if other is not node.place:
+                    await node.know(other)
+        yield nodes
+
+
+@asynccontextmanager
+async def running_all(places: Sequence[Place], *, config: NodeConfig, pull: bool) -> AsyncIterator[list[Running]]:
+    if not places:
+        yield []
+        return
+    async with (
+        running(places[0], config=config, pull=pull) as first,
+        running_all(places[1:], config=config, pull=pull) as rest,
+    ):
+        yield [first, *rest]
+
+
+async def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+    """Wait until a condition, which may be a coroutine function, holds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if asyncio.iscoroutine(result):
+                result = await result
+            if result:
+                return
+            await asyncio.sleep(0.02)
