@@ -17,7 +17,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,7 @@ RESTORE = "restore it from a backup of the home"
 class TlsIdentity:
     """Key and certificate that the node presents, both PEM."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     certificate: bytes
 
 

@@ -8,6 +8,7 @@ home: `policies/aisi.example.toml`.
 
 import os
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from tocsin.desk.layout import PRIVATE_FILE, Layout
 from tocsin.identity.names import OrgId
@@ -30,7 +31,9 @@ def load_policies(layout: Layout) -> PolicySet:
         except OSError as error:
             unreadable.append(Problem(name, 1, f"cannot be read: {(error.strerror or 'unknown error').lower()}"))
     policies = parse_policies(files)
-    return replace(policies, problems=(*policies.problems, *unreadable))
+    # A floor that is not there has no path to be named by; here it has.
+    named = (replace(p, file=layout.relative(layout.policies / PurePosixPath(p.file).name)) for p in policies.problems)
+    return replace(policies, problems=(*named, *unreadable))
 
 
 def write_starter(layout: Layout, partner: OrgId) -> PolicySet | None:

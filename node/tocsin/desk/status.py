@@ -8,6 +8,7 @@ from tocsin import __version__
 from tocsin.desk.layout import FOR_OTHERS
 from tocsin.desk.messages import organisation_message
 from tocsin.desk.peering import Peering
+from tocsin.desk.policyfiles import changed_files, load_policies
 from tocsin.desk.room import Room
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -59,11 +60,13 @@ class Status:
             yield f"others on this machine can look into the home: chmod 700 {home.layout.root}"
 
     def _of_policies(self) -> Iterator[str]:
-        policies = self._room.home.policies
-        if policies.floor is None:
+        home = self._room.home
+        if home.policies.floor is None:
             yield "policies/floor.toml is missing or has problems: nothing is sent to anybody"
-        for problem in policies.problems:
-            yield f"policies/{problem}"
+        for problem in home.policies.problems:
+            yield str(problem)
+        for file in changed_files(home.policies, load_policies(home.layout)):
+            yield f"{file} has changed since it was read: it counts from the next start"
 
     def _of_records(self) -> Iterator[str]:
         for issuer, record_id, version, digests in self._room.home.store.records.equivocations():

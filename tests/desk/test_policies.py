@@ -1,0 +1,165 @@
+"""What policy lets out: explained, previewed, revealed, and the files checked."""
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, make_home
+from tests.desk.federation import deliver, introduce
+from tests.support.organisations import NOW
+from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted
+from tocsin.records.record import parse_record
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+
+
+@pytest.fixture
+def lab_b(tmp_path, office, open_office):
+    """Return the desk of lab-b.example, which exchanges with the office."""
+    other = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    introduce(office, other)
+    return other
+
+
+def explain(office, record, partner=LAB_B):
+    return office.desk.explain_record(v1.ExplainRecordRequest(id=record.digest, partner=partner))
+
+
+def preview(office, record, partner=LAB_B):
+    return office.desk.preview_record(v1.PreviewRecordRequest(id=record.digest, partner=partner))
+
+
+def reveal(office, record, *paths, partner=LAB_B):
+    return office.desk.reveal_fields(v1.RevealFieldsRequest(id=record.digest, paths=paths, partner=partner))
+
+
+def test_an_explanation_names_the_rule_and_every_field(office):
+    answer = explain(office, office.post().record)
+    assert answer.delivered
+    assert (answer.rule, answer.file, answer.agreement) == ("findings", f"policies/{LAB_B}.toml", "MOU 2026-04")
+    assert answer.line == 5
+    verdicts = {field.path: field for field in answer.fields}
+    assert verdicts["title"].shared
+    assert verdicts["title"].disclosure == record_pb2.DISCLOSURE_CLASS_COMMUNITY
+    assert not verdicts["subjects[*].version"].shared
+    assert verdicts["subjects[*].version"].reason == "trade_secret"
+    assert not verdicts["steps[*].description"].shared
+    assert answer.hints
+
+
+def test_the_explanation_of_a_denial_is_an_answer_and_no_error(office):
+    answer = explain(office, office.post(tlp=record_pb2.TLP_RED).record)
+    assert not answer.delivered
+    assert answer.why
+    assert not any(field.shared for field in answer.fields)
+
+
+def test_a_preview_is_what_the_partner_gets_byte_for_byte(office, lab_b):
+    record = office.post().record
+    previewed = preview(office, record)
+    deliver(office, lab_b)
+    assert lab_b.home.store.records.token(record.digest) == previewed.presentation
+
+
+def test_a_preview_is_the_record_as_the_partner_shows_it(office, lab_b):
+    record = office.post().record
+    previewed = preview(office, record).record
+    deliver(office, lab_b)
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    shown.ClearField("stored_at")
+    assert previewed == shown
+    assert previewed.received_from == LAB_A
+    assert not previewed.own
+
+
+def test_a_preview_verifies_and_lacks_what_is_withheld(office):
+    previewed = preview(office, office.post().record)
+    verified = parse_record(previewed.presentation).verify(office.home.organisation, now=NOW)
+    assert verified.content == MessageToDict(previewed.record.content)
+    assert "steps" not in verified.content
+    assert "3.1" not in str(verified.content)
+
+
+def test_there_is_no_preview_of_what_does_not_go(office):
+    with pytest.raises(NotPermitted) as refused:
+        preview(office, office.post(tlp=record_pb2.TLP_RED).record)
+    assert "tocsin explain" in refused.value.hint
+
+
+def test_another_organisations_record_is_neither_previewed_nor_revealed(office, lab_b):
+    record = office.post().record
+    deliver(office, lab_b)
+    assert not explain(lab_b, record, LAB_A).delivered
+    with pytest.raises(NotPermitted):
+        preview(lab_b, record, LAB_A)
+    with pytest.raises(NotPermitted):
+        reveal(lab_b, record, "steps", partner=LAB_A)
+
+
+def test_a_revealed_field_waits_for_the_partner_and_reaches_it(office, lab_b):
+    record = office.post().record
+    cursor = deliver(office, lab_b).cursor
+    office.events.queued_for.clear()
+    answer = reveal(office, record, "steps")
+    assert list(answer.queued) == ["steps"]
+    assert office.events.queued_for == [{LAB_B}]
+    assert deliver(office, lab_b, cursor=cursor).disclosures == 1
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    assert MessageToDict(shown.content)["steps"] == FINDING["steps"]
+
+
+def test_what_the_partner_has_is_not_sent_again(office, lab_b):
+    record = office.post().record
+    deliver(office, lab_b)
+    answer = reveal(office, record, "title", "steps")
+    assert (list(answer.queued), list(answer.already_sent)) == (["steps"], ["title"])
+
+
+REFUSED = {
+    "no path": ((), MalformedRequest),
+    "a path that the record does not have": (("prompts",), MalformedName),
+    "a path that the rule does not reveal": (("subjects[*].version",), NotPermitted),
+    "one of both": (("steps", "subjects[*].version"), NotPermitted),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_field_is_not_revealed_by(office, case):
+    paths, error = REFUSED[case]
+    record = office.post().record
+    waiting = office.home.store.feeds.waiting(LAB_B)
+    office.events.queued_for.clear()
+    with pytest.raises(error):
+        reveal(office, record, *paths)
+    assert office.home.store.feeds.granted(LAB_B, record.digest) == frozenset()
+    assert office.home.store.feeds.waiting(LAB_B) == waiting
+    assert office.events.queued_for == []
+
+
+@pytest.mark.parametrize("ask", [explain, preview, lambda *args: reveal(args[0], args[1], "steps", partner=args[2])])
+def test_whoever_is_no_peer_is_asked_about_in_vain(office, ask):
+    with pytest.raises(NotFound):
+        ask(office, office.post().record, AISI)
+
+
+def test_a_home_in_order_has_nothing_to_report(office):
+    assert office.desk.check_policies(v1.CheckPoliciesRequest()) == v1.CheckPoliciesResponse(partners=[LAB_B])
+
+
+def test_every_problem_of_every_file_is_reported_with_its_line(root, office):
+    (root / "policies" / "aisi.example.toml").write_text('partner = "aisi.example"\nshaer = 1\n[[share]]\n')
+    (root / "policies" / "broken.example.toml").write_bytes(b"partner = \xff\n")
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    by_file = {problem.file for problem in answer.problems}
+    assert by_file == {"policies/aisi.example.toml", "policies/broken.example.toml"}
+    assert len([p for p in answer.problems if p.file == "policies/aisi.example.toml"]) > 1
+    assert any(problem.line == 2 and "shaer" in problem.message for problem in answer.problems)
+    assert list(answer.partners) == [LAB_B]
+
+
+def test_files_that_changed_since_they_were_read_are_named(root, office):
+    (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B) + "# reviewed\n")
+    (root / "policies" / "floor.toml").unlink()
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    assert list(answer.changed_files) == ["policies/floor.toml", f"policies/{LAB_B}.toml"]
+    assert [problem.file for problem in answer.problems] == ["policies/floor.toml"]

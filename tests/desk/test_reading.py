@@ -1,0 +1,200 @@
+"""Listing, showing and finding records, own and received."""
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tests.desk.conftest import FINDING, LAB_A, LAB_B, draft, make_home
+from tests.desk.federation import deliver, introduce
+from tests.support.organisations import NOW
+from tocsin.desk.title import title_of
+from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+
+INCIDENT = {
+    "title": "Agent deleted a table",
+    "incident_class": "near_miss",
+    "summary": "It was restored.",
+    "happened_in": "2026-02",
+}
+
+
+@pytest.fixture
+def received(tmp_path, office, open_office):
+    """Return the desk of lab-b.example, which has received one finding of lab-a.example."""
+    lab_b = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    introduce(office, lab_b)
+    office.post(tlp=record_pb2.TLP_AMBER)
+    office.clock.now += 60
+    lab_b.clock.now += 60
+    deliver(office, lab_b)
+    return lab_b
+
+
+def listed(office, **filters):
+    return office.desk.list_records(v1.ListRecordsRequest(**filters))
+
+
+def test_records_are_listed_newest_first_and_without_content(office):
+    for number in range(3):
+        office.clock.now = NOW + number
+        office.post({**FINDING, "title": f"number {number}"})
+    answer = listed(office)
+    assert [record.title for record in answer.records] == ["number 2", "number 1", "number 0"]
+    assert answer.total == 3
+    assert answer.next_page_token == ""
+    assert all(not record.content.fields and not record.token for record in answer.records)
+
+
+def test_a_full_list_has_content_and_token(office):
+    office.post()
+    (record,) = listed(office, full=True).records
+    assert MessageToDict(record.content) == FINDING
+    assert record.token.count("~") > 3
+
+
+def test_a_list_goes_on_page_by_page(office):
+    office.post_all([draft({**FINDING, "title": str(number)}) for number in range(5)])
+    titles, token = [], ""
+    for _ in range(3):
+        answer = listed(office, page_size=2, page_token=token)
+        assert answer.total == 5
+        titles += [record.title for record in answer.records]
+        token = answer.next_page_token
+    assert token == ""
+    assert sorted(titles) == ["0", "1", "2", "3", "4"]
+
+
+FILTERS = {
+    "everything": ({}, 3),
+    "one kind": ({"kind": record_pb2.RECORD_KIND_INCIDENT}, 1),
+    "a kind that there is none of": ({"kind": record_pb2.RECORD_KIND_EVALUATION}, 0),
+    "one marking": ({"tlp": record_pb2.TLP_GREEN}, 1),
+    "one severity": ({"severity": "high"}, 2),
+    "our own": ({"from": LAB_A}, 3),
+    "another's": ({"from": LAB_B}, 0),
+    "later": ({"since": Timestamp(seconds=NOW + 1)}, 0),
+    "at that second": ({"since": Timestamp(seconds=NOW)}, 3),
+}
+
+
+@pytest.mark.parametrize("case", FILTERS)
+def test_a_list_is_narrowed_to(office, case):
+    filters, count = FILTERS[case]
+    office.post()
+    office.post(tlp=record_pb2.TLP_GREEN)
+    office.post(INCIDENT, kind=record_pb2.RECORD_KIND_INCIDENT)
+    answer = listed(office, **filters)
+    assert answer.total == len(answer.records) == count
+
+
+BAD_FILTERS = {
+    "a severity that is none": ({"severity": "dreadful"}, MalformedRequest),
+    "an organisation that is none": ({"from": "Lab A"}, MalformedName),
+    "a marking of a later contract": ({"tlp": 99}, MalformedName),
+    "a negative size": ({"page_size": -1}, MalformedRequest),
+    "a token of nobody's making": ({"page_token": "next"}, MalformedRequest),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILTERS)
+def test_a_list_is_not_narrowed_by(office, case):
+    filters, error = BAD_FILTERS[case]
+    with pytest.raises(error):
+        listed(office, **filters)
+
+
+def test_a_record_is_shown_by_any_unique_beginning_of_its_id_and_by_its_digest(office):
+    record = office.post().record
+    for name in (record.envelope.record_id, record.envelope.record_id[:4], record.digest):
+        shown = office.desk.get_record(v1.GetRecordRequest(id=name)).record
+        assert MessageToDict(shown.content) == FINDING
+        assert shown.digest == record.digest
+        assert list(shown.versions) == [1]
+        assert shown.stored_at.ToSeconds() == NOW
+        assert shown.token == ""
+
+
+def test_a_record_is_shown_with_its_token_where_that_is_asked_for(office):
+    digest = office.post().record.digest
+    shown = office.desk.get_record(v1.GetRecordRequest(id=digest, with_token=True)).record
+    assert shown.token == office.home.store.records.token(digest)
+
+
+def test_an_ambiguous_beginning_names_the_candidates(office):
+    ids = [result.record.envelope.record_id for result in office.post_all([draft()] * 40).results]
+    first = ids[0][0]
+    same = [name for name in ids if name.startswith(first)]
+    assert len(same) > 1
+    with pytest.raises(Conflict) as refused:
+        office.desk.get_record(v1.GetRecordRequest(id=first))
+    assert any(name in refused.value.hint for name in same)
+
+
+@pytest.mark.parametrize("name", ["", "zzz", "%", "00000000-0000-4000-8000-000000000000"])
+def test_a_record_that_is_not_there_is_not_found(office, name):
+    office.post()
+    with pytest.raises(NotFound):
+        office.desk.get_record(v1.GetRecordRequest(id=name))
+
+
+def test_a_version_that_is_not_held_is_not_found(office):
+    with pytest.raises(NotFound):
+        office.desk.get_record(v1.GetRecordRequest(id=office.post().record.digest[:0] or "none", version=2))
+
+
+def test_words_are_found_in_everything_that_is_held(office):
+    office.post()
+    office.post({**FINDING, "title": "Another matter"})
+    found = office.desk.search_records(v1.SearchRecordsRequest(text="redirect agent")).records
+    assert [record.title for record in found] == [FINDING["title"]]
+
+
+@pytest.mark.parametrize("text", ['"', "title:", "a OR b", "NEAR(", "*", "-x", "^", ""])
+def test_nothing_in_a_search_is_an_operator(office, text):
+    office.post()
+    assert list(office.desk.search_records(v1.SearchRecordsRequest(text=text)).records) == []
+
+
+def test_a_received_record_shows_what_came_and_what_was_withheld(received):
+    (record,) = listed(received, full=True).records
+    assert not record.own
+    assert record.received_from == LAB_A
+    assert record.stored_at.ToSeconds() == NOW + 60
+    assert record.title == FINDING["title"]
+    assert [(field.path, field.reason) for field in record.withheld] == [
+        ("steps", "trade_secret"),
+        ("subjects[*].version", "trade_secret"),
+    ]
+    assert MessageToDict(record.content)["subjects"] == [{"kind": "model", "name": "Example-LM 3"}]
+
+
+def test_words_that_were_withheld_are_not_found(received):
+    assert list(received.desk.search_records(v1.SearchRecordsRequest(text="twice")).records) == []
+
+
+TITLES = {
+    "the title": ("incident", INCIDENT, "Agent deleted a table"),
+    "class and month of an incident": (
+        "incident",
+        {"incident_class": "near_miss", "happened_in": "2026-02"},
+        "near_miss, 2026-02",
+    ),
+    "protocol and domain of an evaluation": (
+        "evaluation",
+        {"protocol": {"id": "cyber-range"}, "domain": ["cyber_offense", "sandbagging"]},
+        "cyber-range, cyber_offense",
+    ),
+    "kind of a finding": ("finding", {"finding_kind": "hazard"}, "hazard"),
+    "the beginning of the id": ("evaluation", {}, "evaluation 1f0d6a3c"),
+    "a kind of a later contract": ("practice", {}, "practice 1f0d6a3c"),
+    "things of other shapes": ("evaluation", {"title": 7, "protocol": "x", "domain": []}, "evaluation 1f0d6a3c"),
+}
+
+
+@pytest.mark.parametrize("case", TITLES)
+def test_a_record_is_called_by(case):
+    kind, content, title = TITLES[case]
+    assert title_of(kind, content, record_id="1f0d6a3c-52c8-4f0e-9b8f-0c7f8f6f9d11") == title

@@ -1,0 +1,148 @@
+"""The state of the node at a glance, and what needs somebody's attention."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.desk.conftest import AISI, LAB_A, LAB_B, draft, make_home
+from tests.desk.federation import deliver, introduce
+from tests.support.organisations import NOW, YEAR, seeded
+from tocsin import __version__
+from tocsin.identity.names import new_record_id
+from tocsin.records.record import Draft, issue
+from tocsin.store.model import Outcome, Position, Verdict
+from tocsin.v1 import desk_service_pb2 as v1
+
+DAY = 86_400
+CONTENT = {
+    "title": "Seen twice",
+    "finding_kind": "hazard",
+    "severity": "low",
+    "subjects": [{"kind": "model", "name": "Example-LM 3"}],
+}
+
+
+def status(office) -> v1.GetStatusResponse:
+    return office.desk.get_status(v1.GetStatusRequest())
+
+
+@pytest.fixture
+def calm(root, office):
+    """Return a desk that has nothing to warn of."""
+    (root / "keys" / "root-1.pem").unlink()
+    return office
+
+
+def test_a_calm_node_warns_of_nothing(calm):
+    assert list(status(calm).warnings) == []
+
+
+def test_the_command_says_that_no_node_is_running(calm):
+    answer = status(calm)
+    assert answer.organisation.org == LAB_A
+    assert answer.version == __version__
+    assert not answer.serving
+    assert not answer.HasField("started_at")
+    assert answer.store_bytes > 0
+
+
+def test_a_running_node_says_where_it_listens_and_since_when(root, open_office):
+    answer = status(open_office(root, listen="127.0.0.1:7470", started_at=NOW - 5))
+    assert answer.serving
+    assert answer.listen == "127.0.0.1:7470"
+    assert answer.started_at.ToSeconds() == NOW - 5
+
+
+def test_records_and_deliveries_are_counted(tmp_path, office, open_office):
+    lab_b = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    introduce(office, lab_b)
+    office.post_all([draft(), draft()])
+    assert status(office).peers[0].waiting == 2
+    deliver(office, lab_b)
+    answer = status(office)
+    assert (answer.own_records, answer.received_records) == (2, 0)
+    assert (answer.peers[0].waiting, answer.peers[0].entries_sent) == (0, 2)
+    answer = status(lab_b)
+    assert (answer.own_records, answer.received_records) == (0, 2)
+    assert answer.peers[0].records_received == 2
+
+
+def test_what_went_wrong_with_a_peer_is_told_with_its_reason(calm):
+    calm.home.store.peers.note_error(LAB_B, reason="PEER_UNREACHABLE", message="no connection", now=NOW)
+    assert status(calm).peers[0].last_error == "PEER_UNREACHABLE: no connection"
+
+
+def expires_soon(office) -> None:
+    office.clock.now = NOW + YEAR - 59 * DAY
+
+
+def expired(office) -> None:
+    office.clock.now = NOW + YEAR + 1
+
+
+def pending(office) -> None:
+    office.add_peer(AISI, confirmed=False)
+
+
+def refused(office) -> None:
+    verdict = Verdict(1, Outcome.REFUSED, "d" * 43, "BAD_SIGNATURE")
+    office.home.store.intake.move(LAB_B, Position("f" * 22, 1), [verdict], now=NOW)
+
+
+def changed(office) -> None:
+    (office.home.layout.policies / f"{LAB_B}.toml").write_text("# nothing")
+
+
+def open_to_others(office) -> None:
+    office.home.layout.root.chmod(0o755)
+
+
+def broken_policy(office) -> None:
+    floorless = replace(office.home.policies, floor=None)
+    office.home.policies = floorless
+
+
+def equivocation(office) -> None:
+    record_id = new_record_id(seeded("twice"))
+    for number, signer in enumerate([office.home.record_signer] * 2):
+        twin = issue(
+            Draft(record_id=record_id, kind="finding", tlp="AMBER"),
+            CONTENT,
+            issuer=office.home.organisation.org,
+            signer=signer,
+            now=NOW,
+            random=seeded(f"twin {number}"),
+        )
+        office.home.store.records.add(twin, received_from=LAB_B, now=NOW)
+
+
+WARNINGS = {
+    "an identity that expires within 60 days": (expires_soon, "expires on 2027-03-01, in 59 days"),
+    "an identity that has expired": (expired, "has expired"),
+    "a pending peer": (pending, f"{AISI} is pending"),
+    "a refused entry": (refused, f"1 entries of {LAB_B} were refused"),
+    "a policy file that changed": (changed, f"policies/{LAB_B}.toml has changed"),
+    "a home that others can look into": (open_to_others, "chmod 700"),
+    "a floor that is not in order": (broken_policy, "nothing is sent to anybody"),
+    "two records under one name": (equivocation, "signed 2 different records"),
+}
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_status_warns_of(calm, case):
+    happen, words = WARNINGS[case]
+    happen(calm)
+    (warning,) = status(calm).warnings
+    assert words in warning
+
+
+def test_a_root_key_that_is_still_here_is_warned_of(office):
+    assert list(status(office).warnings) == ["keys/root-1.pem is still on this machine: move it offline"]
+
+
+def test_problems_in_policy_files_are_warned_of_with_their_line(root, open_office):
+    (root / "policies" / "aisi.example.toml").write_text('partner = "aisi.example"\nshaer = 1\n')
+    (root / "keys" / "root-1.pem").unlink()
+    (warning,) = status(open_office(root)).warnings
+    assert warning.startswith("policies/aisi.example.toml:2: ")
