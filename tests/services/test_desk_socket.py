@@ -136,11 +136,9 @@ def test_a_bug_is_answered_with_a_request_id(place, monkeypatch, caplog):
     asyncio.run(run())
 
 
+EXCHANGE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"]
 FOREIGN = [
-    *(
-        f"/tocsin.v1.ExchangeService/{rpc.name}"
-        for rpc in exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"].methods
-    ),
+    *(f"/{EXCHANGE.full_name}/{rpc.name}" for rpc in EXCHANGE.methods),
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "/grpc.channelz.v1.Channelz/GetServers",
@@ -172,12 +170,8 @@ def test_health_answers_to_our_own_people(place):
 def test_a_batch_larger_than_a_peers_message_may_be_is_taken(place):
     async def run():
         async with running(place) as node:
-            drafts = []
-            for number in range(12):
-                draft = finding(f"record {number}")
-                source = {"format": "test", "original": "x" * 500_000}
-                draft.content_json = draft.content_json[:-1] + f', "source": {str(source).replace(chr(39), chr(34))}}}'
-                drafts.append(draft)
+            source = {"format": "test", "original": "x" * 500_000}
+            drafts = [finding(f"record {number}", source=source) for number in range(12)]
             answer = await node.desk.PostRecords(v1.PostRecordsRequest(drafts=drafts))
             assert [list(result.error_details) for result in answer.results] == [[]] * 12
 

@@ -19,6 +19,7 @@ from tocsin.exchange.peer import PeerClient, TlsKeys
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.root import Organisation
 from tocsin.node import Node
+from tocsin.services.listener import DESK_OPTIONS
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
@@ -120,12 +121,13 @@ class Running:
         return PeerClient(other.organisation, other.listen, keys=keys)
 
 
-def finding(title: str) -> v1.Draft:
+def finding(title: str, **more: object) -> v1.Draft:
     content = {
         "title": title,
         "finding_kind": "vulnerability",
         "severity": "high",
         "subjects": [{"kind": "model", "name": "Example-LM 3"}],
+        **more,
     }
     kind, tlp = record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_AMBER
     return v1.Draft(kind=kind, tlp=tlp, content_json=json.dumps(content))
@@ -136,7 +138,7 @@ async def running(place: Place, *, config: NodeConfig = QUICK, pull: bool = True
     with open_home(place.root, now=now()) as home:
         node = await Node.start(home, replace(config, listen=place.listen, pull=pull))
         try:
-            async with grpc.aio.insecure_channel(f"unix:{node.desk_socket}") as channel:
+            async with grpc.aio.insecure_channel(f"unix:{node.desk_socket}", options=DESK_OPTIONS) as channel:
                 yield Running(place, home, node, DeskServiceStub(channel))
         finally:
             await node.stop(0)
