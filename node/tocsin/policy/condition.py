@@ -14,7 +14,7 @@ matches regular expressions in linear time, so a condition cannot run away.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from types import MappingProxyType
@@ -69,7 +69,7 @@ class Condition:
     """A condition that holds, does not hold, or cannot be told. Made by `compile_condition`."""
 
     text: str
-    checked: Mapping[str, _Checked]
+    checked: Mapping[str, _Checked] = field(repr=False, compare=False)
 
     def reads(self, kind: str) -> frozenset[str]:
         """Return the field paths that the condition looks at in records of a kind."""
@@ -194,7 +194,8 @@ def _carets(message: str, variables: Iterable[str]) -> tuple[str, ...]:
         said, newline, shown = block.strip("\n").partition("\n")
         said = _OPERATOR.sub(lambda found: f"'{found[1] or 'in'}'", said.replace(" (in container '')", ""))
         unknown = _UNDECLARED.search(said)
-        hint = did_you_mean(unknown[1], variables) if unknown else ""
+        is_elsewhere = unknown and any(kind.has(unknown[1]) for kind in KINDS.values())
+        hint = did_you_mean(unknown[1], variables) if unknown and not is_elsewhere else ""
         problems.append(said + hint + newline + shown)
     return tuple(problems) or ("nested too deeply",)
 

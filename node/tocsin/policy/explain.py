@@ -49,8 +49,8 @@ _REMEDIES: Final = {
 }
 _WOULD_BE_SHARED: Final = {
     Cause.ABOVE_CLASS: "if `classes` at {place} were {widest}",
-    Cause.LISTED: "if they were not in `withhold` at {place}",
-    Cause.NO_REVEAL: "if they were in `reveal` at {place}, and {partner} were named for the record",
+    Cause.LISTED: "if not named in `withhold` at {place}",
+    Cause.NO_REVEAL: "if named in `reveal` at {place}, and {partner} for the record",
     Cause.NOT_NAMED: "if {partner} were named for the record: `post --to {partner}`, or `reveal`",
 }
 

@@ -158,8 +158,8 @@ def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset
     known = {path for kind in kinds for path in KINDS[kind].paths()}
     for path in sorted(paths if kinds else ()):
         if path not in known:
-            of = " or ".join(sorted(kinds))
-            reader.report(f"{key}: no field {path!r} in a {of}{did_you_mean(path, known)}", key=key)
+            of = ", ".join(sorted(kinds))
+            reader.report(f"{key}: no field {path!r} in records of kind {of}{did_you_mean(path, known)}", key=key)
         elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
             reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key)
     return paths

@@ -1,0 +1,123 @@
+import pytest
+
+from tests.policy.holdings import FINDING, NOW, OTHER, PARTNER, floor, holding, never, policy, share
+from tests.policy.test_decide import FAILS, FINDINGS, HOLDS, UNKNOWABLE
+from tocsin.policy.decide import decide
+from tocsin.policy.explain import Explanation, explain
+from tocsin.schema.contract import Disclosure
+
+
+def ask(record=None, **changes) -> Explanation:
+    arguments = {
+        "partner": PARTNER,
+        "policy": policy(share(name="open", line=6, reveal=frozenset({"prompts"}), reason="trade_secret")),
+        "floor": floor(),
+        "recipients": frozenset(),
+        "granted": frozenset(),
+        "now": NOW,
+    } | changes
+    record = record or holding()
+    explanation = explain(record, **arguments)
+    assert explanation.decision == decide(record, **arguments)
+    return explanation
+
+
+def whys(explanation: Explanation) -> dict[str, str]:
+    return {field.path: field.why for field in explanation.fields}
+
+
+def test_every_field_has_its_verdict_in_the_order_of_the_contract():
+    content = FINDING | {"new": {"deep": 1}}
+    rules = policy(share(line=6, classes=Disclosure.COMMUNITY, withhold=frozenset({"summary"}), reason="privilege"))
+    explanation = ask(holding(content), policy=rules, floor=floor(never(fields=frozenset({"poc"}), reason="embargo")))
+    assert [(field.path, field.shared, field.why, field.reason) for field in explanation.fields] == [
+        ("title", True, "the rule shares up to class COMMUNITY", ""),
+        ("finding_kind", True, "open in every record", ""),
+        ("severity", True, "the rule shares up to class COMMUNITY", ""),
+        ("subjects[*].kind", True, "the rule shares up to class COMMUNITY", ""),
+        ("subjects[*].name", False, "the rule shares up to class COMMUNITY", "privilege"),
+        ("subjects[*].version", False, "the rule shares up to class COMMUNITY", "privilege"),
+        ("subjects[*].checkpoint", False, "only for named recipients, and the rule does not reveal it", "privilege"),
+        ("summary", False, "the rule withholds it", "privilege"),
+        ("details", False, "the rule shares up to class COMMUNITY", "privilege"),
+        ("hazard_category", True, "the rule shares up to class COMMUNITY", ""),
+        ("prompts", False, "only for named recipients, and the rule does not reveal it", "privilege"),
+        ("poc", False, "taken away by 'stop' at floor.toml:2", "embargo"),
+        ("infohazard_detail", False, "never leaves the node", ""),
+        ("discoverers[*].name", False, "never leaves the node", ""),
+        ("evidence[*].name", False, "only for named recipients, and the rule does not reveal it", "privilege"),
+        ("evidence[*].custody", False, "never leaves the node", ""),
+        ("new", False, "unknown to the contract, so it never leaves the node", ""),
+        ("new.deep", False, "unknown to the contract, so it never leaves the node", ""),
+    ]
+    assert explanation.fields[0].disclosure is Disclosure.COMMUNITY
+    assert explanation.fields[-1].disclosure is None
+
+
+def test_a_named_recipient_is_said_to_be_one():
+    assert whys(ask())["prompts"] == "only for named recipients, and the partner is not named for this record"
+    for named in ({"recipients": frozenset({PARTNER})}, {"granted": frozenset({"prompts"})}):
+        assert whys(ask(**named))["prompts"] == "the rule reveals it, and lab-b.example is named for it"
+
+
+def test_what_would_let_more_go_is_said_once_for_each_cause():
+    rules = policy(
+        share(line=6, classes=Disclosure.COMMUNITY, reveal=frozenset({"prompts"}), withhold=frozenset({"summary"}))
+    )
+    assert ask(policy=rules).hints == (
+        "subjects[*].name, subjects[*].version, details: would be shared "
+        "if `classes` at lab-b.example.toml:6 were PARTNER",
+        "summary: would be shared if not named in `withhold` at lab-b.example.toml:6",
+        "subjects[*].checkpoint, poc, evidence[*].name: would be shared if named in `reveal` at lab-b.example.toml:6, "
+        "and lab-b.example for the record",
+        "prompts: would be shared if lab-b.example were named for the record: `post --to lab-b.example`, or `reveal`",
+    )
+
+
+def test_what_the_floor_takes_away_no_rule_can_share():
+    taken = ask(floor=floor(never(fields=frozenset({"prompts"})))).hints
+    assert not any("prompts" in hint for hint in taken)
+
+
+@pytest.mark.parametrize(
+    ("hints", "changes"),
+    [
+        ({"run `tocsin policy check` and put floor.toml in order"}, {"floor": None}),
+        ({"run `tocsin policy check`: it says what is wrong with lab-b.example.toml, or that it is missing"},
+         {"policy": None}),
+        ({"it would go by an agreement that is renewed: `expires` in lab-b.example.toml"},
+         {"policy": policy(share(), expires=NOW)}),
+        ({"it would be weighed if lab-b.example were among its recipients: `post --to lab-b.example`"},
+         {"recipients": frozenset({OTHER})}),
+        (set(), {"own": False}),
+        ({"lab-b.example.toml has no [[share]] rule: it shares nothing"}, {"policy": policy()}),
+        ({"it would be weighed if the rule 'stop' at floor.toml:2 did not cover it"}, {"floor": floor(never())}),
+        ({"guard numbers and times with has() in the condition at lab-b.example.toml:9"},
+         {"policy": policy(share(condition=UNKNOWABLE, kinds=FINDINGS, line=9))}),
+        ({"it would go if the rule at lab-b.example.toml:9 shared at least one more of its fields"},
+         {"policy": policy(share(classes=Disclosure.ALWAYS, line=9))}),
+        (
+            {
+                "'kinds' at lab-b.example.toml:1 does not cover it: it is about incident, and this is of kind finding",
+                "'marking' at lab-b.example.toml:2 does not cover it: it covers up to TLP:CLEAR, and this is TLP:GREEN",
+                "'when' at lab-b.example.toml:3 does not cover it: its condition does not hold: severity == \"low\"",
+            },
+            {"policy": policy(
+                share(name="kinds", line=1, kinds=frozenset({"incident"})),
+                share(name="marking", line=2, max_tlp="CLEAR"),
+                share(name="when", line=3, kinds=FINDINGS, condition=FAILS),
+            )},
+        ),
+    ],
+)  # fmt: skip
+def test_a_denial_says_what_would_change_it(hints, changes):
+    explanation = ask(**changes)
+    assert set(explanation.hints) == hints
+    assert not any(field.shared for field in explanation.fields)
+    assert whys(explanation)["title"] == "the record does not go"
+    assert whys(explanation)["infohazard_detail"] == "never leaves the node"
+
+
+def test_a_rule_that_applies_by_its_condition_is_named():
+    rules = policy(share(name="held", condition=HOLDS, kinds=FINDINGS), share(name="rest"))
+    assert ask(policy=rules).decision.rule == "held"
