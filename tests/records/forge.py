@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from tocsin.identity.signer import FileSigner
 
-NOW = 1_800_000_000
+NOW = 1_772_366_400  # as in tests.support.organisations
 
 
 def b64(data):
@@ -31,6 +32,12 @@ def disclose(*items):
     """Return text and digest of a disclosure of these items."""
     text = b64(list(items))
     return text, digest(text)
+
+
+def drawn(seed):
+    """Return a source of bytes that look random, are the same in every run, and cost little."""
+    draws = itertools.count()
+    return lambda count: hashlib.shake_256(f"{seed}/{next(draws)}".encode()).digest(count)
 
 
 class Ed25519Forger:
@@ -73,3 +80,31 @@ class P256Forger(Ed25519Forger):
     def sign(self, data):
         r, s = decode_dss_signature(self.sign_der(data))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+class RecordForger(Ed25519Forger):
+    """Signs with an organisation's record key whatever is to pass for a record of it."""
+
+    def __init__(self, founded):
+        self.signer = founded.record
+        self.issuer = founded.organisation.org
+        self.header = {"alg": "Ed25519", "typ": "tocsin-record+sd-jwt", "kid": founded.record.key_id}
+
+    def sign(self, data):
+        return self.signer.sign(data)
+
+    def claims(self, *, without=(), **changes):
+        """Return the claims of a sound record of which nothing is withheld but what a test adds."""
+        sound = {
+            "iss": self.issuer,
+            "iat": NOW,
+            "record_id": "1f0d6a3c-52c8-4f0e-9b8f-0c7f8f6f9d11",
+            "version": 1,
+            "kind": "finding",
+            "schema": "tocsin.v1",
+            "status": "issued",
+            "tlp": "AMBER",
+            "_sd_alg": "sha-256",
+            "content": {"finding_kind": "hazard", "_sd": []},
+        }
+        return {name: value for name, value in (sound | changes).items() if name not in without}

@@ -31,16 +31,15 @@ DRAW_BYTES = 8
 def lay_out(
     content: Mapping[str, object], *, kind: Kind, random: Callable[[int], bytes]
 ) -> tuple[dict[str, JSON], list[str]]:
-    """Return the `content` claim and its disclosures, in the order of the content.
+    """Return the `content` claim and its disclosures, in the order of the contract: the author's would tell something.
 
     Empty groups and lists say nothing and are left out. The caller MUST have
     checked the content against its kind.
     """
     members = _without_empty(cast("dict[str, JSON]", content))
-    plain = {name: value for name, value in members.items() if kind.is_plain(name)}
-    hidden = {name: value for name, value in members.items() if name not in plain}
+    plain = {field.name: members.pop(field.name) for field in kind.fields if field.is_plain and field.name in members}
     layout = _Layout(random)
-    digests: list[JSON] = [*layout.conceal_members(hidden, fields=kind.fields)]
+    digests: list[JSON] = [*layout.conceal_members(members, fields=kind.fields)]
     return {**plain, SD: digests}, layout.disclosures
 
 
@@ -55,8 +54,8 @@ class _Layout:
 
     def conceal_members(self, members: Mapping[str, JSON], *, fields: tuple[Field, ...]) -> list[str]:
         """Return the sorted digests of an object, as many as its message type always has."""
-        by_name = {field.name: field for field in fields}
-        digests = [self._conceal(name, self._arrange(value, by_name[name])) for name, value in members.items()]
+        present = [field for field in fields if field.name in members]
+        digests = [self._conceal(field.name, self._arrange(members[field.name], field)) for field in present]
         digests += self._decoys(bucket(len(fields)) - len(digests))
         return sorted(digests)
 
