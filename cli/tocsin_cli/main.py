@@ -157,4 +157,6 @@ def _report(problem: Exception) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    # gRPC would tell of every stranger's handshake on standard error; it reads this when it is first imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run(sys.argv[1:]))

@@ -33,7 +33,7 @@ NARROWEST = 60
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
-LABEL_COLUMNS = 15
+LABEL_COLUMNS = 17
 _GAP = 2
 _LEAST = 12
 
@@ -142,7 +142,7 @@ def problem(text: str, details: Iterable[str] = ()) -> None:
     """Say what is wrong, with a line for each detail, to standard error."""
     click.echo(f"{click.style('tocsin: error:', fg='red', bold=True)} {clean(text)}", err=True)
     for detail in details:
-        click.echo(f"  {clean(detail)}", err=True)
+        click.echo("  " + clean(detail).replace("\n", "\n    "), err=True)
 
 
 def warning(text: str) -> None:

@@ -16,10 +16,13 @@ SHELLS = ("bash", "zsh", "fish")
         "tocsin completion fish > ~/.config/fish/completions/tocsin.fish",
     ),
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @click.pass_context
 def completion(ctx: click.Context, *, shell: str) -> None:
-    """Print a script that completes commands, options and partners."""
+    """Print a script that completes commands, options and partners.
+
+    SHELL is bash, zsh or fish.
+    """
     maker = get_completion_class(shell)
     assert maker is not None  # noqa: S101 - the choice above offers only shells that click knows
     click.echo(maker(ctx.find_root().command, {}, "tocsin", "_TOCSIN_COMPLETE").source())

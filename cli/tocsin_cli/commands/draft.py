@@ -40,12 +40,13 @@ class Written:
 
 
 @click.command(cls=Command, examples=("tocsin template finding > finding.toml", "tocsin template incident | less"))
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", type=click.Choice(list(KINDS)), metavar="KIND")
 @json_option
 def template(*, kind: str, as_json: bool) -> None:
     """Print a commented TOML file to fill in.
 
-    What a valid record needs stands ready; everything else is commented out.
+    KIND is finding, incident or evaluation. What a valid record needs stands
+    ready; everything else is commented out.
     """
     text = template_of(kind)
     if as_json:

@@ -31,8 +31,9 @@ PLAIN_COLUMNS = ("record_id", "version", "origin", "kind", "status", "tlp", "sig
 
 # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
 _FORMULA = re.compile(r"^[=+\-@\t\r]")
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
-_NUMBERED = re.compile(r"^(\d+)([.)])", re.M)
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
+# What begins a heading, a list or a quotation, at the start of a line only.
+_BLOCK = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))", re.M)
 
 
 @click.command(
@@ -133,10 +134,11 @@ def _print_markdown(records: Iterator[v1.Record]) -> None:
         record.content.fields.pop(ORIGINAL, None)
         for line in record_lines(record):
             indent = "  " * line.depth
-            value = _plain_text(line.value).replace("\n", f"\n{indent}  ")
+            first, *more = _MARKUP.sub(r"\\\1", line.value).split("\n")
+            value = f"\n{indent}  ".join((first, *(_BLOCK.sub(r"\1\\\2", text) for text in more)))
             output.data(f"{indent}- **{_plain_text(line.label.removeprefix('- '))}** {value}".rstrip())
         output.data()
 
 
 def _plain_text(text: str) -> str:
-    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", text))
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

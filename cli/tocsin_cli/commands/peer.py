@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tocsin.errors import IdentityOutdated, MalformedIdentity
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, complete_partner, group, input_path, json_option, read_input
@@ -76,7 +77,11 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_
     request = v1.AddPeerRequest(document=read_input(file), fingerprint=fingerprint)
     if role:
         request.role = ROLES[role]
-    added = session.call(request, v1.AddPeerResponse)
+    try:
+        added = session.call(request, v1.AddPeerResponse)
+    except (MalformedIdentity, IdentityOutdated) as error:
+        error.where = error.where or str(file)
+        raise
     if as_json:
         output.document(document(added))
         return

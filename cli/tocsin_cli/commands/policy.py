@@ -79,7 +79,7 @@ def explain(session: Session, *, record_id: str, partner: str, as_json: bool) ->
     output.styled(f"{verdict} with {partner}", "bold green" if found.delivered else "bold red")
     rule = f"{found.rule} ({found.file}:{found.line})" if found.line else found.file
     output.pairs([("why", found.why), ("rule", rule), ("agreement", found.agreement)])
-    if found.fields:
+    if found.delivered:
         output.data()
         output.table(COLUMNS, [_verdict(field) for field in found.fields])
     for advice in found.hints:

@@ -181,7 +181,8 @@ def print_record(record: v1.Record) -> None:
         output.TLP_STYLES.get(tlp, ""),
     )
     output.data()
-    print_lines(record_lines(record))
+    title = Line(0, "title", record.title)  # stands above already
+    print_lines([line for line in record_lines(record) if line != title])
     output.data()
     print_lines([Line(0, label, value) for label, value in _provenance(record) if value])
 
@@ -195,11 +196,14 @@ def print_lines(lines: list[Line]) -> None:
 
 
 def _provenance(record: v1.Record) -> list[tuple[str, str]]:
-    received = f"{record.received_from} at {rfc3339(record.stored_at.seconds)}" if record.received_from else ""
+    stored = record.HasField("stored_at")  # not in a preview, which nobody has received yet
+    received = (
+        f"{record.received_from} at {rfc3339(record.stored_at.seconds)}" if record.received_from and stored else ""
+    )
     return [
         ("id", record.envelope.record_id),
         ("digest", record.digest),
-        ("signature", f"verified, key {record.key_id} of {record.envelope.iss}"),
+        ("signature", f"verified, key {record.key_id}"),
         ("received from", received),
         ("narrowed to", ", ".join(record.recipients)),
         ("versions held", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),

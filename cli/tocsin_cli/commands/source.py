@@ -113,7 +113,7 @@ def import_records(
         raise MalformedSource(
             f"{count:,} source record{'s' if count != 1 else ''} could not be imported",
             details=tuple(f"{where}: {reason}" for where, reason in outcome.problems),
-            hint="nothing was imported" if strict else "everything else was imported",
+            hint="nothing was imported" if strict else f"everything else {'can be' if dry_run else 'was'} imported",
         )
 
 

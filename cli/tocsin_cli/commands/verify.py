@@ -96,12 +96,12 @@ def _verify_file(file: Path, organisations: dict[str, Organisation]) -> Verified
             )
         return record.verify(issuer, now=clock())
     except (RecordRefused, Malformed) as error:
-        error.where = f"{file}: {error.where}" if error.where else str(file)
+        error.where = f"{_name(file)}: {error.where}" if error.where else _name(file)
         return error
 
 
 def _print_verified(file: Path, record: VerifiedRecord, issuer: Organisation) -> None:
-    output.data(f"{file}: verified")
+    output.data(f"{_name(file)}: verified")
     output.pairs(
         [
             ("record", f"{record.kind} {record.record_id} version {record.version}, TLP:{record.tlp}"),
@@ -156,7 +156,8 @@ def sdjwt_verify(ctx: click.Context, *, file: Path, jwk: Path, now: int | None, 
     try:
         verified = verify_sdjwt(_text(read_input(file)), jwk=key, now=clock() if now is None else now)
     except (RecordRefused, Malformed) as error:
-        error.where = f"{file}: {error.where}" if error.where else str(file)
+        blamed = _name(jwk if isinstance(error, MalformedIdentity) else file)
+        error.where = f"{blamed}: {error.where}" if error.where else blamed
         output.error(error)
         ctx.exit(EXIT_REFUSED)
     output.document(verified.payload)
@@ -171,6 +172,10 @@ def _read_jwk(file: Path) -> Mapping[str, object]:
     if not isinstance(key, dict):
         raise MalformedIdentity("a JWK is a JSON object", reason="BAD_IDENTITY", where=str(file))
     return key
+
+
+def _name(file: Path) -> str:
+    return "standard input" if str(file) == "-" else str(file)
 
 
 def _text(token: bytes) -> str:
