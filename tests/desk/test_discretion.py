@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from tests.desk.conftest import LAB_A, LAB_B, draft, make_home
+from tests.desk.conftest import LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tocsin.desk.home import open_home
 from tocsin.errors import TocsinError
@@ -29,7 +29,7 @@ SECRET = {
 
 @pytest.fixture
 def pair(tmp_path, office, open_office):
-    lab_b = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
     office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
     introduce(office, lab_b)
     return office, lab_b

@@ -9,7 +9,12 @@ from tests.desk.conftest import LAB_A, make_home
 from tests.support.organisations import NOW, YEAR, seeded
 from tocsin.config import load_config
 from tocsin.desk.home import open_home
-from tocsin.errors import HomeExists, KeyExposed, MalformedIdentity, MalformedName
+from tocsin.errors import HomeExists, KeyExposed, MalformedConfig, MalformedIdentity, MalformedName
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_home(tmp_path / "home")
 
 
 def test_a_new_home_opens_and_speaks_for_its_organisation(root):
@@ -97,6 +102,7 @@ REFUSED = {
     "a kind that is none": ({"kind": "bank"}, MalformedIdentity, "BAD_IDENTITY"),
     "a name with a control character": ({"name": "Lab\x1b[2J"}, MalformedIdentity, "BAD_IDENTITY"),
     "a threshold above the number of keys": ({"root_keys": 2, "threshold": 3}, MalformedIdentity, "BAD_IDENTITY"),
+    "an address that cannot be listened on": ({"listen": "lab-a.example"}, MalformedConfig, "BAD_CONFIG"),
     "no root key": ({"root_keys": 0, "threshold": 0}, MalformedIdentity, "BAD_IDENTITY"),
 }
 

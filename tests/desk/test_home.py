@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk.conftest import LAB_A, LAB_B, SHARING, draft, make_home
+from tests.desk.conftest import LAB_A, LAB_B, SHARING, copy_home, draft, make_home
 from tests.support.organisations import NOW, YEAR
 from tests.support.shared import ROOT
 from tocsin.desk.home import open_home
@@ -51,7 +51,7 @@ def corrupt_pages(root: Path) -> None:
 
 
 def another_identity(root: Path) -> None:
-    other = make_home(root.with_name("other"), LAB_B)
+    other = copy_home(root.with_name("other"), LAB_B)
     shutil.copy(other / "identity" / "document.tocsin", root / "identity" / "document.tocsin")
 
 
@@ -116,6 +116,19 @@ def test_what_is_no_home_is_not_called_a_damaged_one(tmp_path, stands_there):
         open_home(place, now=NOW)
     assert "tocsin init" in refused.value.hint
     assert not (place / "lock").exists()
+
+
+def test_a_folder_that_cannot_even_be_looked_at_is_an_error_like_any_other(tmp_path):
+    with pytest.raises(HomeDamaged, match="cannot be read: file name too long"):
+        open_home(tmp_path / ("x" * 300), now=NOW)
+
+
+def test_a_file_and_a_circle_of_links_are_no_homes(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for name in ("file", "circle"):
+        with pytest.raises(HomeMissing):
+            open_home(tmp_path / name, now=NOW)
 
 
 @pytest.mark.parametrize("name", ["record", "delivery", "tls"])

@@ -80,6 +80,12 @@ def test_a_reader_is_registered_as_one_and_can_become_a_member(office):
     assert office.add_peer(AISI, role=v1.PEER_ROLE_MEMBER).role == v1.PEER_ROLE_MEMBER
 
 
+def test_a_role_of_a_later_contract_is_refused(office):
+    with pytest.raises(MalformedRequest):
+        office.add_peer(AISI, role=99)
+    assert len(office.desk.list_peers(v1.ListPeersRequest()).peers) == 1
+
+
 def test_a_starter_policy_is_written_that_accepts_and_shares_nothing(root, office):
     office.add_peer(AISI)
     assert (root / "policies" / f"{AISI}.toml").stat().st_mode & 0o077 == 0

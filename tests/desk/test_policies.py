@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, make_home
+from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, copy_home
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted
@@ -15,7 +15,7 @@ from tocsin.v1 import record_pb2
 @pytest.fixture
 def lab_b(tmp_path, office, open_office):
     """Return the desk of lab-b.example, which exchanges with the office."""
-    other = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    other = open_office(copy_home(tmp_path / "lab-b", LAB_B))
     office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
     introduce(office, other)
     return other

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.desk.conftest import FINDING, LAB_A, LAB_B, draft, make_home
+from tests.desk.conftest import FINDING, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
 from tocsin.desk.title import title_of
@@ -23,7 +23,7 @@ INCIDENT = {
 @pytest.fixture
 def received(tmp_path, office, open_office):
     """Return the desk of lab-b.example, which has received one finding of lab-a.example."""
-    lab_b = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
     office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
     introduce(office, lab_b)
     office.post(tlp=record_pb2.TLP_AMBER)

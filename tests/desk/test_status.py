@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.desk.conftest import AISI, LAB_A, LAB_B, draft, make_home
+from tests.desk.conftest import AISI, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW, YEAR, seeded
 from tocsin import __version__
@@ -54,7 +54,7 @@ def test_a_running_node_says_where_it_listens_and_since_when(root, open_office):
 
 
 def test_records_and_deliveries_are_counted(tmp_path, office, open_office):
-    lab_b = open_office(make_home(tmp_path / "lab-b", LAB_B))
+    lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
     office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
     introduce(office, lab_b)
     office.post_all([draft(), draft()])

@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tocsin.config import default_config_text
+from tocsin.config import default_config_text, load_config
 from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout
 from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
@@ -68,8 +68,9 @@ def create_home(
     """Make a home with new keys and the first version of the organisation's identity.
 
     Raises HomeExists where something stands in its place, MalformedName and
-    MalformedIdentity for what cannot be in an identity document, KeyExposed
-    and HomeDamaged for a passphrase file that cannot be used.
+    MalformedIdentity for what cannot be in an identity document, MalformedConfig
+    for what cannot be in node.toml, KeyExposed and HomeDamaged for a passphrase
+    file that cannot be used.
     """
     root = root.expanduser().absolute()
     _verify_free(root)
@@ -191,6 +192,7 @@ def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: b
     for folder in layout.folders():
         folder.mkdir(mode=PRIVATE_FOLDER)
     _save(layout.settings, settings.encode())
+    load_config(layout.root)  # settings that would not read back make no home
     _save(layout.document, document)
     _save(layout.policy("floor"), starter_floor().encode())
     for number, key in enumerate(keys.root, 1):

@@ -15,6 +15,7 @@ people know which part to mend:
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -87,15 +88,17 @@ class Home:
         self.store = store
         self.policies = policies
         self.newly_queued = newly_queued
+        self._adopting = threading.Lock()
         self._resources = resources
 
     def adopt(self, starter: PolicySet) -> None:
         """Let the policy written for a new partner count at once: it shares nothing, so nothing can slip out."""
-        self.policies = replace(
-            self.policies,
-            policies={**starter.policies, **self.policies.policies},
-            digests={**starter.digests, **self.policies.digests},
-        )
+        with self._adopting:
+            self.policies = replace(
+                self.policies,
+                policies={**starter.policies, **self.policies.policies},
+                digests={**starter.digests, **self.policies.digests},
+            )
 
     def close(self) -> None:
         """Close the store and let go of the lock; closing twice does nothing more."""
@@ -116,7 +119,7 @@ def open_home(root: Path, *, now: int, lock: bool = True) -> Home:
     Without `lock` the home is opened beside whoever holds it: for reading
     only, and no policy file takes effect.
     """
-    layout = Layout(root.expanduser().resolve())
+    layout = Layout(root.expanduser().absolute())
     with ExitStack() as opening:
         _verify_whole(layout)  # 1.
         if lock:
@@ -144,21 +147,25 @@ def open_home(root: Path, *, now: int, lock: bool = True) -> Home:
 
 def _verify_whole(layout: Layout) -> None:
     """Tell a folder that is no home from a home with a part missing, naming every such part."""
-    missing = tuple(layout.relative(path) for path in layout.missing())
-    if not missing:
-        return
-    if not any(path.exists() for path in (layout.settings, layout.keys, layout.document, layout.store)):
+    try:
+        missing = tuple(layout.relative(path) for path in layout.missing())
+        is_home = any(path.exists() for path in (layout.settings, layout.keys, layout.document, layout.store))
+    except OSError as error:
+        hint = "name another folder, or run as the user whose home it is"
+        raise HomeDamaged(f"the home cannot be read: {_reason(error)}", where=str(layout.root), hint=hint) from None
+    if not is_home:
         raise HomeMissing(
             "there is no home here",
             where=str(layout.root),
             hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME",
         )
-    raise HomeDamaged(
-        f"the home lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-        where=str(layout.root),
-        hint="restore the home from a backup, or move it away and make a new one",
-        details=tuple(f"missing: {path}" for path in missing),
-    )
+    if missing:
+        raise HomeDamaged(
+            f"the home lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            where=str(layout.root),
+            hint="restore the home from a backup, or move it away and make a new one",
+            details=tuple(f"missing: {path}" for path in missing),
+        )
 
 
 def _take_lock(path: Path) -> int:

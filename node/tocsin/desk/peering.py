@@ -96,7 +96,7 @@ class Peering:
         return self._store.peers.add(
             given.org,
             document=given.document,
-            role=_ROLES.get(request.role, PeerRole.MEMBER),
+            role=_role(request, otherwise=PeerRole.MEMBER),
             state=PeerState.ACTIVE if request.fingerprint else PeerState.PENDING,
             now=now,
         )
@@ -115,7 +115,7 @@ class Peering:
         row = known
         if held.document != known.document:
             row = peers.set_document(known.org, held.document)
-        role = _ROLES.get(request.role, known.role)
+        role = _role(request, otherwise=known.role)
         if role is not known.role:
             row = peers.set_role(known.org, role)
             changes = (*changes, f"role: {known.role}, now {role}")
@@ -168,3 +168,10 @@ class Peering:
 
     def _message(self, row: PeerRow) -> v1.Peer:
         return peer_message(row, self._room.organisation(row), self._store.peers.counts(row.org))
+
+
+def _role(request: v1.AddPeerRequest, *, otherwise: PeerRole) -> PeerRole:
+    """Return the role that is asked for. Raises MalformedRequest for one that this version does not know."""
+    if request.role not in (v1.PEER_ROLE_UNSPECIFIED, *_ROLES):
+        raise MalformedRequest(f"there is no role {request.role}", hint="a peer is a member or a reader")
+    return _ROLES.get(request.role, otherwise)
