@@ -27,7 +27,7 @@ def record_id(name=None):
     return new_record_id(seeded(name or f"record {next(_numbers)}"))
 
 
-def make_record(content=None, *, by=None, now=NOW, seed="salts", **draft):
+def make_record(content=None, *, by=None, now=NOW, **draft):
     """Issue a finding; `by` is a Founded organisation, lab-a.example where none is given."""
     by = by or organisation()
     content = CONTENT | (content or {})
@@ -35,7 +35,14 @@ def make_record(content=None, *, by=None, now=NOW, seed="salts", **draft):
     values = {"record_id": record_id(), "kind": "finding", "tlp": "GREEN"} | draft
     if values.get("version", 1) > 1:
         values.setdefault("supersedes", "A" * 43)
-    return issue(Draft(**values), content, issuer=by.organisation.org, signer=by.record, now=now, random=seeded(seed))
+    return issue(
+        Draft(**values),
+        content,
+        issuer=by.organisation.org,
+        signer=by.record,
+        now=now,
+        random=seeded(f"salts {next(_numbers)}"),
+    )
 
 
 def seen_by_others(record, *paths, by=None, now=NOW):

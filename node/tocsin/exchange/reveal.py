@@ -14,7 +14,7 @@ from tocsin.exchange.presentation import decide_today, missing
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
-from tocsin.policy.reach import covered
+from tocsin.policy.reach import ELEMENT, covered
 from tocsin.records.record import VerifiedRecord
 from tocsin.store.protocol import Store
 
@@ -35,7 +35,7 @@ def reveal(
     Raises MalformedName for a path that the record does not have, and
     NotPermitted where policy does not let the partner have one of them.
     """
-    wanted = tuple(dict.fromkeys(paths))
+    wanted = tuple(dict.fromkeys(path.removesuffix(ELEMENT) for path in paths))  # a list is its elements
     for path in wanted:
         if path not in record.paths:
             raise MalformedName(f"the record has no field {path!r}", hint="see `tocsin show ID` for what it has")

@@ -1,0 +1,376 @@
+"""Records go from one organisation to others: what policy allows, in order, once, and nothing more."""
+
+import pytest
+
+from tests.exchange.parties import NARROW, OPEN, A, B, C
+from tests.store.making import record_id
+from tests.support.organisations import NOW, found, record_key, signer
+from tocsin.errors import Conflict, MalformedCursor, StaleCursor
+from tocsin.exchange import outbox
+from tocsin.exchange.outbox import Limits
+from tocsin.exchange.presentation import decide_today, presentation
+from tocsin.exchange.publish import load_own, publish, queue_changed_policies, queue_partners
+from tocsin.store.model import PeerState, RecordFilter, Standing
+from tocsin.v1 import exchange_service_pb2 as v1
+
+
+def kinds(page):
+    return [v1.EntryKind.Name(entry.kind).removeprefix("ENTRY_KIND_").lower() for entry in page.entries]
+
+
+def sequences(page):
+    return [entry.sequence for entry in page.entries]
+
+
+def shown(party):
+    return {record.title for record in party.store.records.list(RecordFilter(), page_size=500).records}
+
+
+def preview(party, record, partner):
+    decision = decide_today(party.store, record, partner=partner, policies=party.policies, now=party.now)
+    return presentation(record, decision)
+
+
+class TestDelivery:
+    def test_each_partner_gets_what_its_policy_allows_and_the_origins_signature_with_it(self, a, b, c):
+        a.set_policies(aisi=NARROW)
+        record = a.post()
+        for party in (b, c):
+            (received,) = party.pull(a)
+            assert (received.records, received.refused) == (1, 0)
+        at_b, at_c = b.store.records.get(record.digest), c.store.records.get(record.digest)
+        assert at_b.content["subjects"] == record.content["subjects"]
+        assert at_c.content["subjects"] == [{"kind": "model"}, {"kind": "agent"}]
+        assert at_c.title == record.content["title"]
+        assert (at_b.issuer, at_b.received_from, at_b.stored_at) == (A, A, NOW)
+        for held in (at_b, at_c):
+            assert "infohazard_detail" not in held.content
+            assert "prompts" not in held.content
+
+    def test_preview_is_delivery_byte_for_byte(self, a, b):
+        record = a.post()
+        expected = preview(a, record, B)
+        (entry,) = a.page_for(B).entries
+        assert entry.presentation == expected
+        b.pull(a)
+        assert b.store.records.get(record.digest).token == expected
+
+    def test_the_receiver_learns_what_was_withheld_and_why_where_policy_names_it(self, a, b):
+        record = a.post()
+        b.pull(a)
+        assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard"),)
+        a.set_policies(lab_b=NARROW.replace("name_withheld = true", ""))
+        silent = a.post()
+        b.pull(a)
+        assert b.store.intake.withheld(silent.digest) == ()
+
+    def test_a_record_narrowed_to_one_partner_goes_to_no_other(self, a, b, c):
+        record = a.post(to=[C])
+        assert b.pull(a) == []
+        assert [received.records for received in c.pull(a)] == [1]
+        assert "prompts" in c.store.records.get(record.digest).content, "named for the record, and revealed by policy"
+
+    def test_hidden_records_leave_no_gap(self, a, b):
+        for number in range(6):
+            a.post({"title": f"n{number}"}, tlp="RED" if number % 2 else "GREEN")
+        page = a.page_for(B)
+        assert sequences(page) == [1, 2, 3]
+        assert not page.more
+        b.pull(a)
+        assert shown(b) == {"n0", "n2", "n4"}
+        assert a.store.feeds.waiting(B) == 0
+
+    def test_a_second_pull_moves_nothing(self, a, b):
+        a.post()
+        assert len(b.pull(a)) == 1
+        before = b.state()
+        assert b.pull(a) == []
+        assert b.state() == before
+        assert a.store.feeds.get(B).acknowledged == 1
+
+    def test_nothing_is_sent_without_policy_floor_or_agreement(self, a, b):
+        for change in ("no policy", "no rule", "expired", "no floor"):
+            a.set_policies(lab_b=OPEN)
+            record = a.post({"title": change})
+            if change == "no policy":
+                del a.policies.policies[B]
+            elif change == "no rule":
+                a.set_policies(lab_b="")
+            elif change == "expired":
+                a.set_policies(lab_b="expires = 2026-01-01T00:00:00Z\n" + OPEN)
+            else:
+                a.policies = type(a.policies)(a.policies.policies, None, (), a.policies.digests)
+            assert a.page_for(B) is None, change
+            assert a.store.feeds.sent(B, record.digest) is None
+            assert a.store.feeds.waiting(B) == 0
+        assert a.store.feeds.get(B).head == 0
+
+
+class TestPages:
+    def test_pages_are_bounded_by_count_and_join_without_a_gap(self, a, b):
+        for number in range(7):
+            a.post({"title": f"n{number}"})
+        page = a.page_for(B, limits=Limits(entries=3))
+        assert (sequences(page), page.more) == ([1, 2, 3], True)
+        assert [received.records for received in b.pull(a, limits=Limits(entries=3))] == [3, 3, 1]
+        assert len(shown(b)) == 7
+
+    def test_pages_are_bounded_by_bytes_and_hold_one_entry_at_least(self, a, b):
+        for number in range(5):
+            a.post({"title": f"n{number}", "summary": "x" * 2000})
+        size = a.page_for(B, limits=Limits(entries=2)).ByteSize()
+        page = a.page_for(B, limits=Limits(bytes=size * 3 // 2))
+        assert 1 <= len(page.entries) < 5
+        assert page.ByteSize() <= size * 3 // 2
+        assert len(a.page_for(B, limits=Limits(bytes=1)).entries) == 1
+        assert sum(received.records for received in b.pull(a, limits=Limits(bytes=1))) == 5
+
+    def test_a_full_page_of_large_records_stays_below_the_message_limit(self, a, b):
+        for number in range(12):
+            a.post({"title": f"n{number}", "details": "ä" * 10_000, "summary": "y" * 2000})
+        page = a.page_for(B, limits=Limits(bytes=200_000))
+        assert 1 < len(page.entries) < 12
+        assert page.ByteSize() <= 200_000
+        assert sum(received.records for received in b.pull(a, limits=Limits(bytes=200_000))) == 12
+
+    def test_a_number_is_given_once_and_only_with_a_signed_page(self, a, b, monkeypatch):
+        a.post()
+
+        class BrokenSigner:
+            key_id = a.founded.delivery.key_id
+            public_key = a.founded.delivery.public_key
+
+            def sign(self, data):
+                raise OSError("the token was pulled out")
+
+        whole = a.founded
+        a.founded = type("F", (), {"delivery": BrokenSigner(), "organisation": whole.organisation})
+        with pytest.raises(OSError, match="pulled out"):
+            a.page_for(B)
+        a.founded = whole
+        assert a.store.feeds.get(B) is None
+        assert a.store.feeds.waiting(B) == 1
+        assert sequences(a.page_for(B)) == [1]
+
+    def test_a_crowd_of_denied_candidates_is_dropped_without_a_page(self, a, monkeypatch):
+        monkeypatch.setattr(outbox, "MOST_CONSIDERED", 4)
+        for number in range(10):
+            a.post({"title": f"n{number}"})
+        last = a.post({"title": "last"}, tlp="CLEAR")
+        a.set_policies(lab_b=NARROW.replace("AMBER", "CLEAR"))
+        page = a.page_for(B)
+        assert [entry.digest for entry in page.entries] == [last.digest]
+        assert sequences(page) == [1]
+        assert a.page_for(B, page.cursor) is None
+
+
+class TestAskedAgain:
+    def test_a_page_that_was_lost_comes_again_with_the_same_numbers_and_records(self, a, b):
+        a.post({"title": "one"})
+        lost = a.page_for(B)
+        a.post({"title": "two"})
+        again = a.page_for(B)
+        assert sequences(again) == [1, 2]
+        assert again.entries[0] == lost.entries[0]
+        assert [received.records for received in b.pull(a)] == [2]
+
+    def test_it_is_narrower_where_policy_is_narrower_today(self, a, b):
+        record = a.post()
+        a.page_for(B)
+        a.set_policies(lab_b=NARROW)
+        page = a.page_for(B)
+        assert kinds(page) == ["record"]
+        assert page.entries[0].presentation == preview(a, record, B)
+        b.pull(a)
+        assert b.store.records.get(record.digest).content["subjects"] == [{"kind": "model"}, {"kind": "agent"}]
+        wide, narrow = a.store.feeds.history(record.digest)
+        assert set(wide.disclosed) - set(narrow.disclosed) == {"subjects[*].name", "subjects[*].version"}
+
+    def test_it_is_no_wider_where_policy_is_wider_today(self, a, b):
+        a.set_policies(lab_b=NARROW)
+        record = a.post()
+        first = a.page_for(B)
+        a.set_policies(lab_b=OPEN)
+        assert a.page_for(B).entries[0] == first.entries[0]
+        assert len(a.store.feeds.history(record.digest)) == 1
+
+    def test_it_is_void_where_policy_denies_it_today(self, a, b):
+        a.post({"title": "first"})
+        a.post({"title": "second"}, tlp="CLEAR")
+        a.page_for(B)
+        a.set_policies(lab_b=NARROW.replace("AMBER", "CLEAR"))
+        page = a.page_for(B)
+        assert kinds(page) == ["void", "record"]
+        assert not page.entries[0].digest
+        (received,) = b.pull(a)
+        assert (received.records, received.unchanged) == (1, 1)
+        assert shown(b) == {"second"}
+
+    @pytest.mark.parametrize("end", ["expired", "revoked", "replaced"])
+    def test_it_is_void_where_the_record_may_not_be_sent_any_more(self, a, b, end):
+        name = record_id(end)
+        a.post(record_id=name, exp=NOW + 1000)
+        a.page_for(B)
+        if end == "expired":
+            a.now = NOW + 2000
+        elif end == "revoked":
+            key = record_key(signer(f"{A} record"), status="revoked", revoked_at=NOW)
+            organisation = a.founded.organisation
+            fields = {name: getattr(organisation, name) for name in type(organisation).__dataclass_fields__}
+            revoked = type(organisation)(**fields | {"record_keys": {key.key_id: key}})
+            a.founded = type("F", (), {"delivery": a.founded.delivery, "organisation": revoked})
+        else:
+            a.post({"title": "newer"}, record_id=name, version=2, tlp="RED")
+        page = a.page_for(B)
+        assert kinds(page) == ["void"]
+        assert a.page_for(B, page.cursor) is None
+
+    def test_what_was_tightened_and_loosened_again_comes_as_a_new_entry(self, a, b):
+        record = a.post()
+        a.page_for(B)
+        a.set_policies(lab_b="")
+        changed(a)
+        assert kinds(a.page_for(B)) == ["void"]
+        a.set_policies(lab_b=OPEN)
+        assert kinds(a.page_for(B)) == ["void"], "an entry that was void stays void"
+        assert changed(a) == {B: 1}
+        assert kinds(a.page_for(B)) == ["void", "record"]
+        b.pull(a)
+        assert b.store.records.get(record.digest).token == preview(a, record, B)
+
+    def test_further_disclosures_go_with_the_record_they_belong_to(self, a, b):
+        a.set_policies(lab_b=NARROW)
+        record = a.post()
+        changed(a)
+        a.page_for(B)
+        a.set_policies(lab_b=OPEN)
+        changed(a)
+        assert kinds(a.page_for(B)) == ["record", "disclosures"]
+        a.set_policies(lab_b="")
+        assert kinds(a.page_for(B, limits=Limits(entries=1))) == ["void"]
+        a.set_policies(lab_b=OPEN)
+        assert kinds(a.page_for(B)) == ["void", "void"], "nothing is added to a record that is void by now"
+        assert a.store.feeds.sent(B, record.digest) is None
+
+
+def changed(party):
+    """Evaluate the policies as a node does when it starts."""
+    return queue_changed_policies(party.store, party.policies, organisation=party.founded.organisation, now=party.now)
+
+
+class TestCursors:
+    def test_a_cursor_that_no_node_made_is_refused(self, a):
+        good = "A" * 22
+        for text in ("1", "x.1", ".", f"{good}.-1", f"{good}.01", f"{good}.1 ", f"{'A' * 21}B.1", "é.1"):
+            with pytest.raises(MalformedCursor) as refused:
+                a.page_for(B, text)
+            assert refused.value.reason == "BAD_CURSOR"
+
+    def test_a_cursor_of_another_feed_or_from_the_future_is_stale(self, a):
+        a.post()
+        stale = "AAAAAAAAAAAAAAAAAAAAAA.1"
+        with pytest.raises(StaleCursor) as refused:
+            a.page_for(B, stale)
+        assert refused.value.reason == "STALE_CURSOR"
+        page = a.page_for(B)
+        outbox.acknowledge(a.store, B, page.cursor, now=NOW)
+        for text in (stale, page.cursor.replace(".1", ".2"), a.page_for(C).cursor):
+            with pytest.raises(StaleCursor) as refused:
+                a.page_for(B, text)
+            assert refused.value.metadata == {"cursor": page.cursor}
+            with pytest.raises(StaleCursor):
+                outbox.acknowledge(a.store, B, text, now=NOW)
+
+    def test_a_receiver_that_forgot_everything_gets_everything_again(self, a, b):
+        for number in range(4):
+            a.post({"title": f"n{number}"})
+        b.pull(a)
+        b.store.intake.forget(A)
+        (received,) = b.pull(a)
+        assert (received.records, received.unchanged) == (0, 4)
+
+
+class TestPolicyChanges:
+    def test_a_new_set_of_files_is_evaluated_once(self, a):
+        a.post()
+        assert changed(a) == {B: 1, C: 1}
+        assert changed(a) == {}
+
+    def test_a_loosened_file_offers_the_difference_to_its_partner_only(self, a, b, c):
+        a.set_policies(lab_b=NARROW, aisi=NARROW)
+        record = a.post()
+        changed(a)
+        b.pull(a)
+        c.pull(a)
+        a.set_policies(lab_b=OPEN)
+        assert changed(a) == {B: 1}
+        page = a.page_for(B, b.cursor_of(A))
+        assert kinds(page) == ["disclosures"]
+        (received,) = b.pull(a)
+        assert (received.records, received.disclosures) == (0, 1)
+        assert b.store.records.get(record.digest).token.count("~") == preview(a, record, B).count("~")
+        assert c.pull(a) == []
+
+    def test_a_tightened_file_sends_nothing(self, a, b):
+        a.post()
+        changed(a)
+        b.pull(a)
+        a.set_policies(lab_b=NARROW)
+        assert changed(a) == {}
+        assert b.pull(a) == []
+
+    def test_a_changed_floor_counts_for_everybody(self, a):
+        a.set_policies(floor='[[never]]\nname = "all"\nkinds = ["*"]\n')
+        a.post()
+        assert changed(a) == {}
+        a.set_policies()
+        assert changed(a) == {B: 1, C: 1}
+
+    def test_a_file_that_was_broken_and_mended_is_evaluated_again(self, a):
+        changed(a)
+        whole = a.policies
+        a.policies = type(whole)({C: whole.policies[C]}, whole.floor, (), dict(whole.digests) | {f"{B}.toml": "broken"})
+        a.post(partners=())
+        assert changed(a) == {}
+        a.policies = whole
+        assert changed(a) == {B: 1}
+
+    def test_only_active_partners_are_looked_at_and_a_resumed_one_catches_up(self, a):
+        a.store.peers.set_state(B, PeerState.SUSPENDED)
+        a.post(partners=(C,))
+        assert changed(a) == {C: 1}
+        resumed = queue_partners(a.store, [B], policies=a.policies, organisation=a.founded.organisation, now=NOW)
+        assert resumed == {B: 1}
+
+
+class TestPublish:
+    def test_record_and_queue_are_stored_together_or_not_at_all(self, a, monkeypatch):
+        from tocsin.store.feeds import SqliteFeeds
+
+        def fail(*args, **kwargs):
+            raise OSError("no space")
+
+        monkeypatch.setattr(SqliteFeeds, "queue", fail)
+        with pytest.raises(OSError, match="no space"):
+            a.post()
+        assert a.store.records.counts().own == 0
+
+    def test_we_never_equivocate_ourselves(self, a):
+        name = record_id("once")
+        first = a.post({"title": "one"}, record_id=name)
+        with pytest.raises(Conflict) as refused:
+            a.post({"title": "other"}, record_id=name)
+        assert refused.value.reason == "EQUIVOCATION"
+        assert a.store.records.get(first.digest).standing is Standing.CURRENT
+
+    def test_publishing_the_same_record_again_sends_nothing_more(self, a, b):
+        record = a.post()
+        b.pull(a)
+        again = publish(a.store, record, policies=a.policies, partners=[B], now=NOW)
+        assert again == ()
+        assert b.pull(a) == []
+
+    def test_a_record_that_would_not_verify_is_not_sent(self, a):
+        record = a.post()
+        other = found("lab-a.example", now=NOW + 1000).organisation
+        assert load_own(a.store, record.digest, organisation=other, now=NOW) is None
