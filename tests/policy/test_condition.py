@@ -4,6 +4,7 @@ from tests.policy.holdings import FINDING
 from tocsin.errors import MalformedPolicy
 from tocsin.policy.claims import ENVELOPE, is_present
 from tocsin.policy.condition import MAX_LENGTH, Truth, compile_condition
+from tocsin.policy.expression import ROOT
 from tocsin.schema.contract import KINDS
 
 ENVELOPE_CLAIMS = {"iss": "lab-a.example", "kind": "finding", "status": "issued", "tlp": "GREEN"}
@@ -68,6 +69,9 @@ def test_a_condition_over_what_is_there(expected, text):
             'has(embargo.until) && embargo.until < timestamp("2026-01-01T00:00:00Z")',
             id="but has() can ask that",
         ),
+        pytest.param(Truth.NO, "has(content.summary)", id="a field at the top can be asked for"),
+        pytest.param(Truth.NO, "has(content.subjects)", id="and a list"),
+        pytest.param(Truth.YES, 'has(content.title) && content.title == "t"', id="and read"),
         pytest.param(Truth.UNKNOWN, 'subjects[0].name == "M"', id="there is no first element"),
     ],
 )
@@ -85,6 +89,9 @@ def test_on_an_own_record_what_is_absent_is_known_to_be_absent(expected, text):
         'subjects.all(s, s.version != "3")',
         "!contains_csam",
         "!has(success_rate.k)",
+        "!has(content.summary)",
+        'content.summary != "x"',
+        'content.subjects.all(s, s.version != "3")',
         'embargo.until < timestamp("2026-01-01T00:00:00Z")',
         'title == "t" ? true : severity == "low"',
         '[severity].exists(s, s == "low")',
@@ -140,6 +147,30 @@ def test_an_evaluation_that_fails_is_unknown(text):
     assert answer(text, RICH | {"prompts": ["p"] * 60}) is Truth.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("expected", "content"),
+    [
+        (Truth.YES, {"started_at": "2026-03-01T00:00:00Z", "affected_count": 3}),
+        (Truth.NO, {"started_at": "2026-03-01T00:00:00Z"}),
+        (Truth.NO, {"affected_count": 3}),
+    ],
+)
+def test_a_number_or_time_at_the_top_can_be_asked_for_first(expected, content):
+    text = (
+        'has(content.started_at) && started_at > timestamp("2026-01-01T00:00:00Z")'
+        " && has(content.affected_count) && affected_count > 2 && content.affected_count < 4"
+    )
+    assert answer(text, content, kind="incident") is expected
+    assert answer("affected_count > 2", {}, kind="incident") is Truth.UNKNOWN
+    assert answer("content.affected_count < 2", {}, kind="incident") is Truth.UNKNOWN
+    assert answer('content.started_at < timestamp("2026-01-01T00:00:00Z")', {}, kind="incident") is Truth.UNKNOWN
+
+
+def test_a_time_that_the_calendar_does_not_have_is_unknown():
+    text = 'started_at > timestamp("2026-01-01T00:00:00Z")'
+    assert answer(text, {"started_at": "2026-13-41T00:00:00Z"}, kind="incident") is Truth.UNKNOWN
+
+
 def test_a_regular_expression_cannot_run_away():
     assert answer('title.matches("^(a+)+$")', {"title": "a" * 200 + "b"}) is Truth.NO
 
@@ -162,6 +193,8 @@ def test_names_that_the_contract_does_not_know_do_not_disturb():
         ('subjects.exists(s, s.name == "x")', {"subjects", "subjects[*].name"}),
         ('subjects[0].name == "x"', {"subjects", "subjects[*].name"}),
         ("has(embargo.until)", {"embargo.until"}),
+        ("has(content.embargo.until) && has(content.title)", {"embargo.until", "title"}),
+        ('content.subjects[0].name == "x"', {"subjects", "subjects[*].name"}),
         ('subjects.exists(title, title.name == "x")', {"subjects", "subjects[*].name"}),
         ("subjects.exists(s, cwe.exists(c, s.name == c))", {"subjects", "subjects[*].name", "cwe", "cwe[*]"}),
         ("subjects.exists(title, .title == title.name)", {"subjects", "subjects[*].name", "title"}),
@@ -189,6 +222,9 @@ def test_the_fields_that_a_condition_reads_are_known(text, reads):
         ("subjects.all(s, 'modle' != s.kind)", "'modle' is not a value of subjects[*].kind; did you mean 'model'?"),
         ("tlp == 'AMBER STRICT'", "'AMBER STRICT' is not a value of tlp; did you mean 'AMBER+STRICT'?"),
         ("status != 'isued'", "'isued' is not a value of status; did you mean 'issued'?"),
+        ("content == content", "content is nothing by itself: read a field of it"),
+        ("[content][0].title == 'x'", "cannot follow .title"),
+        ("content.severity == 'hihg'", "'hihg' is not a value of severity; did you mean 'high'?"),
         ("dyn(severity) == 3", "dyn() would switch the type check off"),
         ("subjects.filter(s, true)[0].name == 'x'", "cannot follow .name"),
         ("(contains_csam ? embargo : embargo).case_id == 'x'", "cannot follow .case_id"),
@@ -219,7 +255,7 @@ def test_every_field_of_the_contract_can_be_a_variable(kind):
     words |= {"package", "namespace", "return", "var", "void", "while", "true", "false", "null"}
     names = {field.name for field in KINDS[kind].fields}
     assert not names & words
-    assert not names & ENVELOPE.keys(), "a field would hide a claim of the envelope"
+    assert not names & {*ENVELOPE, ROOT}, "a field would hide another variable"
     for field in KINDS[kind].fields:
         text = f"size({field.name}) >= 0" if field.repeated else f"{field.name} == {field.name}"
         assert field.name in compile_condition(text, kinds=[kind]).reads(kind)

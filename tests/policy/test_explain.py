@@ -92,7 +92,7 @@ def test_what_the_floor_takes_away_no_rule_can_share():
         (set(), {"own": False}),
         ({"lab-b.example.toml has no [[share]] rule: it shares nothing"}, {"policy": policy()}),
         ({"it would be weighed if the rule 'stop' at floor.toml:2 did not cover it"}, {"floor": floor(never())}),
-        ({"guard numbers and times with has() in the condition at lab-b.example.toml:9"},
+        ({"ask for numbers and times first in the condition at lab-b.example.toml:9: has(content.…) && …"},
          {"policy": policy(share(condition=UNKNOWABLE, kinds=FINDINGS, line=9))}),
         ({"it would go if the rule at lab-b.example.toml:9 shared at least one more of its fields"},
          {"policy": policy(share(classes=Disclosure.ALWAYS, line=9))}),

@@ -1,23 +1,25 @@
 """This module shows a record's claims to the condition language, with the types of the contract.
 
-Variables are the top-level fields of the kind and four claims of the envelope:
-`iss`, `kind`, `status`, `tlp`. Text, vocabulary values and dates of a stated
+Variables are the top-level fields of the kind; `content`, a group of all of
+them, for `has(content.summary)`; and four claims of the envelope: `iss`,
+`kind`, `status`, `tlp`. Text, vocabulary values and dates of a stated
 granularity are strings; times are timestamps; groups are messages of a
 descriptor pool that is derived from the contract.
 
 What a record does not have reads as empty: `""`, `[]`, `false`, a group
 without fields. Numbers and times have no empty value: a top-level one is left
-unbound and one inside a group is null or, for a time, noticed by
-`tocsin.policy.condition`; either way a comparison with it has no answer.
+unbound and one inside a group is null (a time: `tocsin.policy.condition`
+looks whether it is there), so that a comparison with it has no answer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from functools import cache
 from typing import Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, timestamp_pb2, wrappers_pb2
 
+from tocsin.policy.expression import ROOT
 from tocsin.schema.contract import KINDS, STATUSES, TLPS, Field, Shape
 
 PACKAGE: Final = "claims"
@@ -48,17 +50,18 @@ _EMPTY: Final[Mapping[Shape, object]] = {Shape.TEXT: "", Shape.CHOICE: "", Shape
 
 @cache
 def pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool with a message for every group of the contract."""
+    """Return a pool with a message for every kind and every group of the contract."""
     file = descriptor_pb2.FileDescriptorProto(
         name="claims.proto",
         package=PACKAGE,
         syntax="proto3",
         dependency=[timestamp_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name],
     )
-    groups = {field.group: field for kind in KINDS.values() for field in _groups(kind.fields)}
-    for name, group in groups.items():
+    groups = {field.group: field.fields for kind in KINDS.values() for field in _groups(kind.fields)}
+    groups |= {kind.message: kind.fields for kind in KINDS.values()}
+    for name, fields in groups.items():
         message = file.message_type.add(name=name)
-        for number, field in enumerate(group.fields, start=1):
+        for number, field in enumerate(fields, start=1):
             message.field.append(_member(field, number))
     derived = descriptor_pool.DescriptorPool()
     for known in (timestamp_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR):
@@ -68,16 +71,17 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 
 def bind(
-    kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], names: Iterable[str]
+    kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], variables: Iterable[str], read: Set[str]
 ) -> dict[str, object]:
-    """Return the values of the named variables, as far as they have one."""
+    """Return the values of the named variables, as far as they have one; `read` are the fields looked at."""
     values: dict[str, object] = {}
-    for name in names:
+    for name in variables:
         if name in ENVELOPE:
             values[name] = envelope[name]
+        elif name == ROOT:
+            values[name] = _message(KINDS[kind].message, {top: content[top] for top in read & content.keys()})
         else:
-            field = KINDS[kind].field(name)
-            value = _value(field, content.get(name))
+            value = _value(KINDS[kind].field(name), content.get(name))
             values |= {} if value is None else {name: value}
     return values
 
@@ -99,7 +103,7 @@ def _value(field: Field, value: object) -> object:
     if field.repeated:
         return [_single(field, element) for element in value] if isinstance(value, list) else []
     if value is None:
-        return _message(field, {}) if field.shape is Shape.GROUP else _EMPTY.get(field.shape)
+        return _message(field.group, {}) if field.shape is Shape.GROUP else _EMPTY.get(field.shape)
     return _single(field, value)
 
 
@@ -107,7 +111,7 @@ def _single(field: Field, value: object) -> object:
     """Return one claim, or one element of a list of them."""
     match field.shape, value:
         case Shape.GROUP, dict():
-            return _message(field, value)
+            return _message(field.group, value)
         case Shape.TIME, str():
             return datetime.fromisoformat(value)
         case Shape.NUMBER, int():
@@ -116,9 +120,9 @@ def _single(field: Field, value: object) -> object:
             return value
 
 
-def _message(field: Field, value: dict[str, object]) -> object:
+def _message(name: str, value: dict[str, object]) -> object:
     """Return a group as a message; names that the contract does not know cannot be asked for."""
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{PACKAGE}.{field.group}"))()
+    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))()
     return json_format.ParseDict(value, made, ignore_unknown_fields=True, descriptor_pool=pool())
 
 

@@ -25,7 +25,7 @@ from google.protobuf.json_format import ParseError
 
 from tocsin.errors import MalformedPolicy
 from tocsin.policy.claims import ENVELOPE, PACKAGE, bind, is_present, pool
-from tocsin.policy.expression import ELEMENT, Reading, read_expression
+from tocsin.policy.expression import ELEMENT, ROOT, Reading, read_expression
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import KINDS, Field, Shape
 
@@ -59,6 +59,7 @@ class _Checked:
 
     expression: cel.Expression
     variables: frozenset[str]
+    tops: frozenset[str]
     reads: frozenset[str]
     wholes: frozenset[str]
     untested_times: frozenset[str]
@@ -89,9 +90,9 @@ class Condition:
         if (not own and checked.wholes) or not all(is_present(path, content) for path in needed):
             return Truth.UNKNOWN
         try:
-            values = bind(kind, content, envelope=envelope, names=checked.variables)
+            values = bind(kind, content, envelope=envelope, variables=checked.variables, read=checked.tops)
             answer = checked.expression.eval(data=values).value()
-        except (RuntimeError, ParseError):  # the engine's budget; a value that its type does not hold
+        except (RuntimeError, ParseError, ValueError):  # the engine's budget; a value that its type does not hold
             return Truth.UNKNOWN
         # A failed evaluation comes back as an error value, which is neither.
         return Truth.YES if answer is True else Truth.NO if answer is False else Truth.UNKNOWN
@@ -137,12 +138,11 @@ def _compile(text: str, kind: str) -> _Checked:
     fields = {path: field for path in reading.reads if (field := _field(kind, path))}
     return _Checked(
         expression=expression,
-        variables=frozenset(_top(path) for path in reading.reads),
+        variables=frozenset(reading.variables),
+        tops=frozenset(_top(path) for path in fields),
         reads=frozenset(fields),
         wholes=frozenset(path for path in reading.wholes & fields.keys() if fields[path].shape is Shape.GROUP),
-        untested_times=frozenset(
-            path for path in fields.keys() - reading.tested if fields[path].shape is Shape.TIME and "." in path
-        ),
+        untested_times=frozenset(path for path in fields.keys() - reading.tested if fields[path].shape is Shape.TIME),
     )
 
 
@@ -150,6 +150,7 @@ def _compile(text: str, kind: str) -> _Checked:
 def _variables(kind: str) -> Mapping[str, cel.Type]:
     """Return the variables of a kind with their types."""
     fields = {field.name: _type(field) for field in KINDS[kind].fields}
+    fields[ROOT] = cel.Type(f"{PACKAGE}.{KINDS[kind].message}")
     return MappingProxyType(fields | dict.fromkeys(ENVELOPE, cel.Type.STRING))
 
 

@@ -99,12 +99,9 @@ def decide(
         return _denied(policy, Denial.NO_FLOOR)
     if policy is None or policy.partner != partner:
         return _denied(None, Denial.NO_POLICY)
-    if policy.expires is not None and policy.expires <= now:
-        return _denied(policy, Denial.EXPIRED)
-    if not own:
-        return _denied(policy, Denial.NOT_OWN)
-    if recipients and partner not in recipients:
-        return _denied(policy, Denial.NARROWED)
+    barred = _barred(policy, recipients=recipients, now=now, own=own)
+    if barred:
+        return _denied(policy, barred)
     # 2.
     share, truth = first_share(record, policy, own=own)
     if share is None:
@@ -121,18 +118,7 @@ def decide(
     # 5.
     if going <= plain(record.kind):
         return _denied(policy, Denial.NOTHING_LEFT, rule=share)
-    around = _containers(record.kind, going)
-    return Decision(
-        delivered=True,
-        rule=share.name,
-        file=policy.file,
-        line=share.line,
-        why="it is the first rule that covers the record",
-        agreement=policy.agreement,
-        disclosed=going | (around & record.paths),
-        withheld=_withheld(record, share, nevers, going | around),
-        named=share.name_withheld,
-    )
+    return _delivered(record, policy, share, nevers, going)
 
 
 def first_share(record: VerifiedRecord, policy: Policy, *, own: bool) -> tuple[Share | None, Truth]:
@@ -161,6 +147,15 @@ def ask(condition: Condition | None, record: VerifiedRecord, *, own: bool) -> Tr
         return Truth.YES
     envelope = {"iss": record.issuer, "kind": record.kind, "status": record.status, "tlp": record.tlp}
     return condition.evaluate(record.kind, record.content, envelope=envelope, own=own)
+
+
+def _barred(policy: Policy, *, recipients: frozenset[OrgId], now: int, own: bool) -> Denial | None:
+    """Return why no rule of a policy is asked at all, if so."""
+    if policy.expires is not None and policy.expires <= now:
+        return Denial.EXPIRED
+    if not own:
+        return Denial.NOT_OWN
+    return Denial.NARROWED if recipients and policy.partner not in recipients else None
 
 
 def _going(
@@ -204,6 +199,24 @@ def _why(path: str, kind: str, share: Share, nevers: Iterable[Never]) -> tuple[s
         if path in never.taken[kind]:
             return never.reason or share.reason, Cause.FLOOR
     return share.reason, share.reaches[kind].closed[path]
+
+
+def _delivered(
+    record: VerifiedRecord, policy: Policy, share: Share, nevers: tuple[Never, ...], going: frozenset[str]
+) -> Decision:
+    """Say yes, by the rule that applies."""
+    around = _containers(record.kind, going)
+    return Decision(
+        delivered=True,
+        rule=share.name,
+        file=policy.file,
+        line=share.line,
+        why="it is the first rule that covers the record",
+        agreement=policy.agreement,
+        disclosed=going | (around & record.paths),
+        withheld=_withheld(record, share, nevers, going | around),
+        named=share.name_withheld,
+    )
 
 
 def _denied(policy: Policy | None, denial: Denial, *, rule: Share | Never | None = None, file: str = "") -> Decision:

@@ -44,7 +44,7 @@ _REMEDIES: Final = {
     Denial.EXPIRED: "it would go by an agreement that is renewed: `expires` in {file}",
     Denial.NARROWED: "it would be weighed if {partner} were among its recipients: `post --to {partner}`",
     Denial.FLOOR: "it would be weighed if the rule {rule!r} at {file}:{line} did not cover it",
-    Denial.CONDITION_UNKNOWN: "guard numbers and times with has() in the condition at {file}:{line}",
+    Denial.CONDITION_UNKNOWN: "ask for numbers and times first in the condition at {file}:{line}: has(content.…) && …",
     Denial.NOTHING_LEFT: "it would go if the rule at {file}:{line} shared at least one more of its fields",
 }
 _WOULD_BE_SHARED: Final = {

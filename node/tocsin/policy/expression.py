@@ -4,7 +4,7 @@ The checker returns a `cel.expr.CheckedExpr` message inside an `Any` (cel-spec,
 proto/cel/expr/checked.proto and syntax.proto). Its generated classes are in
 no package that we depend on, so the few members needed are described here.
 Paths come out as field paths: `subjects.exists(s, s.name == "x")` reads
-`subjects` and `subjects[*].name`.
+`subjects` and `subjects[*].name`, and `has(content.summary)` reads `summary`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,20 +54,24 @@ ELEMENT: Final = "[*]"
 Node = Any
 """A message of the descriptors above."""
 
-Scope = Mapping[str, str]
-"""Variables of the macros around an expression, each with the path it stands for; empty: none."""
+ROOT: Final = "content"
+"""The variable that holds all fields, so that `has()` can ask for one at the top: it takes nothing but members."""
+
+Scope = Mapping[str, str | None]
+"""Variables of the macros around an expression, each with the path it stands for, if any."""
 
 
 @dataclass(slots=True)
 class Reading:
     """What an expression looks at.
 
-    `reads` are all field paths; `wholes` those used for themselves and not only
+    `variables` are those that must be bound; `reads` all field paths; `wholes` those used for themselves and not only
     to get at something inside; `tested` those inside `has()`; `compared` pairs
     of a path and a text that it is compared with; `problems` what cannot be
     followed, and is therefore not allowed.
     """
 
+    variables: set[str] = field(default_factory=set)
     reads: set[str] = field(default_factory=set)
     wholes: set[str] = field(default_factory=set)
     tested: set[str] = field(default_factory=set)
@@ -116,6 +120,8 @@ class _Reader:
         if path:
             self.found.reads.add(path)
             (self.found.tested if node.select_expr.test_only else self.found.wholes).add(path)
+        elif path is not None:
+            self.found.problems.append(f"{ROOT} is nothing by itself: read a field of it, as in has({ROOT}.summary)")
         elif _is_index(node):
             self.visit(node.call_expr.args[0], scope)
         elif node.WhichOneof("kind") == "select_expr":
@@ -130,7 +136,7 @@ class _Reader:
             self.found.reads.add(over)
         else:
             self.visit(loop.iter_range, scope)
-        inner = {**scope, loop.iter_var: over and over + ELEMENT, loop.accu_var: ""}
+        inner = {**scope, loop.iter_var: over + ELEMENT if over else None, loop.accu_var: None}
         for part in (loop.accu_init, loop.loop_condition, loop.loop_step, loop.result):
             self.visit(part, inner)
 
@@ -142,19 +148,19 @@ class _Reader:
             left, right = call.args
             for place, other in ((left, right), (right, left)):
                 path = self._path(place, scope)
-                texts = (text for text in _texts(other) if path)
-                self.found.compared.extend((path, text) for text in texts)
+                if path:
+                    self.found.compared.extend((path, text) for text in _texts(other))
 
-    def _path(self, node: Node, scope: Scope) -> str:
-        """Return the field path that a node stands for, or nothing where it stands for none."""
+    def _path(self, node: Node, scope: Scope) -> str | None:
+        """Return the field path that a node stands for, if any; that of all content is empty."""
         kind = node.WhichOneof("kind")
         if kind == "ident_expr":
-            name = node.ident_expr.name
-            outermost = name.removeprefix(".")  # `.title` is the variable even where a macro's is named so too
-            return scope.get(name, outermost if outermost in self.variables else "")
+            return self._variable(node.ident_expr.name, scope)
         if kind == "select_expr":
             outer = self._path(node.select_expr.operand, scope)
-            return outer and f"{outer}.{node.select_expr.field}"
+            if outer is None:
+                return None
+            return f"{outer}.{node.select_expr.field}" if outer else str(node.select_expr.field)
         if _is_index(node):
             outer = self._path(node.call_expr.args[0], scope)
             self.visit(node.call_expr.args[1], scope)
@@ -162,7 +168,17 @@ class _Reader:
                 self.found.wholes.add(outer)
                 self.found.reads.add(outer)
             return outer and outer + ELEMENT
-        return ""
+        return None
+
+    def _variable(self, name: str, scope: Scope) -> str | None:
+        """Return the path that a name stands for; `.title` is the field also where a macro's variable is `title`."""
+        if name in scope:
+            return scope[name]
+        outermost = name.removeprefix(".")
+        if outermost not in self.variables:
+            return None
+        self.found.variables.add(outermost)
+        return "" if outermost == ROOT else outermost
 
 
 def _is_index(node: Node) -> bool:
