@@ -5,6 +5,8 @@ import hmac
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.records.forge import NOW, Ed25519Forger, P256Forger, b64, digest, disclose
 from tocsin.errors import (
@@ -14,6 +16,7 @@ from tocsin.errors import (
     MalformedRecord,
     RecordExpired,
     SignatureMismatch,
+    TocsinError,
     WrongAlgorithm,
 )
 from tocsin.records.keybinding import Binding
@@ -541,3 +544,39 @@ def test_what_was_verified_does_not_change():
     found = verify(ED.token(AFTER, A))
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.payload = {}
+
+
+def test_a_token_with_any_character_changed_or_left_out_is_refused():
+    token = ED.token({**AFTER, "l": [{"...": X[1]}]}, A, X)
+    verify(token)
+    for at, character in enumerate(token):
+        other = "A" if character != "A" else "B"
+        for damaged in (token[:at] + other + token[at + 1 :], token[:at] + token[at + 1 :]):
+            with pytest.raises(TocsinError):
+                verify(damaged)
+
+
+NAMES = st.sampled_from(["a", "b", "_sd", "...", "_sd_alg", "exp", "iat", "cnf"])
+DIGESTS = st.sampled_from([A[1], B[1], X[1], digest("decoy"), "sha-256"])
+CLAIMS = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False) | DIGESTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(NAMES, CLAIMS, max_size=4), st.lists(st.sampled_from([A, B, X]), max_size=3))
+def test_whatever_an_issuer_signs_is_read_or_refused_and_never_breaks_the_reader(payload, disclosures):
+    try:
+        found = verify(ED.token(payload, *disclosures))
+    except TocsinError:
+        return
+    assert len(found.disclosures) == len(disclosures)
+    assert not names_in(found.payload) & {"_sd", "...", "_sd_alg"}
+
+
+def names_in(value):
+    if isinstance(value, dict):
+        return set(value).union(*map(names_in, value.values()))
+    return set().union(*map(names_in, value)) if isinstance(value, list) else set()

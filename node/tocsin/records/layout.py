@@ -37,7 +37,7 @@ def lay_out(
     checked the content against its kind.
     """
     members = _without_empty(cast("dict[str, JSON]", content))
-    plain = {field.name: members.pop(field.name) for field in kind.fields if field.is_plain and field.name in members}
+    plain = {field.name: members.pop(field.name) for field in kind.fields if field.name in members and field.is_plain}
     layout = _Layout(random)
     digests: list[JSON] = [*layout.conceal_members(members, fields=kind.fields)]
     return {**plain, SD: digests}, layout.disclosures

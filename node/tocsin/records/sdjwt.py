@@ -29,12 +29,11 @@ MAX_TOKEN = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedSdJwt:
-    """The parts of an SD-JWT; `presented` is all but the key binding."""
+    """The parts of an SD-JWT; `key_binding` is empty where there is none."""
 
     issuer_jwt: str
     disclosures: tuple[str, ...]
     key_binding: str
-    presented: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,7 @@ def split_sdjwt(token: str) -> UnverifiedSdJwt:
     issuer_jwt, *disclosures, last = token.split("~") if "~" in token else ("", token)
     if not issuer_jwt:
         raise MalformedRecord("an SD-JWT has a JWT in front and a tilde at its end", reason="BAD_FORM")
-    presented = token[: len(token) - len(last)]
-    return UnverifiedSdJwt(issuer_jwt, tuple(disclosures), key_binding=last, presented=presented)
+    return UnverifiedSdJwt(issuer_jwt, tuple(disclosures), key_binding=last)
 
 
 def join_sdjwt(issuer_jwt: str, disclosures: Iterable[str]) -> str:
@@ -98,5 +96,6 @@ def verify_sdjwt(token: str, *, jwk: Mapping[str, object], now: int, binding: Bi
     payload, disclosures = unfold(claims, disclosures=parts.disclosures)  # 3 to 5
     verify_times(payload, now=now)  # 6
     if binding is not None:
-        verify_binding(parts.key_binding, presented=parts.presented, payload=payload, binding=binding, now=now)
+        presented = token.removesuffix(parts.key_binding)
+        verify_binding(parts.key_binding, presented=presented, payload=payload, binding=binding, now=now)
     return SdJwt(header=jws.header, payload=payload, disclosures=disclosures)
