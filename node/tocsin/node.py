@@ -10,7 +10,6 @@ whichever point it happens.
 
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import time
@@ -44,8 +43,6 @@ def run(home_path: Path) -> None:
     Raises HomeMissing, HomeDamaged, HomeLocked, KeyExposed, IdentityExpired,
     StoreCorrupt, MalformedConfig and PortBusy before anything is served.
     """
-    # gRPC would tell every failed handshake of a stranger on standard error, in its own format.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with open_home(home_path, now=_now()) as home:
         config = load_config(home.layout.root)
         logging.basicConfig(level=config.log_level.upper(), format=_LOG_FORMAT)

@@ -1,5 +1,6 @@
 """Nodes as real processes: started as people start them, stopped as service managers stop them."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,9 +12,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.nodes import finding, make_place, write_policy
+from tests.support.nodes import finding, keys_of_place, make_place, write_policy
 from tests.support.shared import ROOT
 from tocsin.config import desk_socket_path
+from tocsin.errors import PeerUnreachable
+from tocsin.exchange.peer import PeerClient
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
 
@@ -121,3 +124,18 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     assert second.returncode == 9
     assert f"cannot listen on {lab.listen}" in error
     assert "Traceback" not in error
+
+
+def test_a_stranger_leaves_no_trace_on_standard_error(tmp_path):
+    lab, stranger = make_place(tmp_path, "lab-a.example"), make_place(tmp_path, "lab-b.example")
+
+    async def knock() -> None:
+        async with PeerClient(lab.organisation, lab.listen, keys=keys_of_place(stranger)) as client:
+            with pytest.raises(PeerUnreachable):
+                await client.pull("")
+
+    with process(lab) as running, desk_of(lab):
+        asyncio.run(knock())
+        running.send_signal(signal.SIGTERM)
+        _, told = running.communicate(timeout=20)
+    assert [line for line in told.splitlines() if " INFO tocsin.node: " not in line] == []

@@ -117,8 +117,11 @@ class Running:
 
     def client_of(self, other: Place) -> PeerClient:
         """Return a client that calls another node with this node's keys."""
-        keys = TlsKeys(self.home.tls.key, certificate_pem(self.place.organisation.node_certs[0]))
-        return PeerClient(other.organisation, other.listen, keys=keys)
+        return PeerClient(other.organisation, other.listen, keys=keys_of_place(self.place))
+
+
+def keys_of_place(place: Place) -> TlsKeys:
+    return TlsKeys((place.root / "keys" / "tls.pem").read_bytes(), certificate_pem(place.organisation.node_certs[0]))
 
 
 def finding(title: str, **more: object) -> v1.Draft:

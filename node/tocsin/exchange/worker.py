@@ -106,13 +106,13 @@ class Workers:
         """Have workers for each peer that is active and can be called, as it is now, and for no other."""
         peers = {peer.org: peer for peer in self._side.directory.peers() if peer.active and peer.organisation.endpoints}
         for org, workers in list(self._workers.items()):
-            if any(worker.peer != peers.get(org) for worker in workers):
+            if workers[0].peer != peers.get(org):
                 for worker in workers:
                     worker.task.cancel()
                 del self._workers[org]
         for org in peers.keys() - self._workers.keys():
-            jobs = self._jobs(peers[org])
-            self._workers[org] = tuple(Worker(peers[org], job, side=self._side, pace=self._pace) for job in jobs)
+            if jobs := self._jobs(peers[org]):
+                self._workers[org] = tuple(Worker(peers[org], job, side=self._side, pace=self._pace) for job in jobs)
 
     def contacted(self, org: OrgId) -> None:
         """Take note that a peer has called us."""

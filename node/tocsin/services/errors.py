@@ -25,7 +25,7 @@ async def abort(
     context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, *, method: str, at_home: bool
 ) -> NoReturn:
     """End the call with what the caller may know of an error."""
-    status = status_of(_public_error(error, method=method, at_home=at_home), at_home=at_home)
+    status = status_of(public_error(error, method=method, at_home=at_home), at_home=at_home)
     await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))
 
 
@@ -47,7 +47,8 @@ def from_rpc_error(failure: grpc.RpcError) -> TocsinError:
     return InternalError(f"the node ended the call with {code.name}")
 
 
-def _public_error(error: Exception, *, method: str, at_home: bool) -> TocsinError:
+def public_error(error: Exception, *, method: str, at_home: bool) -> TocsinError:
+    """Return what a caller may know of an error; what it may not know goes to the log, with an id for both."""
     if isinstance(error, TocsinError) and (at_home or not isinstance(error, LocalState)):
         return error
     request_id = secrets.token_hex(8)
