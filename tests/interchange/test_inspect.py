@@ -6,8 +6,11 @@ import zipfile
 
 import pytest
 
+from tests.support.organisations import NOW, found, seeded
 from tests.support.shared import shared
+from tocsin.identity.names import RecordId
 from tocsin.interchange import Mapped, Unmapped, read_inspect
+from tocsin.records.record import Draft, issue
 from tocsin.schema.contract import KINDS, Disclosure
 
 LOG = {
@@ -140,3 +143,16 @@ def test_every_published_log_is_mapped():
     for path in paths:
         (result,) = read_inspect(path.read_bytes(), name=path.name)
         assert isinstance(result, Mapped), result
+
+
+def test_a_long_run_still_fits_into_a_record():
+    metrics = {"accuracy": {"value": 0.5}, "stderr": {"value": 0.1}}
+    scores = [{"scorer": f"s{n}", "metrics": metrics} for n in range(500)]
+        {"scorer": f"s{n}", "metrics": {"accuracy": {"value": 0.5}, "stderr": {"value": 0.1}}} for n in range(500)
+    ]
+    long = {**LOG, "results": {**LOG["results"], "scores": scores}}
+    long["eval"] = {**LOG["eval"], "dataset": {"name": "d", "sample_ids": list(range(5000))}, "tags": ["t"] * 500}
+    content = read_one(json.dumps(long).encode()).content
+    drafted = Draft(RecordId("3f2b8c1e-6a57-4d0f-9b1e-0c2d4e6f8a10"), "evaluation", "AMBER")
+    lab = found("lab-a.example")
+    issue(drafted, content, issuer=lab.organisation.org, signer=lab.record, now=NOW, random=seeded("long"))

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from tocsin.interchange.mapping import (
-    MAX_ITEMS,
+    MAX_GROUPS,
     Mapped,
     Unmapped,
     clip,
@@ -103,7 +103,7 @@ def _read(study: object, where: str) -> Mapped | Unmapped:
 def _incident(study: Mapping[str, Any]) -> dict[str, Any]:
     is_exercise = study.get("case-study-type") == "exercise"
     date = _date(study)
-    steps = [_step(group_of(item)) for item in list_of(study.get("procedure"))][:MAX_ITEMS]
+    steps = [_step(group_of(item)) for item in list_of(study.get("procedure"))][:MAX_GROUPS]
     return {
         "title": clip(text_of(study.get("name"))),
         "summary": text_of(study.get("summary")),
@@ -120,7 +120,7 @@ def _incident(study: Mapping[str, Any]) -> dict[str, Any]:
         "actors": _names(study.get("actor")),
         "reporters": _names(study.get("reporter")),
         "external_ids": [{"scheme": "ATLAS-CS", "value": text_of(study.get("id"))}],
-        "references": [_reference(group_of(item)) for item in list_of(study.get("references"))][:MAX_ITEMS],
+        "references": [_reference(group_of(item)) for item in list_of(study.get("references"))][:MAX_GROUPS],
     }
 
 

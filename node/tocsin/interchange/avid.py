@@ -23,7 +23,7 @@ from typing import Any
 from tocsin.encoding import parse_json
 from tocsin.errors import MalformedEncoding
 from tocsin.interchange.mapping import (
-    MAX_ITEMS,
+    MAX_GROUPS,
     Mapped,
     Unmapped,
     clip,
@@ -111,13 +111,15 @@ def _finding(record: Mapping[str, Any], source_id: str) -> dict[str, Any]:
         "lifecycle": _codes(_LIFECYCLE, avid.get("lifecycle_view")),
         "cwe": _codes(_CWE, [group_of(item).get("cweId") for item in list_of(impact.get("cwe"))]),
         "severity_scores": _scores(group_of(impact.get("cvss")), odin),
-        "pattern_descriptor": [_pattern(group_of(item)) for item in list_of(odin.get("JailbreakTaxonomy"))][:MAX_ITEMS],
-        "measurements": _measurements(record)[:MAX_ITEMS],
+        "pattern_descriptor": [_pattern(group_of(item)) for item in list_of(odin.get("JailbreakTaxonomy"))][
+            :MAX_GROUPS
+        ],
+        "measurements": _measurements(record)[:MAX_GROUPS],
         "developers": [{"name": clip(name, 200)} for name in distinct(map(text_of, list_of(affects.get("developer"))))],
         "deployers": [{"name": clip(name, 200)} for name in distinct(map(text_of, list_of(affects.get("deployer"))))],
         "discoverers": [{"name": clip(text_of(item), 200)} for item in list_of(record.get("credit")) if text_of(item)],
         "external_ids": _external_ids(record, source_id),
-        "references": [_reference(group_of(item)) for item in list_of(record.get("references"))][:MAX_ITEMS],
+        "references": [_reference(group_of(item)) for item in list_of(record.get("references"))][:MAX_GROUPS],
     }
 
 
@@ -137,7 +139,7 @@ def _subjects(affects: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for item in map(group_of, list_of(affects.get("artifacts")))
         if text_of(item.get("name"))
-    ][:MAX_ITEMS]
+    ][:MAX_GROUPS]
     return named or [{"kind": "system", "name": UNNAMED, "vendor": vendor}]
 
 

@@ -19,7 +19,17 @@ from typing import Any
 
 from tocsin.encoding import dump_json, parse_json
 from tocsin.errors import MalformedEncoding
-from tocsin.interchange.mapping import MAX_ITEMS, Mapped, Unmapped, clip, group_of, list_of, mapped, text_of
+from tocsin.interchange.mapping import (
+    MAX_GROUPS,
+    MAX_ITEMS,
+    Mapped,
+    Unmapped,
+    clip,
+    group_of,
+    list_of,
+    mapped,
+    text_of,
+)
 
 SOURCE = "inspect"
 
@@ -101,7 +111,7 @@ def _evaluation(log: Mapping[str, Any]) -> dict[str, Any]:
         "completed_at": _time(stats.get("completed_at")),
         "dataset": _dataset(group_of(spec.get("dataset"))),
         "eval_spec": _eval_spec(log, spec),
-        "results": _results(results)[:MAX_ITEMS],
+        "results": _results(results)[:MAX_GROUPS],
         "completed_samples": completed,
         "total_samples": _count(results.get("total_samples")),
         "run_status": status if status in _STATUSES else None,
@@ -125,7 +135,7 @@ def _dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
         "name": clip(text_of(dataset.get("name")), 200),
         "samples": _count(dataset.get("samples")),
         "location": text_of(dataset.get("location"))[:1000],
-        "sample_ids": [clip(str(item), 200) for item in list_of(dataset.get("sample_ids"))][:1024],
+        "sample_ids": [clip(str(item), 200) for item in list_of(dataset.get("sample_ids"))][:MAX_ITEMS],
     }
 
 

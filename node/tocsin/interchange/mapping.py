@@ -18,6 +18,9 @@ MAX_TITLE = 300
 # The contract's limit for a list that states none.
 MAX_ITEMS = 64
 
+# Each part of a group is a disclosure of its own, and a record has at most 512; the original keeps the rest.
+MAX_GROUPS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
