@@ -148,8 +148,6 @@ def test_every_published_log_is_mapped():
 def test_a_long_run_still_fits_into_a_record():
     metrics = {"accuracy": {"value": 0.5}, "stderr": {"value": 0.1}}
     scores = [{"scorer": f"s{n}", "metrics": metrics} for n in range(500)]
-        {"scorer": f"s{n}", "metrics": {"accuracy": {"value": 0.5}, "stderr": {"value": 0.1}}} for n in range(500)
-    ]
     long = {**LOG, "results": {**LOG["results"], "scores": scores}}
     long["eval"] = {**LOG["eval"], "dataset": {"name": "d", "sample_ids": list(range(5000))}, "tags": ["t"] * 500}
     content = read_one(json.dumps(long).encode()).content
