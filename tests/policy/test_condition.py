@@ -200,6 +200,8 @@ def test_names_that_the_contract_does_not_know_do_not_disturb():
         ("subjects.exists(title, .title == title.name)", {"subjects", "subjects[*].name", "title"}),
         ('cwe[size(title)] == "x"', {"cwe", "cwe[*]", "title"}),
         ('["x"].exists(x, x == poc)', {"poc"}),
+        ('[severity][size(title)] == "high"', {"severity", "title"}),
+        ('{"a": summary}["a"] == "x"', {"summary"}),
     ],
 )
 def test_the_fields_that_a_condition_reads_are_known(text, reads):
