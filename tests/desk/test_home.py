@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk.conftest import LAB_A, LAB_B, SHARING, copy_home, draft, make_home
+from tests.desk.conftest import LAB_B, SHARING, copy_home, draft, make_home
 from tests.support.organisations import NOW, YEAR
 from tests.support.shared import ROOT
 from tocsin.desk.home import open_home
@@ -123,6 +123,11 @@ def test_a_folder_that_cannot_even_be_looked_at_is_an_error_like_any_other(tmp_p
         open_home(tmp_path / ("x" * 300), now=NOW)
 
 
+def test_a_home_whose_keys_do_not_count_today_is_damaged(root):
+    with pytest.raises(HomeDamaged, match="does not name this key for today"):
+        open_home(root, now=NOW - 7 * DAY)
+
+
 def test_a_file_and_a_circle_of_links_are_no_homes(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
@@ -162,11 +167,6 @@ def test_a_home_that_failed_to_open_is_not_held(root):
         open_home(root, now=NOW)
     (root / "keys" / "record.pem").chmod(0o600)
     open_home(root, now=NOW).close()
-
-
-def test_a_home_can_be_read_beside_whoever_holds_it(root):
-    with open_home(root, now=NOW), open_home(root, now=NOW, lock=False) as beside:
-        assert beside.organisation.org == LAB_A
 
 
 HOLD = """

@@ -20,7 +20,7 @@ from tocsin.config import default_config_text, load_config
 from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout
 from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
-from tocsin.identity.certificate import make_certificate
+from tocsin.identity.certificate import DAY, make_certificate
 from tocsin.identity.details import Details, RecordKey, index_keys
 from tocsin.identity.keys import generate_ed25519, generate_p256, save_private_key
 from tocsin.identity.names import parse_endpoint, parse_org
@@ -30,7 +30,6 @@ from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_n
 from tocsin.policy.starter import starter_floor
 from tocsin.store.sqlite import open_store
 
-DAY = 86_400
 KEY_DAYS = 2 * DOCUMENT_DAYS
 """Validity of a signing key: twice the life of a document, so that one renewal may be late."""
 BACKDATED = DAY

@@ -17,7 +17,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,25 +113,18 @@ class Home:
         self.close()
 
 
-def open_home(root: Path, *, now: int, lock: bool = True) -> Home:
-    """Open a home and hold it, in the order above.
-
-    Without `lock` the home is opened beside whoever holds it: for reading
-    only, and no policy file takes effect.
-    """
+def open_home(root: Path, *, now: int) -> Home:
+    """Open a home and hold it, in the order above."""
     layout = Layout(root.expanduser().absolute())
     with ExitStack() as opening:
         _verify_whole(layout)  # 1.
-        if lock:
-            opening.callback(os.close, _take_lock(layout.lock))  # 2.
+        opening.callback(os.close, _take_lock(layout.lock))  # 2.
         organisation = _load_organisation(layout, now=now)  # 3.
-        record_signer, delivery_signer, tls = _load_keys(layout, organisation)  # 4.
+        record_signer, delivery_signer, tls = _load_keys(layout, organisation, now=now)  # 4.
         store = open_store(layout.store)  # 5.
         opening.callback(store.close)
         policies = load_policies(layout)  # 6.
-        newly_queued: Mapping[OrgId, int] = {}
-        if lock:
-            newly_queued = queue_changed_policies(store, policies, organisation=organisation, now=now)  # 7.
+        newly_queued = queue_changed_policies(store, policies, organisation=organisation, now=now)  # 7.
         return Home(
             layout,
             organisation=organisation,
@@ -173,23 +166,24 @@ def _take_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     except OSError as error:
-        raise HomeDamaged(
-            f"the lock cannot be opened: {_reason(error)}", where=str(path), hint=f"chmod 600 {path}"
-        ) from None
+        message = f"the lock cannot be opened: {_reason(error)}"
+        raise HomeDamaged(message, where=str(path), hint=f"remove the file, or: chmod 600 {path}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        locked = _locked(path, holder=os.pread(descriptor, 20, 0))
         os.close(descriptor)
-        by = f"process {holder}" if holder.isdigit() else "another process"
-        raise HomeLocked(
-            f"{by} holds the home",
-            where=str(path.parent),
-            hint="wait for it to end, or stop the node",
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        raise locked from None
+    with suppress(OSError):  # who holds it is a courtesy: a full disk must not lock people out
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
     return descriptor
+
+
+def _locked(path: Path, *, holder: bytes) -> HomeLocked:
+    number = holder.decode("ascii", "replace").strip()
+    by = f"process {number}" if number.isdecimal() else "another process"
+    return HomeLocked(f"{by} holds the home", where=str(path.parent), hint="wait for it to end, or stop the node")
 
 
 def _load_organisation(layout: Layout, *, now: int) -> Organisation:
@@ -214,13 +208,16 @@ def _load_organisation(layout: Layout, *, now: int) -> Organisation:
     return organisation
 
 
-def _load_keys(layout: Layout, organisation: Organisation) -> tuple[Signer, Signer, TlsIdentity]:
-    """Read the keys that the node works with, and see that peers will know them."""
+def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple[Signer, Signer, TlsIdentity]:
+    """Read the keys that the node works with, and see that peers will believe them today."""
     passphrase = find_passphrase(layout)
     record = load_signer(f"file:{layout.key('record')}", passphrase=passphrase)
     delivery = load_signer(f"file:{layout.key('delivery')}", passphrase=passphrase)
-    _verify_named(layout, "record", record.key_id in organisation.record_keys)
-    _verify_named(layout, "delivery", delivery.key_id in organisation.delivery_keys)
+    for name, signer, keys in (
+        ("record", record, organisation.record_keys),
+        ("delivery", delivery, organisation.delivery_keys),
+    ):
+        _verify_named(layout, name, signer.key_id in keys and keys[signer.key_id].is_valid_at(now))
     key = load_private_key(layout.key("tls"), passphrase=passphrase)
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pin = hashlib.sha256(public).hexdigest()
@@ -233,7 +230,7 @@ def _load_keys(layout: Layout, organisation: Organisation) -> tuple[Signer, Sign
 def _verify_named(layout: Layout, name: str, named: bool) -> None:
     if not named:
         path = layout.relative(layout.key(name))
-        message = "the identity document does not name this key, so no peer would believe it"
+        message = "the identity document does not name this key for today, so no peer would believe it"
         raise HomeDamaged(message, where=path, hint="restore key and identity document from the same backup")
 
 

@@ -1,14 +1,20 @@
 """This module finds what somebody names: an organisation by its id, a record by the beginning of its own."""
 
 from difflib import get_close_matches
+from functools import lru_cache
 
 from tocsin.desk.home import Home
 from tocsin.errors import NotFound
 from tocsin.identity.names import OrgId, parse_org
-from tocsin.identity.root import parse_identity
+from tocsin.identity.root import Organisation, parse_identity
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.store.model import PeerRow, StoredRecord
 from tocsin.store.protocol import Store
+
+MOST_SHOWN = 8
+"""Peers that a hint lists; more of them nobody reads there."""
+MOST_KNOWN = 256
+"""Identities kept in memory: each takes milliseconds to verify, and a status asks for every peer's."""
 
 
 def find_peer(store: Store, name: str) -> PeerRow:
@@ -27,11 +33,17 @@ def _unknown(org: OrgId, known: list[str]) -> NotFound:
     near = get_close_matches(org, known, n=1)
     if near:
         hint = f"did you mean {near[0]}?"
-    elif known:
+    elif 0 < len(known) <= MOST_SHOWN:
         hint = f"the peers are: {', '.join(known)}"
     else:
-        hint = "there are no peers yet; add one with: tocsin peer add FILE"
+        hint = "list the peers with: tocsin peer list" if known else "add the first peer with: tocsin peer add FILE"
     return NotFound(f"{org} is not a peer", hint=hint)
+
+
+@lru_cache(MOST_KNOWN)
+def known_organisation(document: bytes) -> Organisation:
+    """Read a document that was verified when it was taken; it may have expired since."""
+    return parse_identity(document, now=0, check_expiry=False)
 
 
 def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
@@ -43,6 +55,5 @@ def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
     if stored.issuer == home.organisation.org:
         origin = home.organisation
     else:
-        document = home.store.peers.get(stored.issuer).document
-        origin = parse_identity(document, now=stored.issued_at, check_expiry=False)
+        origin = known_organisation(home.store.peers.get(stored.issuer).document)
     return parse_record(stored.token).verify(origin, now=stored.issued_at)

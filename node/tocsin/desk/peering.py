@@ -10,7 +10,7 @@ its newer documents prove themselves: each is signed by the keys of the last.
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from tocsin.desk.lookup import find_peer
+from tocsin.desk.lookup import find_peer, known_organisation
 from tocsin.desk.messages import organisation_message, peer_message
 from tocsin.desk.policyfiles import write_starter
 from tocsin.desk.room import Room
@@ -106,7 +106,7 @@ class Peering:
     ) -> tuple[PeerRow, tuple[str, ...]]:
         """Take what is new about a peer: its document, its role, its confirmation."""
         peers = self._store.peers
-        held = self._room.organisation(known)
+        held = known_organisation(known.document)
         changes: tuple[str, ...]
         if known.state is PeerState.PENDING and held.fingerprint != given.fingerprint:
             held, changes = given, (f"identity: {held.fingerprint} was never confirmed, now {given.fingerprint}",)
@@ -167,7 +167,7 @@ class Peering:
         return row if to is row.state else self._store.peers.set_state(row.org, to)
 
     def _message(self, row: PeerRow) -> v1.Peer:
-        return peer_message(row, self._room.organisation(row), self._store.peers.counts(row.org))
+        return peer_message(row, known_organisation(row.document), self._store.peers.counts(row.org))
 
 
 def _role(request: v1.AddPeerRequest, *, otherwise: PeerRole) -> PeerRole:

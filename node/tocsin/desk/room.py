@@ -11,8 +11,6 @@ from typing import Protocol
 
 from tocsin.desk.home import Home
 from tocsin.identity.names import OrgId
-from tocsin.identity.root import Organisation, parse_identity
-from tocsin.store.model import PeerRow
 
 
 class Events(Protocol):
@@ -60,7 +58,3 @@ class Room:
     clock: Callable[[], int]
     random: Callable[[int], bytes]
     events: Events
-
-    def organisation(self, row: PeerRow) -> Organisation:
-        """Read a peer's document, which was verified when it was taken and may have expired since."""
-        return parse_identity(row.document, now=self.clock(), check_expiry=False)

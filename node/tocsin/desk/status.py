@@ -10,9 +10,9 @@ from tocsin.desk.messages import organisation_message
 from tocsin.desk.peering import Peering
 from tocsin.desk.policyfiles import changed_files, load_policies
 from tocsin.desk.room import Room
+from tocsin.identity.certificate import DAY
 from tocsin.v1 import desk_service_pb2 as v1
 
-DAY = 86_400
 DAYS_OF_WARNING = 60
 """Before an identity document expires: time for the people who hold the root keys to meet."""
 

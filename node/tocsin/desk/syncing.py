@@ -8,7 +8,7 @@ a message that says why; the others go on.
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from tocsin.desk.lookup import find_peer
+from tocsin.desk.lookup import find_peer, known_organisation
 from tocsin.desk.room import Progress, Puller, Room
 from tocsin.errors import PeerPending, PeerSuspended, TocsinError
 from tocsin.identity.names import OrgId
@@ -56,7 +56,7 @@ class Syncing:
         store = self._room.home.store
         if not named:
             active = (row for row in store.peers.list() if row.state is PeerState.ACTIVE)
-            return tuple(OrgId(row.org) for row in active if self._room.organisation(row).endpoints)
+            return tuple(OrgId(row.org) for row in active if known_organisation(row.document).endpoints)
         rows = [find_peer(store, org) for org in dict.fromkeys(named)]
         for row in rows:
             if row.state is PeerState.PENDING:
