@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.policy.holdings import FINDING, NOW, OTHER, PARTNER, floor, holding, never, policy, share
@@ -29,6 +31,7 @@ def whys(explanation: Explanation) -> dict[str, str]:
 def test_every_field_has_its_verdict_in_the_order_of_the_contract():
     content = FINDING | {"new": {"deep": 1}}
     rules = policy(share(line=6, classes=Disclosure.COMMUNITY, withhold=frozenset({"summary"}), reason="privilege"))
+    rules = replace(rules, shares=tuple(replace(each, name_withheld=True) for each in rules.shares))
     explanation = ask(holding(content), policy=rules, floor=floor(never(fields=frozenset({"poc"}), reason="embargo")))
     assert [(field.path, field.shared, field.why, field.reason) for field in explanation.fields] == [
         ("title", True, "the rule shares up to class COMMUNITY", ""),
@@ -52,6 +55,12 @@ def test_every_field_has_its_verdict_in_the_order_of_the_contract():
     ]
     assert explanation.fields[0].disclosure is Disclosure.COMMUNITY
     assert explanation.fields[-1].disclosure is None
+
+
+def test_a_reason_that_the_partner_is_not_told_is_not_shown_as_told():
+    fields = ask().fields
+    assert [field.reason for field in fields if not field.shared]
+    assert {field.reason for field in fields} == {""}
 
 
 def test_a_named_recipient_is_said_to_be_one():

@@ -108,7 +108,8 @@ class _Weighing:
         if path in self.decision.disclosed:
             return FieldVerdict(path, True, leaf.disclosure, self._why_shared(leaf))
         never = next((never for never in self.nevers if path in never.taken[self.record.kind]), None)
-        reason = (never.reason if never else "") or self.share.reason
+        told = (never.reason if never else "") or self.share.reason
+        reason = told if self.decision.named else ""
         return FieldVerdict(path, False, leaf.disclosure, self._why_withheld(leaf, never), reason)
 
     def hints(self, fields: Iterable[FieldVerdict]) -> Iterator[str]:
