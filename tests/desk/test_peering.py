@@ -8,6 +8,7 @@ from tests.desk.conftest import AISI, LAB_A, LAB_B, SHARING
 from tests.support.organisations import NOW, YEAR, Founded, found
 from tocsin.errors import (
     Conflict,
+    HomeDamaged,
     IdentityOutdated,
     MalformedIdentity,
     MalformedName,
@@ -100,6 +101,13 @@ def test_a_policy_that_is_there_is_never_overwritten(root, office):
     path.write_text(SHARING.format(partner=AISI))
     office.add_peer(AISI)
     assert path.read_text() == SHARING.format(partner=AISI)
+
+
+def test_a_peer_whose_policy_file_cannot_be_written_is_not_registered(root, office):
+    (root / "policies").rename(root / "elsewhere")
+    with pytest.raises(HomeDamaged, match=f"policies/{AISI}.toml"):
+        office.add_peer(AISI)
+    assert [peer.organisation.org for peer in office.desk.list_peers(v1.ListPeersRequest()).peers] == [LAB_B]
 
 
 def test_nobody_is_a_peer_of_itself(office):

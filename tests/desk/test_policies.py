@@ -54,6 +54,14 @@ def test_the_explanation_of_a_denial_is_an_answer_and_no_error(office):
     assert not any(field.shared for field in answer.fields)
 
 
+def test_an_explanation_says_when_it_is_not_policy_that_keeps_a_record_here(office):
+    record = office.post().record
+    office.desk.suspend_peer(v1.SuspendPeerRequest(org=LAB_B))
+    answer = explain(office, record)
+    assert answer.delivered
+    assert answer.hints[0] == f"nothing is sent to {LAB_B} while its peering is suspended"
+
+
 def test_a_preview_is_what_the_partner_gets_byte_for_byte(office, lab_b):
     record = office.post().record
     previewed = preview(office, record)

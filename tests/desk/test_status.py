@@ -6,7 +6,7 @@ import pytest
 
 from tests.desk.conftest import AISI, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
-from tests.support.organisations import NOW, YEAR, seeded
+from tests.support.organisations import NOW, YEAR, found, seeded
 from tocsin import __version__
 from tocsin.identity.names import new_record_id
 from tocsin.records.record import Draft, issue
@@ -78,7 +78,15 @@ def expires_soon(office) -> None:
 
 
 def expired(office) -> None:
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
     office.clock.now = NOW + YEAR + 1
+
+
+def expired_there(office) -> None:
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    document = found(AISI, now=NOW - 300 * DAY).document
+    office.desk.add_peer(v1.AddPeerRequest(document=document, fingerprint=found(AISI).organisation.fingerprint))
+    office.clock.now = NOW + 100 * DAY
 
 
 def pending(office) -> None:
@@ -120,6 +128,7 @@ def equivocation(office) -> None:
 WARNINGS = {
     "an identity that expires within 60 days": (expires_soon, "expires on 2027-03-01, in 59 days"),
     "an identity that has expired": (expired, "has expired"),
+    "a peer whose identity has expired": (expired_there, f"of {AISI} has expired"),
     "a pending peer": (pending, f"{AISI} is pending"),
     "a refused entry": (refused, f"1 entries of {LAB_B} were refused"),
     "a policy file that changed": (changed, f"policies/{LAB_B}.toml has changed"),

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tocsin.config import default_config_text, load_config
-from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout
+from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout, cause
 from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
 from tocsin.identity.certificate import DAY, make_certificate
@@ -220,7 +220,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _cannot_build(root: Path, error: OSError) -> HomeDamaged:
-    reason = (error.strerror or "unknown error").lower()
-    return HomeDamaged(
-        f"the home cannot be made: {reason}", where=str(root), hint="name a folder that you may write in"
-    )
+    hint = "name a folder that you may write in"
+    return HomeDamaged(f"the home cannot be made: {cause(error)}", where=str(root), hint=hint)

@@ -26,7 +26,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tocsin.desk.layout import PRIVATE_FILE, Layout
+from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
 from tocsin.desk.passphrase import find_passphrase
 from tocsin.desk.policyfiles import load_policies
 from tocsin.errors import (
@@ -145,7 +145,7 @@ def _verify_whole(layout: Layout) -> None:
         is_home = any(path.exists() for path in (layout.settings, layout.keys, layout.document, layout.store))
     except OSError as error:
         hint = "name another folder, or run as the user whose home it is"
-        raise HomeDamaged(f"the home cannot be read: {_reason(error)}", where=str(layout.root), hint=hint) from None
+        raise HomeDamaged(f"the home cannot be read: {cause(error)}", where=str(layout.root), hint=hint) from None
     if not is_home:
         raise HomeMissing(
             "there is no home here",
@@ -166,7 +166,7 @@ def _take_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     except OSError as error:
-        message = f"the lock cannot be opened: {_reason(error)}"
+        message = f"the lock cannot be opened: {cause(error)}"
         raise HomeDamaged(message, where=str(path), hint=f"remove the file, or: chmod 600 {path}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,9 +191,7 @@ def _load_organisation(layout: Layout, *, now: int) -> Organisation:
     try:
         organisation = parse_identity(layout.document.read_bytes(), now=now, check_expiry=False)
     except OSError as error:
-        raise HomeDamaged(
-            f"the identity document cannot be read: {_reason(error)}", where=where, hint=RESTORE
-        ) from None
+        raise HomeDamaged(f"the identity document cannot be read: {cause(error)}", where=where, hint=RESTORE) from None
     except (MalformedIdentity, MalformedEncoding) as error:
         raise HomeDamaged(
             f"the identity document does not verify: {error.message}", where=where, hint=RESTORE
@@ -232,7 +230,3 @@ def _verify_named(layout: Layout, name: str, named: bool) -> None:
         path = layout.relative(layout.key(name))
         message = "the identity document does not name this key for today, so no peer would believe it"
         raise HomeDamaged(message, where=path, hint="restore key and identity document from the same backup")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or "unknown error").lower()

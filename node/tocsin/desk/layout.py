@@ -99,3 +99,8 @@ class Layout:
         files = (self.settings, self.document, *(self.key(name) for name in KEY_NAMES), self.store)
         yield from (folder for folder in self.folders()[:-1] if not folder.is_dir())
         yield from (file for file in files if not file.is_file())
+
+
+def cause(error: OSError) -> str:
+    """Return what the system says went wrong, as a part of a sentence."""
+    return (error.strerror or "unknown error").lower()

@@ -7,7 +7,7 @@ disk or a credential store of its own. Its last line end does not belong to it.
 from pathlib import Path
 
 from tocsin.config import load_config
-from tocsin.desk.layout import FOR_OTHERS, Layout
+from tocsin.desk.layout import FOR_OTHERS, Layout, cause
 from tocsin.errors import HomeDamaged, KeyExposed
 
 # The PEM label of PKCS#8 with encryption (RFC 7468 section 11).
@@ -53,7 +53,6 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MOST_BYTES)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
         raise HomeDamaged(
-            f"the file cannot be read: {reason}", where=str(path), hint="restore it from a backup"
+            f"the file cannot be read: {cause(error)}", where=str(path), hint="restore it from a backup"
         ) from None

@@ -66,16 +66,17 @@ class Peering:
     def add_peer(self, request: v1.AddPeerRequest) -> v1.AddPeerResponse:
         """Register an organisation, confirm a pending one, or take its newer document.
 
+        A policy file for it is written where there is none; it shares nothing.
+
         Raises MalformedIdentity (FINGERPRINT_MISMATCH too) and IdentityOutdated
-        for the document, MalformedRequest for our own, Conflict where a removed
-        peer comes back with another root of trust.
+        for the document, MalformedRequest for our own or for an unknown role,
+        HomeDamaged where the policy file cannot be written.
         """
         now = self._room.clock()
         given = parse_identity(request.document, now=now)
         if given.org == self._room.home.organisation.org:
-            raise MalformedRequest(
-                "this is the organisation's own identity document", hint="add the document of another organisation"
-            )
+            hint = "add the document of another organisation"
+            raise MalformedRequest("this is the organisation's own identity document", hint=hint)
         if request.fingerprint:
             verify_fingerprint(request.fingerprint, expected=given.fingerprint)
         with self._store.transaction():
@@ -86,7 +87,7 @@ class Peering:
             else:
                 row, changes = self._renew(known, given, request, now=now)
             queued = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
-        starter = write_starter(self._room.home.layout, OrgId(row.org))
+            starter = write_starter(self._room.home.layout, OrgId(row.org))
         if starter is not None:
             self._room.home.adopt(starter)
         self._tell(row, queued)
@@ -160,9 +161,7 @@ class Peering:
         """Follow the table above. Raises Conflict where the event does not fit the state."""
         to = _NEXT.get((row.state, event))
         if to is None:
-            hint = (
-                f"confirm its fingerprint first: tocsin peer add FILE --fingerprint F, or: tocsin peer remove {row.org}"
-            )
+            hint = f"confirm its fingerprint with: tocsin peer add FILE --fingerprint F, or remove {row.org}"
             raise Conflict(f"{row.org} is {row.state}: {event} is not possible", reason="CONFLICT", hint=hint)
         return row if to is row.state else self._store.peers.set_state(row.org, to)
 

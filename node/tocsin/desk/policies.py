@@ -4,6 +4,8 @@ Explaining and previewing take the same decision, and build the same bytes, as
 sending does: what is shown here is what goes.
 """
 
+from collections.abc import Iterator
+
 from tocsin.desk.lookup import find_peer, load_record
 from tocsin.desk.messages import seen_message
 from tocsin.desk.policyfiles import changed_files, load_policies
@@ -14,6 +16,7 @@ from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.policy.explain import Explanation, explain
 from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
@@ -39,8 +42,10 @@ class Policies:
 
     def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
         """Say whether a partner gets a record, which fields, and why."""
-        record, partner = self._asked(request.id, request.partner)
-        explanation = self._explain(record, partner)
+        home = self._room.home
+        peer = find_peer(home.store, request.partner)
+        stored = home.store.records.find(request.id)
+        explanation = self._explain(load_record(home, stored), OrgId(peer.org))
         decision = explanation.decision
         return v1.ExplainRecordResponse(
             delivered=decision.delivered,
@@ -50,7 +55,7 @@ class Policies:
             why=decision.why,
             agreement=decision.agreement,
             fields=_verdicts(explanation),
-            hints=explanation.hints,
+            hints=(*_obstacles(peer, stored, now=self._room.clock()), *explanation.hints),
         )
 
     def preview_record(self, request: v1.PreviewRecordRequest) -> v1.PreviewRecordResponse:
@@ -112,6 +117,16 @@ class Policies:
             now=self._room.clock(),
             own=record.issuer == home.organisation.org,
         )
+
+
+def _obstacles(peer: PeerRow, stored: StoredRecord, *, now: int) -> Iterator[str]:
+    """Yield what keeps a record here that is no matter of policy."""
+    if peer.state is not PeerState.ACTIVE:
+        yield f"nothing is sent to {peer.org} while its peering is {peer.state}"
+    if stored.standing is not Standing.CURRENT:
+        yield f"nothing of this version is sent any more: it is {stored.standing}"
+    if stored.expires_at is not None and stored.expires_at <= now:
+        yield "nothing of this record is sent any more: it has expired"
 
 
 def _verdicts(explanation: Explanation) -> list[v1.FieldVerdict]:

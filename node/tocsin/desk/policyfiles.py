@@ -10,7 +10,8 @@ import os
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tocsin.desk.layout import PRIVATE_FILE, Layout
+from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
+from tocsin.errors import HomeDamaged
 from tocsin.identity.names import OrgId
 from tocsin.policy.model import PolicySet, Problem
 from tocsin.policy.parse import parse_policies
@@ -29,7 +30,7 @@ def load_policies(layout: Layout) -> PolicySet:
         except UnicodeDecodeError as error:
             unreadable.append(Problem(name, data.count(b"\n", 0, error.start) + 1, "not UTF-8 text"))
         except OSError as error:
-            unreadable.append(Problem(name, 1, f"cannot be read: {(error.strerror or 'unknown error').lower()}"))
+            unreadable.append(Problem(name, 1, f"cannot be read: {cause(error)}"))
     policies = parse_policies(files)
     # A floor that is not there has no path to be named by; here it has.
     named = (replace(p, file=layout.relative(layout.policies / PurePosixPath(p.file).name)) for p in policies.problems)
@@ -39,7 +40,8 @@ def load_policies(layout: Layout) -> PolicySet:
 def write_starter(layout: Layout, partner: OrgId) -> PolicySet | None:
     """Write a policy file for a new partner, which accepts and shares nothing, and return what it says.
 
-    What stands there already is left alone, and None is returned.
+    What stands there already is left alone, and None is returned. Raises
+    HomeDamaged where the file cannot be written; then there is none.
     """
     path = layout.policy(partner)
     text = starter_policy(partner)
@@ -47,9 +49,22 @@ def write_starter(layout: Layout, partner: OrgId) -> PolicySet | None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     except FileExistsError:
         return None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    except OSError as error:
+        raise _cannot_write(layout.relative(path), error) from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink()  # half of a policy is a problem that nobody wrote
+        raise _cannot_write(layout.relative(path), error) from None
     return parse_policies({layout.relative(path): text})
+
+
+def _cannot_write(where: str, error: OSError) -> HomeDamaged:
+    reason = (error.strerror or "unknown error").lower()
+    return HomeDamaged(
+        f"the policy file cannot be written: {reason}", where=where, hint="make room, or mend the folder"
+    )
 
 
 def changed_files(before: PolicySet, after: PolicySet) -> tuple[str, ...]:

@@ -40,7 +40,12 @@ class Status:
             received_records=counts.received,
             store_bytes=home.store.size(),
             peers=peers,
-            warnings=(*self._of_the_home(), *self._of_policies(), *self._of_records(), *_of_peers(peers)),
+            warnings=(
+                *self._of_the_home(),
+                *self._of_policies(),
+                *self._of_records(),
+                *_of_peers(peers, now=self._room.clock()),
+            ),
         )
         if self._started_at:
             status.started_at.FromSeconds(self._started_at)
@@ -76,10 +81,12 @@ class Status:
             )
 
 
-def _of_peers(peers: Iterable[v1.Peer]) -> Iterator[str]:
+def _of_peers(peers: Iterable[v1.Peer], *, now: int) -> Iterator[str]:
     for peer in peers:
         org = peer.organisation.org
         if peer.state == v1.PEER_STATE_PENDING:
             yield f"{org} is pending until somebody confirms its fingerprint: tocsin peer add FILE --fingerprint F"
         if peer.entries_refused:
             yield f"{peer.entries_refused} entries of {org} were refused: tocsin peer show {org}"
+        if peer.organisation.expires_at.ToSeconds() <= now:
+            yield f"the identity document of {org} has expired: get its current one, then tocsin peer add FILE"
