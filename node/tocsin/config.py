@@ -1,7 +1,7 @@
 """This module reads `node.toml` and knows where a home keeps its desk socket.
 
     listen           = "127.0.0.1:7470"   # address of the peer port; "" opens none
-    pull             = true               # follow the feeds of the peers that have an endpoint
+    pull             = true               # call the peers that have an endpoint, and stay in touch
     passphrase_file  = ""                 # file with the passphrase of the keys; "": they have none
     ...
 
@@ -41,8 +41,8 @@ DEFAULT_DRAIN_SECONDS = 10.0
 DEFAULT_RETRY_CAP_SECONDS = 300.0
 # A peer needs one stream; a second one for the overlap when it reconnects, two more to be generous.
 DEFAULT_STREAMS_PER_PEER = 4
-# Ten pages of 256 entries a second: ten times what one core verifies, so only a flood ever meets it.
-DEFAULT_CALLS_PER_MINUTE = 600
+# A peer that catches up makes two calls for a page of 256 records: 25 pages a second, about what a core verifies.
+DEFAULT_CALLS_PER_MINUTE = 3000
 
 # `sockaddr_un.sun_path` has 108 bytes, the last one a NUL.
 LONGEST_SOCKET_PATH = 107
@@ -55,8 +55,10 @@ class NodeConfig:
     """Settings of one node; what is not set has the default of its constant.
 
     `listen` is `host:port` (`[host]:port` for IPv6, port 0 for any free one);
-    empty, the node opens no port and only pulls. `passphrase_file` is taken
-    from the home where it is relative.
+    empty, the node opens no port and calls others itself. Without `pull` it
+    calls nobody unless told to by `tocsin sync`. `passphrase_file` is taken
+    from the home where it is relative. The last two numbers count for each
+    peer alone.
     """
 
     listen: str = DEFAULT_LISTEN

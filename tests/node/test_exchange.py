@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.nodes import federation, make_place, running, until, write_policy
-from tocsin.errors import PeerRefused
+from tocsin.errors import PeerRefused, PeerUnreachable
 from tocsin.exchange.peer import PEER_REASON
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import exchange_service_pb2
@@ -210,5 +210,18 @@ def test_a_dead_peer_costs_the_others_nothing(three):
             await a.post("one")
             await until(lambda: _all_hold({"one"}, b))
             assert (await a.peer(dead)).waiting == 1
+
+    asyncio.run(run())
+
+
+def test_a_node_that_goes_away_ends_its_streams_in_order(three):
+    async def run():
+        async with federation(three[:2], pull=False) as (a, b), b.client_of(a.place) as client:
+            stream = client.subscribe("")
+            assert await anext(stream) is None
+            await asyncio.wait_for(a.node.stop(10), timeout=5)
+            await asyncio.wait_for(_read_on(stream), timeout=5)
+            with pytest.raises(PeerUnreachable):
+                await client.pull("")
 
     asyncio.run(run())

@@ -27,9 +27,10 @@ from tocsin.errors import PeerRefused, PeerUnreachable, TocsinError
 from tocsin.exchange.peer import PEER_REASON, PeerClient, TlsKeys
 from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
 from tocsin.exchange.wire import MAX_MESSAGE_BYTES
+from tocsin.services import calls
 from tocsin.services.doorkeeper import Quota
 from tocsin.store.model import PeerRole, PeerState
-from tocsin.v1 import desk_service_pb2
+from tocsin.v1 import desk_service_pb2, exchange_service_pb2
 from tocsin.v1 import exchange_service_pb2 as v1
 
 LAB = founded("lab-a.example")
@@ -283,8 +284,10 @@ def test_the_live_stream_of_a_peer_that_is_stopped_ends_at_once(tmp_path, state,
     asyncio.run(run())
 
 
-def test_a_stream_whose_reader_has_stalled_ends_too(tmp_path):
-    """A stream stuck in flow control is ended like any other: nothing waits for its reader."""
+@pytest.mark.parametrize("patience", [0, 1.0])
+def test_a_stream_whose_reader_has_stalled_ends_too(tmp_path, monkeypatch, patience):
+    """A stream stuck in flow control is ended like any other, or reset where its reader takes nothing."""
+    monkeypatch.setattr(calls, "LAST_WRITE_SECONDS", patience)
 
     async def run():
         async with serve_port(tmp_path) as port:
@@ -302,14 +305,19 @@ def test_a_stream_whose_reader_has_stalled_ends_too(tmp_path):
             async with raw_channel(port, keys_of(LAB)) as channel:
                 call = channel.unary_stream("/tocsin.v1.ExchangeService/Subscribe")(b"")
                 await call.read()
-                assert port.service.open_streams == 1
                 port.set_state(LAB, PeerState.REMOVED)
                 async with asyncio.timeout(5):
                     while port.service.open_streams:
                         await asyncio.sleep(0.01)
-                call.cancel()
+                    with pytest.raises(grpc.aio.AioRpcError):
+                        await read_to_the_end(call)
 
     asyncio.run(run())
+
+
+async def read_to_the_end(call) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 NOT_A_MESSAGE = b"\xff" * 40
@@ -387,6 +395,39 @@ def test_nothing_that_belongs_to_our_own_people_is_served_to_peers(tmp_path, rol
     asyncio.run(run())
 
 
+EXCHANGE = methods_of(exchange_service_pb2.DESCRIPTOR)
+HEALTH = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"]
+CALLERS = {
+    "a member": (PeerRole.MEMBER, PeerState.ACTIVE, {}),
+    "a reader": (PeerRole.READER, PeerState.ACTIVE, {"/tocsin.v1.ExchangeService/Deliver": "NOT_PERMITTED"}),
+    "a pending member": (PeerRole.MEMBER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
+    "a pending reader": (PeerRole.READER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
+    "a suspended member": (PeerRole.MEMBER, PeerState.SUSPENDED, dict.fromkeys(EXCHANGE + HEALTH, "PEER_SUSPENDED")),
+}
+
+
+@pytest.mark.parametrize(("role", "state", "refusals"), CALLERS.values(), ids=CALLERS)
+def test_each_caller_may_call_exactly_what_its_role_and_state_allow(tmp_path, role, state, refusals):
+    async def first_answer(channel, method) -> str:
+        call = channel.unary_stream(method)(b"", timeout=5)  # reads a single answer as well
+        try:
+            await call.read()
+        except grpc.aio.AioRpcError as failure:
+            return reason_of(failure) or failure.code().name
+        finally:
+            call.cancel()
+        return ""
+
+    async def run():
+        async with serve_port(tmp_path) as port:
+            port.know(LAB, role=role, state=state)
+            async with raw_channel(port, keys_of(LAB)) as channel:
+                answers = {method: await first_answer(channel, method) for method in EXCHANGE + HEALTH}
+            assert {method: reason for method, reason in answers.items() if reason} == refusals
+
+    asyncio.run(run())
+
+
 def test_health_answers_to_peers(tmp_path):
     async def run():
         async with serve_port(tmp_path) as port:
@@ -402,6 +443,9 @@ def test_health_answers_to_peers(tmp_path):
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await stub.Check(health_pb2.HealthCheckRequest(service="tocsin.v1.DeskService"), timeout=5)
                 assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stub.List(health_pb2.HealthListRequest(), timeout=5)
+                assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
     asyncio.run(run())
 

@@ -67,6 +67,10 @@ class NotingService(ExchangeServiceServicer):
         finally:
             self.open_streams -= 1
 
+    async def Acknowledge(self, request: v1.AcknowledgeRequest, context: object) -> v1.AcknowledgeResponse:  # noqa: N802
+        self._note("Acknowledge")
+        return v1.AcknowledgeResponse()
+
     async def Deliver(self, request: v1.DeliverRequest, context: object) -> v1.DeliverResponse:  # noqa: N802
         self._note("Deliver")
         return v1.DeliverResponse(cursor="stored")

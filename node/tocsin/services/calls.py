@@ -7,13 +7,16 @@ both sides stay up.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tocsin.errors import TocsinError
 from tocsin.identity.names import OrgId
+
+# A reader that is there takes what lies in front of it in one round trip; a stopped peer gets no longer than this.
+LAST_WRITE_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -26,11 +29,32 @@ class Call:
     pin: str = ""
     ended: bool = False
     ended_by: TocsinError | None = None
+    _writing: "asyncio.Future[None] | None" = None
 
     def end(self, error: TocsinError | None) -> None:
         """End the call now, with an error, or for a stream that is simply over without one."""
         self.ended, self.ended_by = True, error
         self.task.cancel()
+
+    async def write(self, answer: Coroutine[Any, Any, None]) -> None:
+        """Wait for an answer to be written; a write that has begun is not torn when the call is ended."""
+        self._writing = asyncio.ensure_future(answer)
+        try:
+            await asyncio.shield(self._writing)
+        except asyncio.CancelledError:
+            if not self.ended:
+                self._writing.cancel()
+            raise
+
+    async def settle(self) -> bool:
+        """Let the write that has begun come to its end; False where its reader does not take it.
+
+        gRPC takes a status only after the answer before it is written.
+        """
+        if self._writing is None:
+            return True
+        await asyncio.wait({self._writing}, timeout=LAST_WRITE_SECONDS)
+        return self._writing.done() or not self._writing.cancel()
 
 
 class Calls:

@@ -57,22 +57,26 @@ class Gate(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
     def _guard(
-        self, method: str, handler: Handler, run: Callable[[Handler, object, Context], Awaitable[object]]
+        self, method: str, handler: Handler, run: Callable[[Handler, object, Context, Call], Awaitable[object]]
     ) -> Callable[[bytes, Context], Awaitable[object]]:
         async def guarded(body: bytes, context: Context) -> object:
             call = Call(_current_task(), method, streaming=handler.response_streaming)
             try:
                 with self._doorkeeper.admit(context, call):
-                    return await run(handler, _parse(handler, body), context)
+                    return await run(handler, _parse(handler, body), context, call)
             except asyncio.CancelledError:
                 if not call.ended:
                     raise  # the caller, or the listener, has given it up
                 call.task.uncancel()
+                if not await call.settle():
+                    raise  # its reader has stalled: the stream is reset, for no status would get through
                 if call.ended_by is None:
                     return None
                 failure: Exception = call.ended_by
             except grpc.aio.AbortError:
                 raise
+            except NotImplementedError:  # what generated servicers raise for a method that nobody has written
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this node does not serve that")
             except Exception as error:  # noqa: BLE001 -- the outermost handler: a bug must become an answer
                 failure = error
             await abort(context, failure, method=method, at_home=self._at_home)
@@ -80,18 +84,18 @@ class Gate(grpc.aio.ServerInterceptor):
         return guarded
 
 
-async def _unary(handler: Handler, request: object, context: Context) -> object:
+async def _unary(handler: Handler, request: object, context: Context, call: Call) -> object:
     return await handler.unary_unary(request, context)
 
 
-async def _stream(handler: Handler, request: object, context: Context) -> None:
+async def _stream(handler: Handler, request: object, context: Context, call: Call) -> None:
     answers = handler.unary_stream(request, context)
     if inspect.isawaitable(answers):  # a method that writes its answers itself
         await answers
         return
     async with aclosing(answers):
         async for answer in answers:
-            await context.write(answer)
+            await call.write(context.write(answer))
 
 
 def _parse(handler: Handler, body: bytes) -> object:
