@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test dev check proto lock bench clean
+.PHONY: demo test dev check proto docs lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/tocsin demo
@@ -31,6 +31,9 @@ proto: $(VENV)/ready
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -o requirements.lock pyproject.toml
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+docs: $(VENV)/ready
+	$(BIN)/python scripts/document_commands.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
