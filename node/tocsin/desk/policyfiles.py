@@ -61,10 +61,8 @@ def write_starter(layout: Layout, partner: OrgId) -> PolicySet | None:
 
 
 def _cannot_write(where: str, error: OSError) -> HomeDamaged:
-    reason = (error.strerror or "unknown error").lower()
-    return HomeDamaged(
-        f"the policy file cannot be written: {reason}", where=where, hint="make room, or mend the folder"
-    )
+    message = f"the policy file cannot be written: {cause(error)}"
+    return HomeDamaged(message, where=where, hint="make room, or mend the folder")
 
 
 def changed_files(before: PolicySet, after: PolicySet) -> tuple[str, ...]:
