@@ -1,8 +1,9 @@
 """This module makes a home: the keys, the identity, and everything else an organisation's node owns.
 
-A home is built beside its place, under a name of its own, and moved there in
-one step when it is whole. Whatever stops the building leaves nothing behind
-that could be taken for a home, and two founders at once cannot mix theirs.
+A home is built beside its place, as `.NAME.<random>.new`, and moved there in one
+step when it is whole: no half of a home ever stands in that place, and two
+founders at once cannot mix theirs. A building that fails is cleared away; one
+that is killed leaves its folder, which nobody needs.
 """
 
 import json
