@@ -6,5 +6,8 @@ page          the signed page itself; cursor: how far a partner has come
 presentation  the one place where the bytes that leave are made from a decision
 reveal        further fields of a record, for a partner that holds a part of it
 receive       a peer's page is verified and stored, with the cursor
-peer, worker  the wire: calling a peer, and staying in touch with it
+directory     who is out there, and by which keys they are known
+side          our side of every exchange, whoever dials; bell: something was queued
+peer          calling a peer's node; wire: what both ends agree on; status: errors on the wire
+pull, worker  fetching a feed, or handing over ours; staying in touch
 """

@@ -64,17 +64,6 @@ def caller() -> KnownPeer:
     return _caller.get()
 
 
-def refusal(peer: KnownPeer | None) -> TocsinError | None:
-    """Return why nothing is exchanged with a peer, or None where something is."""
-    if peer is None:
-        return Unauthenticated("the certificate's key is no known organisation's", reason="PIN_MISMATCH")
-    if peer.state == PeerState.PENDING:
-        return PeerPending("the peering waits until our people have confirmed the fingerprint")
-    if peer.state == PeerState.SUSPENDED:
-        return PeerSuspended("the peering is suspended")
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What each peer may ask for."""
@@ -112,11 +101,13 @@ class PeerDoor:
         Raises AccessDenied, IdentityOutdated and QuotaExceeded.
         """
         call.pin = _presented_pin(context)  # 1
-        peer = self._directory.by_pin(call.pin)  # 2
-        if peer is not None and peer.organisation.expires <= self._clock():  # 3
+        peer = self._directory.by_pin(call.pin)
+        if peer is None:  # 2
+            raise _stranger()
+        if peer.organisation.expires <= self._clock():  # 3
             raise IdentityOutdated("the caller's identity document held here has expired")
-        if (why := refusal(peer)) or peer is None:  # 4
-            raise why or LookupError
+        if refusal := _refusal(peer):  # 4
+            raise refusal
         if peer.role != PeerRole.MEMBER and call.method not in READER_METHODS:  # 5
             raise NotPermitted("a reader may not do this")
         self._count(peer.org, call)  # 6
@@ -129,9 +120,12 @@ class PeerDoor:
         """End the running calls of a peer that would not be let in today."""
         peer = self._directory.find(org)
         for call in self._calls.of(org):
-            named = peer is not None and call.pin in peer.organisation.pins
-            if error := refusal(peer if named else None):
-                call.end(error)
+            if peer is None or call.pin not in peer.organisation.pins:
+                refusal: TocsinError | None = _stranger()
+            else:
+                refusal = _refusal(peer)
+            if refusal is not None:
+                call.end(refusal)
 
     def end_streams(self) -> None:
         """End every stream, because the node goes away; its other calls may finish."""
@@ -168,3 +162,16 @@ def _presented_pin(context: Context) -> str:
     if len(certificates) != 1:
         raise Unauthenticated("the connection shows no certificate", reason="PIN_MISMATCH")
     return spki_pin(x509.load_pem_x509_certificate(certificates[0]).public_bytes(Encoding.DER))
+
+
+def _stranger() -> Unauthenticated:
+    return Unauthenticated("the certificate's key is no known organisation's", reason="PIN_MISMATCH")
+
+
+def _refusal(peer: KnownPeer) -> TocsinError | None:
+    """Return why nothing is exchanged with a peer, or None where something is."""
+    if peer.state == PeerState.PENDING:
+        return PeerPending("the peering waits until our people have confirmed the fingerprint")
+    if peer.state == PeerState.SUSPENDED:
+        return PeerSuspended("the peering is suspended")
+    return None
