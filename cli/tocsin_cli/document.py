@@ -26,8 +26,8 @@ def document(message: Message) -> dict[str, object]:
 
 
 def content_of(struct: Struct) -> dict[str, object]:
-    """Return free-form content as plain values; whole numbers are integers."""
-    return {name: _whole(value) for name, value in MessageToDict(struct).items()}
+    """Return free-form content as plain values, by name because a Struct keeps no order; whole numbers are integers."""
+    return {name: _whole(value) for name, value in sorted(MessageToDict(struct).items())}
 
 
 def claim(descriptor: EnumDescriptor, number: int) -> str:
@@ -52,7 +52,7 @@ def _whole(value: object) -> object:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):
-        return {name: _whole(item) for name, item in value.items()}
+        return {name: _whole(item) for name, item in sorted(value.items())}
     return value
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tocsin.identity.names import OrgId
 
 Answer = TypeVar("Answer", bound="Message")
+Outcome = TypeVar("Outcome")
 
 CALL_SECONDS = 120.0
 """Longest wait for one answer: a batch of 200 drafts on a slow disk takes seconds."""
@@ -103,18 +104,28 @@ class Session:
 def connect_desk(home: Path) -> Connection:
     """Reach the desk of a home: over its socket where a node listens, else by opening the home.
 
-    Raises HomeLocked where something holds the home for longer than our
-    patience and does not listen, and what opening a home raises.
+    Raises HomeLocked where something holds the home and does not listen, and
+    what opening a home raises.
+    """
+
+    def reach() -> Connection:
+        path = desk_socket(home)
+        return HomeDesk(home) if path is None else SocketDesk(_channel(path))
+
+    return wait_for_lock(reach)
+
+
+def wait_for_lock(action: Callable[[], Outcome]) -> Outcome:
+    """Do what needs the lock of a home, and wait a little where another command holds it.
+
+    Raises HomeLocked where something holds it for longer than our patience.
     """
     from tocsin.errors import HomeLocked
 
     give_up = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
-        path = desk_socket(home)
-        if path is not None:
-            return SocketDesk(_channel(path))
         try:
-            return HomeDesk(home)
+            return action()
         except HomeLocked:
             if time.monotonic() > give_up:
                 raise

@@ -11,7 +11,7 @@ from tocsin_cli import output
 from tocsin_cli.command import Command, json_option
 from tocsin_cli.commands.peer import print_peers
 from tocsin_cli.document import document, timestamp_text
-from tocsin_cli.session import Session, now
+from tocsin_cli.session import Session, now, wait_for_lock
 
 KINDS = ("lab", "government", "academia", "civil-society", "vendor")
 ANY_HOST = ("0.0.0.0", "[::]")  # noqa: S104 - addresses that nobody can dial, so they are not advertised
@@ -118,7 +118,7 @@ def serve(session: Session) -> None:
     """
     from tocsin.node import run
 
-    run(session.home)
+    wait_for_lock(lambda: run(session.home))
 
 
 @click.command(cls=Command, examples=("tocsin status", "tocsin status --json"))

@@ -21,6 +21,7 @@ from secrets import token_bytes
 from types import TracebackType
 from typing import IO, Self
 
+from tocsin.config import desk_socket_path
 from tocsin.desk.founding import create_home
 from tocsin.errors import HomeExists, NodeNotRunning
 from tocsin.v1 import desk_service_pb2 as v1
@@ -136,6 +137,10 @@ class Network:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for node in self.nodes.values():
+            folder = desk_socket_path(node.home).parent
+            if not folder.is_relative_to(node.home):  # a home with a long path has its socket elsewhere
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,10 +6,9 @@ certificate, and reports the refusal.
 
 import asyncio
 
-from tocsin.desk.home import TlsIdentity
 from tocsin.desk.layout import Layout
 from tocsin.errors import PeerMisbehaved, PeerRefused
-from tocsin.exchange.peer import PEER_REASON, PeerClient
+from tocsin.exchange.peer import PEER_REASON, PeerClient, TlsKeys
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -25,7 +24,7 @@ def try_to_publish(reader: Node, *, at: Node) -> str:
     return asyncio.run(_deliver(_organisation(at), at.endpoint, keys=_keys(reader)))
 
 
-async def _deliver(organisation: Organisation, endpoint: str, *, keys: TlsIdentity) -> str:
+async def _deliver(organisation: Organisation, endpoint: str, *, keys: TlsKeys) -> str:
     async with PeerClient(organisation, endpoint, keys=keys) as client:
         try:
             await client.deliver(v1.Page())
@@ -40,6 +39,6 @@ def _organisation(node: Node) -> Organisation:
     return parse_identity(Layout(node.home).document.read_bytes(), now=now())
 
 
-def _keys(node: Node) -> TlsIdentity:
+def _keys(node: Node) -> TlsKeys:
     certificate = certificate_pem(_organisation(node).node_certs[-1])
-    return TlsIdentity(key=Layout(node.home).key("tls").read_bytes(), certificate=certificate)
+    return TlsKeys(key=Layout(node.home).key("tls").read_bytes(), certificate=certificate)

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Fetch what is new, then write all that may be read to a CSV file: pull.sh [CSV]
+# For cron: prints nothing unless something goes wrong, and then exits with the code that says what.
+set -euo pipefail
+csv=${1:-records.csv}
+
+tocsin sync --once > /dev/null
+tocsin export --all --format csv > "$csv.new"
+mv "$csv.new" "$csv" # readers of the file see the old one or the new one, never a half

@@ -1,0 +1,147 @@
+"""The demo runs, says what it must, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.shared import ROOT, shared
+
+LONGEST_DEMO_SECONDS = 60
+
+
+def demo(*arguments, folder):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    environment |= {"PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}", "TMPDIR": str(folder)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tocsin_cli", "demo", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def nodes_below(folder):
+    """Return the processes whose command line names something in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended since
+            found += [process.name] * (f"{folder}/" in (process / "cmdline").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    started = time.monotonic()
+    process = demo("--import", "atlas", atlas(folder), folder=folder)
+    out, err = process.communicate(timeout=LONGEST_DEMO_SECONDS * 2)
+    assert process.returncode == 0, out + err
+    return out, err, time.monotonic() - started, folder
+
+
+def atlas(folder):
+    path = folder / "case.yaml"
+    path.write_text(
+        "case-studies:\n"
+        "- id: AML.CS0000\n"
+        "  object-type: case-study\n"
+        "  name: Evasion of a detector\n"
+        "  summary: A detector was evaded.\n"
+        "  incident-date: 2024-01-01\n"
+        "  incident-date-granularity: YEAR\n"
+        "  case-study-type: exercise\n"
+        "  procedure:\n"
+        "  - tactic: AML.TA0002\n"
+        "    technique: AML.T0000\n"
+        "    description: Read papers.\n"
+    )
+    return path
+
+
+def test_the_demo_ends_within_a_minute_and_leaves_nothing_behind(told):
+    _, _, seconds, folder = told
+    assert seconds < LONGEST_DEMO_SECONDS
+    assert [path.name for path in folder.iterdir()] == ["case.yaml"]
+    assert nodes_below(folder) == []
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        pytest.param("imported 1 records from case.yaml", id="what was imported"),
+        pytest.param("████████ withheld:", id="bars"),
+        pytest.param("trade_secret", id="the reason told to the lab"),
+        pytest.param("infohazard", id="the reason told to the institute"),
+        pytest.param("verified", id="the origin's signature"),
+        pytest.param("PERMISSION_DENIED", id="the refusal of the reader"),
+        pytest.param("tocsin reveal ", id="the reveal"),
+    ],
+)
+def test_the_demo_shows(told, promise):
+    assert promise in told[0]
+
+
+def test_the_demo_is_plain_text_of_at_most_a_hundred_columns(told):
+    assert "\x1b" not in told[0]
+    assert max(map(len, told[0].splitlines())) <= 100
+
+
+def test_each_step_has_a_number_a_heading_and_a_sentence(told):
+    lines = told[0].splitlines()
+    steps = [at for at, line in enumerate(lines) if line[:1].isdigit() and line[1:3] == ". "]
+    assert [int(lines[at][0]) for at in steps] == list(range(1, 9))
+    assert all(lines[at + 1].strip() for at in steps)
+
+
+def test_an_interrupted_demo_ends_its_nodes_and_removes_its_homes(tmp_path):
+    process = demo(folder=tmp_path)
+    while "2. " not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LONGEST_DEMO_SECONDS)
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+    assert nodes_below(tmp_path) == []
+
+
+def test_homes_are_kept_where_that_is_asked_for_and_nothing_is_overwritten(tmp_path):
+    kept = tmp_path / "three"
+    process = demo("--keep", kept, folder=tmp_path)
+    process.communicate(timeout=LONGEST_DEMO_SECONDS)
+    assert process.returncode == 0
+    assert sorted(path.name for path in kept.iterdir()) == ["aisi.example", "lab-a.example", "lab-b.example"]
+    again = demo("--keep", kept, folder=tmp_path)
+    _, err = again.communicate(timeout=LONGEST_DEMO_SECONDS)
+    assert again.returncode == 9
+    assert "HOME_EXISTS" in err
+    listed = subprocess.run(
+        [sys.executable, "-m", "tocsin_cli", "--home", kept / "aisi.example", "list", "--json"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(listed.stdout)["total"] == 10
+
+
+def test_every_record_of_avid_and_atlas_is_exchanged(tmp_path):
+    reports, studies = shared("data/avid/reports.jsonl"), shared("data/atlas/ATLAS.yaml")
+    started = time.monotonic()
+    process = demo("--import", "avid", reports, "--import", "atlas", studies, folder=tmp_path)
+    out, err = process.communicate(timeout=LONGEST_DEMO_SECONDS * 2)
+    assert process.returncode == 0, out + err
+    assert time.monotonic() - started < LONGEST_DEMO_SECONDS
+    imported = sum(int(line.split()[1].replace(",", "")) for line in out.splitlines() if line.startswith("imported "))
+    table = out[out.index("RECORDS HELD") :].split("\n\n")[0].splitlines()[1:]
+    held = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in table}
+    assert imported > 1_200
+    assert held["lab-a.example"] == imported + 12
+    assert held["aisi.example"] == imported + 10
+    assert held["lab-b.example"] >= imported

@@ -1,0 +1,162 @@
+"""Every example runs as its readers would run it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.shared import ROOT
+from tocsin.policy.parse import parse_policies
+from tocsin.schema.contract import KINDS
+from tocsin.schema.files import parse_content_file
+from tocsin_cli.demo.network import MEMBERS, free_ports, policy_text
+from tocsin_cli.demo.records import demo_records
+from tocsin_cli.session import desk_socket
+
+EXAMPLES = ROOT / "examples"
+START_SECONDS = 20
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Return an environment in which `tocsin` is the command of this checkout."""
+    command = tmp_path / "bin" / "tocsin"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tocsin_cli "$@"\n')
+    command.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    return {
+        **kept,
+        "PATH": f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}",
+    }
+
+
+def run(*command, environment, folder, code=0):
+    done = subprocess.run(
+        [str(word) for word in command], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@contextmanager
+def serving(home, *, environment):
+    """Run a node for as long as the context lasts."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tocsin_cli", "--home", home, "serve"],
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        give_up = time.monotonic() + START_SECONDS
+        while desk_socket(home) is None:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 0
+
+
+def test_two_nodes_exchange_a_finding(environment, tmp_path):
+    port_a, port_b = free_ports(2)
+    environment |= {"PORT_A": str(port_a), "PORT_B": str(port_b), "TMPDIR": str(tmp_path)}
+    done = run(EXAMPLES / "two_nodes" / "run.sh", environment=environment, folder=tmp_path)
+    assert "queued for lab-b.example" in done.stdout
+    assert "████████ withheld: trade_secret" in done.stdout
+    assert "record.sdjwt: verified" in done.stdout
+    assert "the exact text" not in done.stdout
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+def test_a_peer_that_only_reads_pulls_by_cron_without_a_port(environment, tmp_path):
+    lab = tmp_path / "lab"
+    (port,) = free_ports(1)
+    tocsin = ("tocsin", "--home", lab)
+
+    def step(*command, code=0):
+        return run(*command, environment=environment, folder=tmp_path, code=code).stdout
+
+    step(*tocsin, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A", "--listen", f"127.0.0.1:{port}")
+    (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
+    environment["TOCSIN_HOME"] = str(tmp_path / "reader")
+    folder = EXAMPLES / "read_only_peer"
+    step(folder / "setup.sh", "lab-a.tocsin", step(*tocsin, "identity", "fingerprint").strip())
+    fingerprint = step("tocsin", "identity", "fingerprint").strip()
+    step(*tocsin, "peer", "add", "aisi.tocsin", "--role", "reader", "--fingerprint", fingerprint)
+    policy = (EXAMPLES / "policies" / "government.toml").read_text()
+    partner = tomllib.loads(policy)["partner"]
+    (lab / "policies" / "aisi.example.toml").write_text(policy.replace(partner, "aisi.example"))
+    step(*tocsin, "post", *demo_records())
+    with serving(lab, environment=environment):
+        assert step(folder / "pull.sh") == ""
+        first = (tmp_path / "records.csv").read_text()
+        assert step(folder / "pull.sh") == ""
+    assert "Text in tool output can redirect an agent's next action" in first
+    assert "████████ withheld" in first
+    assert "the exact text of the issue" not in first
+    assert (tmp_path / "records.csv").read_text() == first
+    assert not (tmp_path / "records.csv.new").exists()
+    # The lab is down now: cron hears of it by the exit code, and the file stays as it was.
+    step(folder / "pull.sh", code=7)
+    assert (tmp_path / "records.csv").read_text() == first
+
+
+def test_the_crontab_runs_the_script_that_is_there():
+    line = (EXAMPLES / "read_only_peer" / "crontab").read_text().splitlines()[-1]
+    assert line.split()[6] == "/srv/tocsin/pull.sh"
+
+
+def test_an_auditor_verifies_offline_with_the_library_alone(environment, tmp_path):
+    def step(*command, code=0):
+        return run(*command, environment=environment, folder=tmp_path, code=code).stdout
+
+    tocsin = ("tocsin", "--home", tmp_path / "lab")
+    step(*tocsin, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A")
+    posted = step(*tocsin, "post", demo_records()[0]).split()[1]
+    (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
+    token = step(*tocsin, "export", posted)
+    (tmp_path / "record.sdjwt").write_text(token)
+    (tmp_path / "changed.sdjwt").write_text(token.replace("~", "~x", 1))
+    shutil.rmtree(tmp_path / "lab")
+    script = EXAMPLES / "verify_offline.py"
+    assert "verified" in step(sys.executable, script, "lab-a.tocsin", "record.sdjwt")
+    refused = step(sys.executable, script, "lab-a.tocsin", "record.sdjwt", "changed.sdjwt", code=4)
+    assert "changed.sdjwt: refused, BAD_" in refused
+    step(sys.executable, script, code=1)
+
+
+@pytest.mark.parametrize("path", demo_records(), ids=lambda path: path.stem)
+def test_a_record_of_the_demo_is_valid(path):
+    settings, content = parse_content_file(path.read_bytes(), format="toml", name=path.name)
+    assert settings["kind"] in KINDS
+    assert settings["tlp"]
+    assert content["title"]
+
+
+def test_the_demo_has_a_dozen_records_of_all_kinds():
+    kinds = [tomllib.loads(path.read_text())["record"]["kind"] for path in demo_records()]
+    assert len(kinds) >= 12
+    assert set(kinds) == set(KINDS)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.org)
+def test_the_policies_of_the_demo_are_in_order(member):
+    texts = {f"{other.org}.toml": policy_text(member.org, other.org) for other in MEMBERS if other != member}
+    policies = parse_policies({**texts, "floor.toml": ""})
+    assert policies.problems == ()
+    assert set(policies.policies) == {other.org for other in MEMBERS if other != member}
+
+
+def test_the_policy_of_the_two_nodes_is_in_order():
+    text = (EXAMPLES / "two_nodes" / "lab-b.example.toml").read_text()
+    assert parse_policies({"lab-b.example.toml": text, "floor.toml": ""}).problems == ()
