@@ -105,6 +105,16 @@ def test_a_bug_is_noted_without_its_text_and_the_worker_goes_on(caplog):
     assert "canary-0003" not in caplog.text
 
 
+def test_a_disk_that_takes_no_note_does_not_end_the_worker(monkeypatch, caplog):
+    def full(self, org, error):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Notes, "note_error", full)
+    _, pauses = watch(scripted(PeerUnreachable("down"), PeerUnreachable("down")))
+    assert pauses == [2, 4]
+    assert "OSError" in caplog.text
+
+
 def test_a_worker_stays_away_for_as_long_as_the_peer_asks_but_not_beyond_the_cap():
     async def run():
         notes = Notes()

@@ -315,6 +315,29 @@ def test_a_stream_whose_reader_has_stalled_ends_too(tmp_path, monkeypatch, patie
     asyncio.run(run())
 
 
+def test_a_peer_that_stalls_every_stream_it_has_holds_up_nobody_else(tmp_path):
+    async def run():
+        async with serve_port(tmp_path) as port:
+            port.know(LAB)
+            port.know(OTHER)
+
+            async def flood(request, context):
+                while True:
+                    yield v1.SubscribeResponse(page=v1.Page(cursor="x" * 1_000_000))
+
+            port.service.Subscribe = flood
+            async with raw_channel(port, keys_of(LAB)) as channel:
+                subscribe = channel.unary_stream("/tocsin.v1.ExchangeService/Subscribe")
+                stalled = [subscribe(b"") for _ in range(8)]
+                for call in stalled:
+                    await call.read()
+                async with asyncio.timeout(5), client(port, keys_of(OTHER)) as other:
+                    for _ in range(100):
+                        await other.pull("")
+
+    asyncio.run(run())
+
+
 async def read_to_the_end(call) -> None:
     while await call.read() is not grpc.aio.EOF:
         pass

@@ -64,21 +64,25 @@ class Worker:
             try:
                 await self._job(self)
             except Exception as error:  # noqa: BLE001 -- outermost: a bug met with one peer must not end all contact
-                told = await self._note(error)
+                self._failures += 1
+                said = error if isinstance(error, TocsinError) else self._bug(error)
+                told = min(float(said.metadata.get(RETRY_AFTER, 0)), self._pace.cap)
+                await self._note(said)
             longest = self._pace.longest(self._failures)
             await heard_within(self._contacted, told + self._pace.jitter(longest))
 
-    async def _note(self, error: Exception) -> float:
-        """Keep what went wrong, and return how long the peer wants us to stay away."""
-        self._failures += 1
-        if not isinstance(error, TocsinError):
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("exchange with %s ended in %s\n%s", self.peer.org, type(error).__name__, frames)
-            error = InternalError("the exchange failed in this node; see its log")
+    async def _note(self, error: TocsinError) -> None:
         if self._failures == 1:
             _log.warning("%s: %s", self.peer.org, error.reason)
-        await asyncio.to_thread(self._side.note_error, self.peer.org, error)
-        return min(float(error.metadata.get(RETRY_AFTER, 0)), self._pace.cap)
+        try:
+            await asyncio.to_thread(self._side.note_error, self.peer.org, error)
+        except Exception as second:  # noqa: BLE001 -- a full disk takes no note, and must not end all contact either
+            self._bug(second)
+
+    def _bug(self, error: Exception) -> InternalError:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("exchange with %s ended in %s\n%s", self.peer.org, type(error).__name__, frames)
+        return InternalError("the exchange failed in this node; see its log")
 
 
 @dataclass(frozen=True, slots=True)
