@@ -11,9 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tocsin.errors import TocsinError
-from tocsin.identity.root import parse_identity
-from tocsin.records.record import parse_record
+from tocsin import TocsinError, parse_identity, parse_record
 
 
 def main(identity: str, *files: str) -> int:

@@ -25,8 +25,8 @@ from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
 
 # Both packages document these names here, but do not mark them as exported.
-from securesystemslib.signer import Key, Signature, SSlibKey  # type: ignore[attr-defined]
-from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root  # type: ignore[attr-defined]
+from securesystemslib.signer import Key, Signature, SSlibKey
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root
 
 from tocsin.encoding import JSON
 from tocsin.errors import MalformedIdentity
