@@ -23,8 +23,6 @@ from typing import TypeGuard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
-
-# Both packages document these names here, but do not mark them as exported.
 from securesystemslib.signer import Key, Signature, SSlibKey
 from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root
 
