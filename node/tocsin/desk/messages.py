@@ -83,8 +83,8 @@ def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelo
     )
 
 
-def listed_message(record: StoredRecord) -> v1.Record:
-    """Return a record as it stands in a list: enough to know which one it is."""
+def listed_message(record: StoredRecord, store: Store) -> v1.Record:
+    """Return a record as it stands in a list: enough to know which one it is, and that it is not whole."""
     message = v1.Record(
         digest=record.digest,
         envelope=envelope_message(record),
@@ -95,17 +95,17 @@ def listed_message(record: StoredRecord) -> v1.Record:
         key_id=record.key_id,
     )
     message.stored_at.FromSeconds(record.stored_at)
+    for path, reason in store.intake.withheld(record.digest):
+        message.withheld.add(path=path, reason=reason)
     return message
 
 
 def stored_message(record: StoredRecord, store: Store, *, with_token: bool) -> v1.Record:
     """Return everything that this node may read of a record."""
-    message = listed_message(record)
+    message = listed_message(record, store)
     ParseDict(record.content, message.content)
     message.versions.extend(store.records.versions(record.issuer, record.record_id))
     message.recipients.extend(sorted(store.records.recipients(record.digest)))
-    for path, reason in store.intake.withheld(record.digest):
-        message.withheld.add(path=path, reason=reason)
     if with_token:
         message.token = record.token
     return message

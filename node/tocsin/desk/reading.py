@@ -23,7 +23,7 @@ class Reading:
         if request.full:
             records = [stored_message(record, self._store, with_token=True) for record in found.records]
         else:
-            records = [listed_message(record) for record in found.records]
+            records = [listed_message(record, self._store) for record in found.records]
         return v1.ListRecordsResponse(records=records, next_page_token=found.next_page_token, total=found.total)
 
     def get_record(self, request: v1.GetRecordRequest) -> v1.GetRecordResponse:
@@ -34,7 +34,7 @@ class Reading:
     def search_records(self, request: v1.SearchRecordsRequest) -> v1.SearchRecordsResponse:
         """Find current records by the words they contain, best first."""
         found = self._store.records.search(request.text, limit=_size(request.limit))
-        return v1.SearchRecordsResponse(records=[listed_message(record) for record in found])
+        return v1.SearchRecordsResponse(records=[listed_message(record, self._store) for record in found])
 
 
 def _filter(request: v1.ListRecordsRequest) -> RecordFilter:
