@@ -136,12 +136,13 @@ class _Draft:
 
     def _add_again(self, sent: FeedEntry) -> bool:
         """Add an entry that has its number; False where it does not fit."""
-        record, decision = self._decide_again(sent)
-        if record is None or decision is None:
+        allowed = self._decide_again(sent)
+        if allowed is None:
             added = self._add(PageEntry(sent.sequence, EntryKind.VOID))
             if added and sent.kind is not EntryKind.VOID:
                 self._store.feeds.void(self._partner, sent.sequence)
             return added
+        record, decision = allowed
         if not self._add(_carry(record, decision, kind=sent.kind, sequence=sent.sequence)):
             return False
         if decision.disclosed != sent.disclosed:
@@ -154,26 +155,28 @@ class _Draft:
             )
         return True
 
-    def _decide_again(self, sent: FeedEntry) -> tuple[VerifiedRecord | None, Decision | None]:
-        """Return what of an entry may still go: what went then, as far as it would today; nothing for a void one."""
+    def _decide_again(self, sent: FeedEntry) -> tuple[VerifiedRecord, Decision] | None:
+        """Return what of an entry may still go: what went then, as far as it would today; None for nothing."""
         if sent.kind is EntryKind.VOID:
-            return None, None
+            return None
         feeds = self._store.feeds
         if sent.kind is EntryKind.DISCLOSURES and not feeds.holds(self._partner, sent.digest, before=sent.sequence):
-            return None, None  # the record itself is void by now: there is nothing to add them to
-        record, decision = self._decide(sent.digest)
-        if record is None or decision is None:
-            return None, None
+            return None  # the record itself is void by now: there is nothing to add them to
+        allowed = self._decide(sent.digest)
+        if allowed is None:
+            return None
+        record, decision = allowed
         going = decision.disclosed & sent.disclosed
         if not says_something(record.kind, going):
-            return None, None
+            return None
         return record, replace(decision, disclosed=going)
 
     def _add_candidate(self, digest: str) -> bool:
         """Add what the partner does not hold of a record, if anything; False where it does not fit."""
-        record, decision = self._decide(digest)
-        if record is None or decision is None:
+        allowed = self._decide(digest)
+        if allowed is None:
             return True
+        record, decision = allowed
         held = self._store.feeds.sent(self._partner, digest)
         if not missing(record, decision, held=held):
             return True
@@ -194,13 +197,13 @@ class _Draft:
             raise RuntimeError("the store gave another number than the page was made for")
         return True
 
-    def _decide(self, digest: str) -> tuple[VerifiedRecord | None, Decision | None]:
-        """Ask policy today; nothing where it says no, or where the record may not be sent at all."""
+    def _decide(self, digest: str) -> tuple[VerifiedRecord, Decision] | None:
+        """Ask policy today; None where it says no, or where the record may not be sent at all."""
         record = load_own(self._store, digest, organisation=self._organisation, now=self._now)
         if record is None:
-            return None, None
+            return None
         decision = decide_today(self._store, record, partner=self._partner, policies=self._policies, now=self._now)
-        return (record, decision) if decision.delivered else (None, None)
+        return (record, decision) if decision.delivered else None
 
     def _add(self, entry: PageEntry) -> bool:
         """Add an entry where there is room for it."""

@@ -153,10 +153,7 @@ class Connections:
                 return
             if self._closed:
                 raise RuntimeError("the store is closed")
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = _connect(self.path, mode="ro")
+            connection = self._borrow()
             try:
                 yield connection
             finally:
@@ -164,6 +161,13 @@ class Connections:
                     connection.close()
                 else:
                     self._readers.append(connection)
+
+    def _borrow(self) -> sqlite3.Connection:
+        """Return a connection that nobody reads through."""
+        try:
+            return self._readers.pop()
+        except IndexError:  # not `if self._readers`: another thread may take the last one in between
+            return _connect(self.path, mode="ro")
 
 
 def _require_file(path: Path, *, create: bool) -> None:
