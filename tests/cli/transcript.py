@@ -9,7 +9,8 @@
     [exit 3]                         its exit code, where that is not 0
 
 What differs from run to run is normalised: ids, digests, keys, fingerprints,
-times, the folder. `$ID` in a command is the id that was printed last as posted.
+times, the folder. In a command, `$ID` is the id that was posted last, and
+`$FINGERPRINT` the fingerprint that was printed last.
 Set TOCSIN_TRANSCRIPTS=write to write what is printed now into the files, and
 read the difference before you commit it.
 """
@@ -24,8 +25,9 @@ from pathlib import Path
 
 from tocsin_cli.main import run
 
+_FINGERPRINT = re.compile(r"\b[A-Z2-7]{7}(?:-[A-Z2-7]{7}){7}\b")
 _NORMAL = (
-    (re.compile(r"\b[A-Z2-7]{7}(?:-[A-Z2-7]{7}){7}\b"), "<fingerprint>"),
+    (_FINGERPRINT, "<fingerprint>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b"), "<record id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "YYYY-MM-DDThh:mm:ssZ"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "YYYY-MM-DD hh:mm"),
@@ -44,7 +46,7 @@ class Transcript:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
         self._folder = folder
-        self._posted = ""
+        self._latest = {"$ID": "", "$FINGERPRINT": ""}
 
     def play(self) -> str:
         """Run every command and return the transcript as it would be written today."""
@@ -71,7 +73,7 @@ class Transcript:
         return [*body, "---"]
 
     def _run(self, command: str) -> list[str]:
-        words = shlex.split(command.replace("$ID", self._posted))
+        words = [self._latest.get(word, word) for word in shlex.split(command)]
         assert words.pop(0) == "tocsin", "a transcript shows tocsin commands"
         stdin, target = b"", None
         while len(words) > 2 and words[-2] in "<>":
@@ -84,8 +86,8 @@ class Transcript:
         code, printed, piped = self._invoke(words, stdin, apart=target is not None)
         if target is not None:
             target.write_bytes(piped)
-        if found := _POSTED.findall(printed):
-            self._posted = found[-1]
+        for name, pattern in (("$ID", _POSTED), ("$FINGERPRINT", _FINGERPRINT)):
+            self._latest[name] = (pattern.findall(printed) or [self._latest[name]])[-1]
         lines = self._normalised(printed).splitlines()
         return [*lines, f"[exit {code}]"] if code else lines
 

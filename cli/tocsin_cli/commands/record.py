@@ -167,7 +167,7 @@ def _row(record: v1.Record) -> list[Cell | str]:
         record.title,
         record.envelope.iss,
         rfc3339(record.envelope.iat)[:10],
-        f"{hidden} fields" if hidden > 1 else "1 field" if hidden else "",
+        str(hidden or ""),
     ]
 
 

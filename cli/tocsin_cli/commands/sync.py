@@ -1,6 +1,7 @@
 """This module has the command that fetches what peers have for this node."""
 
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -39,8 +40,10 @@ def sync(session: Session, *, peers: tuple[str, ...], once: bool, as_json: bool)
         if as_json:
             output.document({"peers": [document(last) for last in finished]})
         if once or as_json or session.desk.serving:
-            _raise_first_failure(finished)
+            _raise_failures(finished)
             return
+        for failure in _failures(finished):
+            output.error(failure)
         session.close()
         time.sleep(ROUND_SECONDS)
 
@@ -60,18 +63,26 @@ def _fetch(session: Session, peers: tuple[str, ...], *, quiet: bool) -> list[v1.
 
 
 def _summary(progress: v1.SyncPeersResponse) -> str:
-    if progress.error_reason:
-        return f"stopped early: {progress.error_message} [{progress.error_reason}]"
     parts = [
         f"{progress.records:,} new record{'s' if progress.records != 1 else ''}",
         f"{progress.disclosures:,} with further fields" if progress.disclosures else "",
         f"{progress.refused:,} refused" if progress.refused else "",
+        "stopped early" if progress.error_reason else "",
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _raise_first_failure(finished: list[v1.SyncPeersResponse]) -> None:
+def _raise_failures(finished: list[v1.SyncPeersResponse]) -> None:
+    """Print every failure, and end with the exit code of the first one."""
+    failures = list(_failures(finished))
+    for failure in failures[1:]:
+        output.error(failure)
+    if failures:
+        raise failures[0]
+
+
+def _failures(finished: list[v1.SyncPeersResponse]) -> Iterator[TocsinError]:
     for progress in finished:
         if progress.error_reason:
-            error: type[TocsinError] = by_reason(progress.error_reason) or PeerUnreachable
-            raise error(progress.error_message, reason=progress.error_reason, where=progress.peer)
+            error = by_reason(progress.error_reason) or PeerUnreachable
+            yield error(progress.error_message, reason=progress.error_reason)

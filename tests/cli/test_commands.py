@@ -1,0 +1,292 @@
+"""What each command asks of the desk, and what it makes of the answer."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.cli.messages import NOON, organisation, peer, record
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
+from tocsin_cli.commands import source
+from tocsin_cli.commands.record import MOST_RECORDS_A_PAGE
+
+
+def test_list_asks_for_what_was_filtered(tocsin, desk):
+    fake = desk(v1.ListRecordsResponse())
+    tocsin(
+        *("list", "--kind", "incident", "--from", "lab-b.example", "--since", "2026-03-01T12:00:00Z"),
+        *("--tlp", "amber+strict", "--severity", "high", "--limit", "7"),
+    )
+    (asked,) = fake.asked
+    assert asked.kind == record_pb2.RECORD_KIND_INCIDENT
+    assert getattr(asked, "from") == "lab-b.example"
+    assert asked.since.seconds == NOON
+    assert asked.tlp == record_pb2.TLP_AMBER_STRICT
+    assert (asked.severity, asked.page_size) == ("high", 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("2026-03-01", NOON - 12 * 3600, id="a date is its beginning in UTC"),
+        pytest.param("2026-03-01T13:00:00+01:00", NOON, id="an offset counts"),
+        pytest.param("2026-03-01T12:00:00", NOON, id="no offset means UTC"),
+        pytest.param("36h", NOON - 36 * 3600, id="hours"),
+        pytest.param("2w", NOON - 14 * 86_400, id="weeks"),
+    ],
+)
+def test_since_takes_times_dates_and_ages(tocsin, desk, monkeypatch, text, seconds):
+    monkeypatch.setattr("tocsin_cli.commands.record.now", lambda: NOON)
+    fake = desk(v1.ListRecordsResponse())
+    assert tocsin("list", "--since", text).code == 0
+    assert fake.asked[0].since.seconds == seconds
+
+
+def test_a_long_list_is_asked_for_page_by_page_and_printed_as_one(tocsin, desk):
+    pages = [v1.ListRecordsResponse(records=[record()] * 3, next_page_token=token, total=9) for token in ("1", "2", "")]
+    fake = desk(*pages)
+    shown = tocsin("list", "--limit", str(MOST_RECORDS_A_PAGE + 1), "--json")
+    assert [asked.page_token for asked in fake.asked] == ["", "1", "2"]
+    assert [asked.page_size for asked in fake.asked] == [500, 498, 495]
+    assert len(json.loads(shown.out)["records"]) == 9
+
+
+def test_a_list_that_is_cut_says_so(tocsin, desk):
+    desk(v1.ListRecordsResponse(records=[record()], total=1234, next_page_token="x"))
+    assert tocsin("list", "--limit", "1").err == "1 of 1,234 records; --limit shows more\n"
+
+
+def test_a_listed_record_says_how_many_fields_are_withheld(tocsin, desk):
+    hidden = [("steps", ""), ("steps[*].at", ""), ("prompts", "infohazard")]
+    desk(v1.ListRecordsResponse(records=[record(withheld=hidden)], total=1))
+    heading, row = tocsin("list").out.splitlines()
+    assert heading.split()[-1] == "WITHHELD"
+    assert row.split()[-1] == "2"
+
+
+def test_show_prints_the_record_as_json_with_the_names_of_the_contract(tocsin, desk):
+    fake = desk(v1.GetRecordResponse(record=record(withheld=[("prompts", "infohazard")])))
+    shown = json.loads(tocsin("show", "3f2b", "--version", "2", "--json").out)
+    assert (fake.asked[0].id, fake.asked[0].version) == ("3f2b", 2)
+    assert set(shown) == {field.name for field in v1.Record.DESCRIPTOR.fields}
+    assert shown["withheld"] == [{"path": "prompts", "reason": "infohazard"}]
+
+
+def test_one_record_is_exported_as_its_token_alone(tocsin, desk):
+    fake = desk(v1.GetRecordResponse(record=record(token="h.p.s~d~")))
+    shown = tocsin("export", "3f2b")
+    assert (shown.out, shown.err) == ("h.p.s~d~\n", "")
+    assert fake.asked[0].with_token
+
+
+def exported(tocsin, desk, form, *records):
+    desk(v1.ListRecordsResponse(records=records, total=len(records)))
+    shown = tocsin("export", "--all", "--format", form)
+    assert shown.code == 0
+    return shown.out
+
+
+def test_csv_marks_what_is_withheld_and_defuses_formulas(tocsin, desk):
+    content = {"title": "=1+1", "summary": "@SUM(A1)", "subjects": [{"kind": "model", "name": "M"}], "cwe": ["CWE-1"]}
+    withheld = [("subjects[*].version", "trade_secret"), ("prompts", "infohazard"), ("steps", "")]
+    rows = list(csv.DictReader(io.StringIO(exported(tocsin, desk, "csv", record(content=content, withheld=withheld)))))
+    (row,) = rows
+    assert row["title"] == "'=1+1"
+    assert row["summary"] == "'@SUM(A1)"
+    assert row["subjects"] == "kind model; name M; ████████ withheld: trade_secret"
+    assert row["prompts"] == "████████ withheld: infohazard"
+    assert row["steps"] == "████████ withheld"
+    assert row["cwe"] == "CWE-1"
+    assert (row["tlp"], row["kind"], row["origin"]) == ("AMBER+STRICT", "finding", "lab-a.example")
+    assert "source" not in row
+
+
+def test_json_lines_are_one_document_a_line_and_survive_any_character(tocsin, desk):
+    lines = exported(tocsin, desk, "jsonl", record(title="a\nb\u2028c"), record(title="\x1b[2J")).split("\n")
+    assert [json.loads(line)["title"] for line in lines if line] == ["a\nb\u2028c", "\x1b[2J"]
+
+
+def test_markdown_cannot_be_given_markup_by_a_record(tocsin, desk):
+    text = "<script>x</script> [link](http://x) *bold*\n# heading\n- item\n1. one\n==="
+    shown = exported(tocsin, desk, "markdown", record(title="T", content={"summary": text}))
+    body = shown[shown.index("summary") :]
+    assert "\\<script\\>" in body
+    assert "\\[link\\]" in body
+    assert "\\*bold\\*" in body
+    assert [line.strip()[0] for line in body.splitlines()[1:5]] == ["\\"] * 4
+
+
+def test_the_original_of_an_import_is_only_in_json_lines(tocsin, desk):
+    imported = record(content={"title": "T", "source": {"format": "avid", "original": "THE ORIGINAL"}})
+    assert "THE ORIGINAL" not in exported(tocsin, desk, "csv", imported) + exported(tocsin, desk, "markdown", imported)
+    assert "THE ORIGINAL" in exported(tocsin, desk, "jsonl", imported)
+
+
+def test_adding_a_peer_without_a_fingerprint_says_how_to_confirm_it(tocsin, desk, tmp_path):
+    (tmp_path / "b.tocsin").write_bytes(b"{}")
+    fake = desk(v1.AddPeerResponse(peer=peer(v1.PEER_STATE_PENDING), changes=["a new record key"]))
+    shown = tocsin("peer", "add", tmp_path / "b.tocsin", "--role", "reader")
+    assert fake.asked == [v1.AddPeerRequest(document=b"{}", role=v1.PEER_ROLE_READER)]
+    assert shown.out == "lab-b.example is pending as a member\n"
+    assert "warning: a new record key" in shown.err
+    assert "--fingerprint MFZWI3D-BONSGYC" in shown.err
+
+
+def test_a_file_may_be_standard_input(tocsin, desk):
+    fake = desk(v1.AddPeerResponse(peer=peer()))
+    tocsin("peer", "add", "-", stdin=b"the document")
+    assert fake.asked[0].document == b"the document"
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume", "remove"])
+def test_a_change_of_a_peer_prints_what_it_is_now(tocsin, desk, verb):
+    answer = getattr(v1, f"{verb.title()}PeerResponse")
+    desk(answer(peer=peer(v1.PEER_STATE_SUSPENDED)))
+    shown = tocsin("peer", verb, "lab-b.example")
+    assert shown.out == "lab-b.example is suspended\n"
+
+
+def test_status_prints_warnings_to_standard_error(tocsin, desk):
+    desk(v1.GetStatusResponse(organisation=organisation(), serving=True, listen="[::]:7470", warnings=["disk full"]))
+    shown = tocsin("status")
+    assert "listening on [::]:7470" in shown.out
+    assert "tocsin: warning: disk full" in shown.err
+
+
+def progress(**fields):
+    return v1.SyncPeersResponse(peer="lab-b.example", **fields)
+
+
+def test_a_sync_prints_a_line_a_peer(tocsin, desk):
+    desk(progress(records=1), progress(records=2, disclosures=1, refused=3, done=True))
+    shown = tocsin("sync", "--once")
+    assert shown.out == "lab-b.example  2 new records, 1 with further fields, 3 refused\n"
+    assert shown.code == 0
+
+
+def test_a_sync_that_fails_exits_with_the_code_of_what_went_wrong(tocsin, desk):
+    failed = progress(done=True, error_reason="PEER_UNREACHABLE", error_message="lab-b.example cannot be reached")
+    desk(failed)
+    shown = tocsin("sync", "--once")
+    assert shown.code == 7
+    assert shown.err.endswith("tocsin: error: lab-b.example cannot be reached [PEER_UNREACHABLE]\n")
+    desk(failed)
+    assert json.loads(tocsin("sync", "--once", "--json").out)["peers"][0]["error_reason"] == "PEER_UNREACHABLE"
+
+
+def test_a_sync_without_a_node_goes_on_and_lets_the_home_go_in_between(tocsin, desk, monkeypatch):
+    fake = desk(progress(done=True), serving=False)
+    rounds = []
+
+    def pause(_seconds):
+        rounds.append(fake.closed)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tocsin_cli.commands.sync.time.sleep", pause)
+    assert tocsin("sync").code == 130
+    assert rounds == [True, True, True]
+
+
+def test_preview_prints_the_exact_bytes_when_asked(tocsin, desk):
+    desk(v1.PreviewRecordResponse(presentation="h.p.s~d~", record=record()))
+    assert tocsin("preview", "3f2b", "--to", "aisi.example", "--raw").out == "h.p.s~d~\n"
+
+
+def test_a_denial_is_explained_and_is_no_error(tocsin, desk):
+    desk(v1.ExplainRecordResponse(why="no share rule covers it", file="policies/aisi.example.toml", hints=["do this"]))
+    shown = tocsin("explain", "3f2b", "--to", "aisi.example")
+    assert shown.code == 0
+    assert shown.out.startswith("NOT SHARED with aisi.example\n")
+    assert "tocsin: hint: do this" in shown.err
+
+
+def test_reveal_says_what_goes_and_what_was_there(tocsin, desk):
+    fake = desk(v1.RevealFieldsResponse(queued=["steps"], already_sent=["title"]))
+    shown = tocsin("reveal", "3f2b", "steps", "title", "--to", "aisi.example")
+    assert fake.asked == [v1.RevealFieldsRequest(id="3f2b", paths=["steps", "title"], partner="aisi.example")]
+    assert shown.out == "queued for aisi.example: steps\naisi.example has already: title\n"
+
+
+def answers(desk, *outcomes):
+    """Answer a check and then a post with the same outcomes."""
+    return desk(*(v1.PostRecordsResponse(results=outcomes) for _ in range(2)))
+
+
+CONTENT = b'{"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}'
+
+
+def test_post_checks_everything_before_it_signs_anything(tocsin, desk, tmp_path):
+    (tmp_path / "a.json").write_bytes(CONTENT)
+    fake = answers(desk, v1.PostedRecord(record=record(), queued_for=["lab-b.example"], notices=["aisi gets nothing"]))
+    shown = tocsin("post", tmp_path / "a.json", "--kind", "finding", "--to", "lab-b.example")
+    assert [asked.dry_run for asked in fake.asked] == [True, False]
+    (draft,) = fake.asked[1].drafts
+    assert json.loads(draft.content_json) == json.loads(CONTENT)
+    assert (draft.kind, draft.tlp) == (record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_AMBER_STRICT)
+    assert list(draft.recipients) == ["lab-b.example"]
+    assert "queued for lab-b.example" in shown.out
+    assert "tocsin: warning: aisi gets nothing" in shown.err
+
+
+def test_post_signs_nothing_where_the_desk_refuses_one(tocsin, desk, tmp_path):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_bytes(CONTENT)
+    refused = v1.PostedRecord(error_reason="BAD_CONTENT", error_details=["title: too long"])
+    fake = answers(desk, v1.PostedRecord(record=record()), refused)
+    shown = tocsin("post", tmp_path / "a.json", tmp_path / "b.json", "--kind", "finding")
+    assert shown.code == 3
+    assert [asked.dry_run for asked in fake.asked] == [True]
+    assert f"{tmp_path}/b.json: title: too long [BAD_CONTENT]" in shown.err
+
+
+def test_what_a_file_says_of_its_record_goes_into_the_draft(tocsin, desk, tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "record: {kind: finding, tlp: GREEN, pap: AMBER, relay: community, to: [aisi.example],\n"
+        "  permitted_use: [research, no_attribution], retention_until: '2027-01-01T00:00:00Z'}\n"
+        "title: T\nfinding_kind: hazard\nseverity: low\nsubjects: [{kind: model, name: M}]\n"
+    )
+    fake = answers(desk, v1.PostedRecord(record=record()))
+    assert tocsin("post", tmp_path / "a.yaml", "--tlp", "CLEAR").code == 0
+    (draft,) = fake.asked[0].drafts
+    assert draft.tlp == record_pb2.TLP_CLEAR  # the command line wins
+    assert draft.pap == record_pb2.PAP_AMBER
+    assert draft.relay == record_pb2.RELAY_COMMUNITY
+    uses = [record_pb2.PERMITTED_USE_RESEARCH, record_pb2.PERMITTED_USE_NO_ATTRIBUTION]
+    assert list(draft.permitted_use) == uses
+    assert list(draft.recipients) == ["aisi.example"]
+    assert draft.retention_until == "2027-01-01T00:00:00Z"
+
+
+def sourced(size):
+    return source.Sourced("file:1", v1.Draft(content_json="x" * size))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lengths"),
+    [
+        pytest.param([10] * 250, [100, 100, 50], id="at most so many drafts"),
+        pytest.param([1_500_000, 1_500_000, 10], [1, 2], id="at most so many bytes"),
+        pytest.param([3_000_000, 10], [1, 1], id="a draft that is too large goes alone"),
+        pytest.param([], [], id="nothing"),
+    ],
+)
+def test_imports_are_posted_in_batches_that_fit_into_a_call(sizes, lengths):
+    assert [len(batch) for batch in source.batches([sourced(size) for size in sizes])] == lengths
+
+
+def test_a_source_record_that_the_contract_refuses_is_reported_with_its_place(tocsin, desk, tmp_path):
+    case = (
+        "id: AML.CS0000\nobject-type: case-study\nname: Evasion\nsummary: It was evaded.\n"
+        "incident-date: 2024-01-01\nprocedure: []\n"
+    )
+    (tmp_path / "case.yaml").write_text(case)
+    desk(v1.PostRecordsResponse(results=[v1.PostedRecord(error_reason="BAD_CONTENT", error_details=["title: bad"])]))
+    shown = tocsin("import", "atlas", tmp_path / "case.yaml", "--json")
+    assert shown.code == 3
+    found = json.loads(shown.out)
+    assert (found["imported"], found["existed"]) == (0, 0)
+    assert found["refused"] == [{"where": f"{tmp_path}/case.yaml:1", "reason": "title: bad"}]
+    assert f"{tmp_path}/case.yaml:1: title: bad" in shown.err
