@@ -16,6 +16,7 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tests.support.shared import ROOT
 from tocsin.errors import HomeDamaged, HomeLocked, StoreCorrupt
+from tocsin.store.connection import PAGE_SIZE
 from tocsin.store.migrations import KNOWN, migrations
 from tocsin.store.model import RecordFilter
 from tocsin.store.schema import APPLICATION_ID
@@ -141,9 +142,9 @@ class TestOnDisk:
             with store.transaction():
                 assert store._db.row("PRAGMA synchronous") == (2,)
                 assert store._db.row("PRAGMA foreign_keys") == (1,)
-            assert store.size() > 16384
+            assert store.size() > PAGE_SIZE
         assert pragma(path, "journal_mode") == "wal"
-        assert pragma(path, "page_size") == 16384
+        assert pragma(path, "page_size") == PAGE_SIZE
         assert pragma(path, "application_id") == APPLICATION_ID
         assert pragma(path, "user_version") == KNOWN
 
@@ -162,15 +163,15 @@ class TestDamage:
     def test_a_damaged_page_is_never_served(self, path):
         filled(path)
         with path.open("r+b") as file:
-            for page in range(2, path.stat().st_size // 16384):
-                file.seek(page * 16384)
+            for page in range(2, path.stat().st_size // PAGE_SIZE):
+                file.seek(page * PAGE_SIZE)
                 file.write(b"\xff" * 64)
         with pytest.raises(StoreCorrupt) as refused:
             open_store(path)
         assert refused.value.reason == "STORE_CORRUPT"
         assert "restore the latest backup" in refused.value.hint
 
-    @pytest.mark.parametrize("size", [100, 16384, 5 * 16384 + 7], ids=str)
+    @pytest.mark.parametrize("size", [100, PAGE_SIZE, 5 * PAGE_SIZE + 7], ids=str)
     def test_a_file_cut_short_is_never_served(self, path, size):
         filled(path)
         os.truncate(path, size)
