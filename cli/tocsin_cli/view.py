@@ -13,6 +13,7 @@ field is, because nobody here knows.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from textwrap import wrap
 
 from tocsin.schema.contract import KINDS, Field
@@ -76,7 +77,7 @@ def record_lines(record: v1.Record) -> list[Line]:
     """Return the content of a record, line by line."""
     kind = KINDS.get(kind_of(record))
     fields = kind.fields if kind else ()
-    return list(_group(fields, content_of(record.content), withheld_of(record), "", 0))
+    return list(_group(content_of(record.content), fields=fields, withheld=withheld_of(record)))
 
 
 def field_text(value: object) -> str:
@@ -103,39 +104,44 @@ def wrapped(line: Line, columns: int) -> Iterator[str]:
 
 
 def _group(
-    fields: Sequence[Field], content: Mapping[str, object], withheld: Mapping[str, str], prefix: str, depth: int
+    content: Mapping[str, object],
+    *,
+    fields: Sequence[Field],
+    withheld: Mapping[str, str],
+    prefix: str = "",
+    depth: int = 0,
 ) -> Iterator[Line]:
     known = {field.name: field for field in fields}
-    hidden = _names(withheld, prefix)
+    hidden = _names(withheld, prefix=prefix)
     order = [*known, *(name for name in (*content, *hidden) if name not in known)]
     for name in dict.fromkeys(order):
         path = prefix + name
         if name in content:
             inner = known[name].fields if name in known else ()
-            yield from _value(name, content[name], inner, withheld, path, depth)
+            yield from _value(content[name], name=name, inner=inner, withheld=withheld, path=path, depth=depth)
         elif name in hidden:
-            yield from _bars(name, path, withheld, depth)
+            yield from _bars(name, path=path, withheld=withheld, depth=depth)
 
 
 def _value(
-    name: str, value: object, inner: Sequence[Field], withheld: Mapping[str, str], path: str, depth: int
+    value: object, *, name: str, inner: Sequence[Field], withheld: Mapping[str, str], path: str, depth: int
 ) -> Iterator[Line]:
     if isinstance(value, Mapping):
         yield Line(depth, name, "", Tone.GROUP)
-        yield from _group(inner, value, withheld, f"{path}.", depth + 1)
+        yield from _group(value, fields=inner, withheld=withheld, prefix=f"{path}.", depth=depth + 1)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         yield Line(depth, name, "", Tone.GROUP)
         for item in value:
             entry = item if isinstance(item, Mapping) else {"": item}
-            lines = list(_group(inner, entry, withheld, f"{path}[*].", depth + 2))
-            first = lines[:1]
-            yield from (Line(line.depth - 1, f"- {line.label}", line.value, line.tone) for line in first)
-            yield from lines[1:]
+            lines = _group(entry, fields=inner, withheld=withheld, prefix=f"{path}[*].", depth=depth + 2)
+            for first in islice(lines, 1):
+                yield Line(first.depth - 1, f"- {first.label}", first.value, first.tone)
+            yield from lines
     else:
         yield Line(depth, name, field_text(value))
 
 
-def _bars(name: str, path: str, withheld: Mapping[str, str], depth: int) -> Iterator[Line]:
+def _bars(name: str, *, path: str, withheld: Mapping[str, str], depth: int) -> Iterator[Line]:
     inside = [hidden for hidden in withheld if hidden == path or hidden.startswith((f"{path}.", f"{path}[*]"))]
     if inside in ([path], [f"{path}[*]"]):
         yield Line(depth, name, bar(withheld[inside[0]]), Tone.WITHHELD)
@@ -144,7 +150,7 @@ def _bars(name: str, path: str, withheld: Mapping[str, str], depth: int) -> Iter
         yield Line(depth, name + hidden.removeprefix(path), bar(withheld[hidden]), Tone.WITHHELD)
 
 
-def _names(withheld: Mapping[str, str], prefix: str) -> dict[str, None]:
+def _names(withheld: Mapping[str, str], *, prefix: str) -> dict[str, None]:
     below = (path.removeprefix(prefix) for path in withheld if path.startswith(prefix))
     return dict.fromkeys(rest.split(".")[0].removesuffix("[*]") for rest in below)
 

@@ -33,7 +33,7 @@ _NORMAL = (
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "YYYY-MM-DD hh:mm"),
     (re.compile(r"(?<![\w-])[A-Za-z0-9_-]{43}(?![\w-])"), "<digest>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<pin>"),
-    (re.compile(r"(?<=posted )[0-9a-f]{8}\b|^[0-9a-f]{8}(?=  )|(?<=preview )[0-9a-f]{8}\b", re.M), "<record>"),
+    (re.compile(r"(?<=posted )[0-9a-f]{8}\b|^[0-9a-f]{8}(?=  )|(?<= )[0-9a-f]{8}(?= --to )", re.M), "<record>"),
     (re.compile(r"(?<=  )20\d\d-\d\d-\d\d(?=  |$)", re.M), "YYYY-MM-DD"),
     (re.compile(r"\d+\.\d MiB"), "<size>"),
 )

@@ -88,7 +88,7 @@ def list_records(
         setattr(request, name, value)
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=since))
-    found = _collect(session, request, limit)
+    found = _collect(session, request, limit=limit)
     if as_json:
         output.document(document(found))
         return
@@ -97,7 +97,7 @@ def list_records(
         output.talk(f"{len(found.records)} of {found.total:,} records; --limit shows more")
 
 
-def _collect(session: Session, request: v1.ListRecordsRequest, limit: int) -> v1.ListRecordsResponse:
+def _collect(session: Session, request: v1.ListRecordsRequest, *, limit: int) -> v1.ListRecordsResponse:
     """Ask page by page until there are enough, as if it were one answer."""
     found = session.call(request, v1.ListRecordsResponse)
     while found.next_page_token and len(found.records) < limit:

@@ -101,9 +101,9 @@ def import_records(
     sources, problems = read_sources(form, files, tlp=tlp)
     outcome = Imported(form, dry_run, problems=problems)
     if strict:
-        outcome.problems += post_all(session, sources, Imported(form, dry_run=True)).problems
+        outcome.problems += post_all(session, sources, outcome=Imported(form, dry_run=True)).problems
     if not (strict and outcome.problems):
-        post_all(session, sources, outcome)
+        post_all(session, sources, outcome=outcome)
     if as_json:
         output.document(outcome.document())
     else:
@@ -137,14 +137,14 @@ def _draft(form: str, found: Mapped, *, tlp: str) -> v1.Draft:
     return draft
 
 
-def post_all(session: Session, sources: Sequence[Sourced], outcome: Imported) -> Imported:
+def post_all(session: Session, sources: Sequence[Sourced], *, outcome: Imported) -> Imported:
     """Post drafts batch by batch, showing how far it is, and note what became of each."""
     with output.bar("checking" if outcome.dry_run else "posting", len(sources)) as progress:
         for batch in batches(sources):
             request = v1.PostRecordsRequest(drafts=[one.draft for one in batch], dry_run=outcome.dry_run)
             answer = session.call(request, v1.PostRecordsResponse)
             for one, result in zip(batch, answer.results, strict=True):
-                _note(one, result, outcome)
+                _note(result, one=one, outcome=outcome)
             progress(len(batch))
     return outcome
 
@@ -164,7 +164,7 @@ def batches(sources: Sequence[Sourced]) -> Iterator[list[Sourced]]:
         yield batch
 
 
-def _note(one: Sourced, result: v1.PostedRecord, outcome: Imported) -> None:
+def _note(result: v1.PostedRecord, *, one: Sourced, outcome: Imported) -> None:
     if result.error_reason:
         outcome.problems.append((one.where, "; ".join(result.error_details) or result.error_reason))
     else:

@@ -63,14 +63,14 @@ def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Pat
     code 4, and its reason code is printed.
     """
     organisations: dict[str, Organisation] = {found.org: found for found in map(_read_identity, identities)}
-    results = [_verify_file(file, organisations) for file in files]
+    results = [_verify_file(file, organisations=organisations) for file in files]
     if as_json:
         output.document({"results": [_result(file, outcome) for file, outcome in zip(files, results, strict=True)]})
     for file, outcome in zip(files, results, strict=True):
         if isinstance(outcome, TocsinError):
             output.error(outcome)
         elif not as_json:
-            _print_verified(file, outcome, organisations[outcome.issuer])
+            _print_verified(outcome, file=file, issuer=organisations[outcome.issuer])
     if any(isinstance(outcome, TocsinError) for outcome in results):
         ctx.exit(EXIT_REFUSED)
 
@@ -83,7 +83,7 @@ def _read_identity(file: Path) -> Organisation:
         raise
 
 
-def _verify_file(file: Path, organisations: dict[str, Organisation]) -> VerifiedRecord | TocsinError:
+def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> VerifiedRecord | TocsinError:
     token = read_input(file)
     try:
         record = parse_record(_text(token))
@@ -100,7 +100,7 @@ def _verify_file(file: Path, organisations: dict[str, Organisation]) -> Verified
         return error
 
 
-def _print_verified(file: Path, record: VerifiedRecord, issuer: Organisation) -> None:
+def _print_verified(record: VerifiedRecord, *, file: Path, issuer: Organisation) -> None:
     output.data(f"{_name(file)}: verified")
     output.pairs(
         [

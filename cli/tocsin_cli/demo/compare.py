@@ -61,7 +61,9 @@ def print_views(views: Mapping[str, v1.Record], paths: Sequence[str] = SHOWN) ->
     for path in paths:
         if list(values_at(content_of(origin.content), path)):
             label = path.removesuffix(".description").removesuffix(".name" if path.startswith("disc") else "")
-            grid.add_row(label.replace("[*]", ""), *(_cell(record, path, columns) for record in views.values()))
+            grid.add_row(
+                label.replace("[*]", ""), *(_cell(record, path=path, columns=columns) for record in views.values())
+            )
     output.render(grid)
 
 
@@ -79,12 +81,12 @@ def values_at(content: object, path: str) -> Iterator[object]:
             yield item
 
 
-def _cell(record: v1.Record, path: str, columns: int) -> "Text":
+def _cell(record: v1.Record, *, path: str, columns: int) -> "Text":
     from rich.text import Text
 
     values = list(values_at(content_of(record.content), path))
     if values:
-        return Text(_short("; ".join(field_text(value) for value in values), columns))
+        return Text(_short("; ".join(field_text(value) for value in values), columns=columns))
     reasons = [reason for hidden, reason in withheld_of(record).items() if _covers(hidden, path)]
     if reasons:
         return Text(f"{BAR} withheld: {reasons[0]}" if reasons[0] else f"{BAR} withheld", style="magenta")
@@ -95,7 +97,7 @@ def _covers(hidden: str, path: str) -> bool:
     return path == hidden or path.startswith((f"{hidden}.", f"{hidden}[*]"))
 
 
-def _short(text: str, columns: int) -> str:
+def _short(text: str, *, columns: int) -> str:
     text = " ".join(output.clean(text).split())
     most = columns * MOST_LINES - 4
     return text if len(text) <= most else f"{text[:most].rstrip()}…"

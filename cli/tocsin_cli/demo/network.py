@@ -76,7 +76,7 @@ class Network:
             folder = self._folder()
             self._resources.callback(self._stop)
             for member, port in zip(MEMBERS, free_ports(len(MEMBERS)), strict=True):
-                self.nodes[member.org] = _found(member, folder / member.org, f"127.0.0.1:{port}")
+                self.nodes[member.org] = _found(member, home=folder / member.org, endpoint=f"127.0.0.1:{port}")
             self._resources = self._resources.pop_all()
         return self
 
@@ -108,7 +108,7 @@ class Network:
         """Start the node processes and wait until each can be asked."""
         for node in self.nodes.values():
             log = self._resources.enter_context((node.home / "node.log").open("wb"))
-            node.process = _start(node.home, log)
+            node.process = _start(node.home, log=log)
         for node in self.nodes.values():
             _wait_for(node)
 
@@ -161,7 +161,7 @@ def policy_text(org: str, partner: str) -> str:
     return (folder / "accept.toml").read_text(encoding="utf-8").replace("PARTNER", partner)
 
 
-def _found(member: Member, home: Path, endpoint: str) -> Node:
+def _found(member: Member, *, home: Path, endpoint: str) -> Node:
     made = create_home(
         home,
         org=member.org,
@@ -176,7 +176,7 @@ def _found(member: Member, home: Path, endpoint: str) -> Node:
     return Node(member, home, endpoint, made.fingerprint, Session(home))
 
 
-def _start(home: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _start(home: Path, *, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     # Settings of the person who runs the demo are not those of the three nodes.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
     command = [sys.executable, "-m", "tocsin_cli", "--home", str(home), "serve"]

@@ -116,16 +116,16 @@ def post(story: Story, imports: Sequence[tuple[str, Path]]) -> None:
     if imports:
         output.data()
     for form, file in imports:
-        _import(story, form, file)
+        _import(story, form, file=file)
 
 
 def _posted(story: Story, record: v1.Record) -> Row:
     tlp = tlp_of(record)
-    gets = (_share(story, record, partner) for partner in (LAB_B, AISI))
+    gets = (_share(story, record, partner=partner) for partner in (LAB_B, AISI))
     return kind_of(record), Cell(tlp, output.TLP_STYLES.get(tlp, "")), record.title, *gets
 
 
-def _share(story: Story, record: v1.Record, partner: Member) -> Cell:
+def _share(story: Story, record: v1.Record, *, partner: Member) -> Cell:
     request = v1.ExplainRecordRequest(id=record.envelope.record_id, partner=partner.org)
     found = story.network[LAB_A].session.call(request, v1.ExplainRecordResponse)
     if not found.delivered:
@@ -133,10 +133,10 @@ def _share(story: Story, record: v1.Record, partner: Member) -> Cell:
     return Cell(f"{sum(field.shared for field in found.fields)} of {len(found.fields)} fields", "green")
 
 
-def _import(story: Story, form: str, file: Path) -> None:
+def _import(story: Story, form: str, *, file: Path) -> None:
     sources, problems = read_sources(form, (file,), tlp=IMPORT_TLP)
     outcome = Imported(form, dry_run=False, problems=problems)
-    post_all(story.network[LAB_A].session, sources, outcome)
+    post_all(story.network[LAB_A].session, sources, outcome=outcome)
     story.expect(outcome.posted)
     unmapped = f", {len(problems):,} could not be mapped" if problems else ""
     output.data(f"imported {len(outcome.posted):,} records from {file.name}{unmapped}")
@@ -181,7 +181,7 @@ def _wait_for_records(story: Story, member: Member) -> None:
         output.progress(f"{member.org} holds {held:,} of {expected:,} records")
         return held >= expected
 
-    wait_until(arrived, f"{member.org} has not got all {expected:,} records")
+    wait_until(arrived, otherwise=f"{member.org} has not got all {expected:,} records")
 
 
 def compare(story: Story) -> str:
@@ -192,14 +192,14 @@ def compare(story: Story) -> str:
         "its policy; a dash is a field of which nothing shows at all.",
     )
     shared = [result.record for result in story.posted if len(result.queued_for) == len(story.expected)]
-    views = [view(story, LAB_A, record.envelope.record_id) for record in shared]
+    views = [view(story, LAB_A, record_id=record.envelope.record_id) for record in shared]
     chosen = max(views, key=lambda record: (any(name in record.content for name in REVEALABLE), richness(record)))
     record_id = chosen.envelope.record_id
-    print_views({member.org: view(story, member, record_id) for member in MEMBERS})
+    print_views({member.org: view(story, member, record_id=record_id) for member in MEMBERS})
     return record_id
 
 
-def view(story: Story, member: Member, record_id: str) -> v1.Record:
+def view(story: Story, member: Member, *, record_id: str) -> v1.Record:
     """Return a record as one organisation holds it."""
     request = v1.GetRecordRequest(id=record_id, with_token=True)
     return story.network[member].session.call(request, v1.GetRecordResponse).record
@@ -213,7 +213,10 @@ def verify(story: Story, record_id: str) -> None:
     )
     document = story.network[LAB_A].session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse).document
     origin = parse_identity(document, now=now())
-    held = {member: parse_record(view(story, member, record_id).token).verify(origin, now=now()) for member in MEMBERS}
+    held = {
+        member: parse_record(view(story, member, record_id=record_id).token).verify(origin, now=now())
+        for member in MEMBERS
+    }
     columns = (
         Column("organisation"),
         Column("fields", right=True),
@@ -264,7 +267,7 @@ def _synced(story: Story, member: Member) -> Row:
 
 def reveal(story: Story, record_id: str) -> None:
     """Reveal one field to the institute, and show what it sees before and after."""
-    before, origin = view(story, AISI, record_id), view(story, LAB_A, record_id)
+    before, origin = view(story, AISI, record_id=record_id), view(story, LAB_A, record_id=record_id)
     path = next(name for name in REVEALABLE if name in origin.content)
     story.tell(
         "lab-a reveals one field later",
@@ -274,12 +277,15 @@ def reveal(story: Story, record_id: str) -> None:
     output.data(f"$ tocsin reveal {short_id(before)} {path} --to {AISI.org}\n")
     request = v1.RevealFieldsRequest(id=record_id, paths=[path], partner=AISI.org)
     story.network[LAB_A].session.call(request, v1.RevealFieldsResponse)
-    wait_until(lambda: path in view(story, AISI, record_id).content, f"{path} has not arrived at {AISI.org}")
-    after = view(story, AISI, record_id)
+    wait_until(
+        lambda: path in view(story, AISI, record_id=record_id).content,
+        otherwise=f"{path} has not arrived at {AISI.org}",
+    )
+    after = view(story, AISI, record_id=record_id)
     print_views({LAB_A.org: origin, "aisi before": before, "aisi after": after}, REVEAL_SHOWN)
 
 
-def wait_until(arrived: Callable[[], bool], otherwise: str) -> None:
+def wait_until(arrived: Callable[[], bool], *, otherwise: str) -> None:
     """Ask again and again until something has arrived.
 
     Raises PeerMisbehaved where it does not in time.
