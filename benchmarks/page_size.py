@@ -1,6 +1,6 @@
 """This module measures which SQLite page size suits records best.
 
-    python benchmarks/page_size.py [RECORDS]
+    python -m benchmarks.page_size [RECORDS]
 
 For each page size it stores the same records, one durable commit for every
 hundred as a page of a feed does, then reads them by digest, lists pages and

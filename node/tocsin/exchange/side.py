@@ -78,11 +78,9 @@ class Side:
             raise NotPermitted(f"{org} is a reader: nothing is taken from it")
         policy = self.policies().policies.get(org)
         accept = policy.accept if policy else None
-        received = accept_page(
+        return accept_page(
             self.store, page, sender=peer.organisation, ours=self.organisation.org, accept=accept, now=now
         )
-        self.store.peers.note_received(org, now=now)
-        return received
 
     def stored(self, peer: OrgId) -> str:
         """Return the cursor up to which a peer's feed is stored here."""
