@@ -35,7 +35,7 @@ _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\u
 
 LABEL_COLUMNS = 17
 _GAP = 2
-_LEAST = 12
+_LEAST = 24  # columns of a flexible column, below which a spare one has to go
 
 TLP_STYLES = {
     "RED": "bold red",
@@ -48,12 +48,13 @@ SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow"}
 
 
 class Column(NamedTuple):
-    """One column of a table; a flexible one is cut, or wrapped, where the line is too short."""
+    """One column of a table: a flexible one is cut, or wrapped, where the line is too short, a spare one left out."""
 
     title: str
     flexible: bool = False
     right: bool = False
     wraps: bool = False
+    spare: bool = False
 
 
 class Cell(NamedTuple):
@@ -203,35 +204,40 @@ def minute(seconds: int) -> str:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> None:
-    """Print rows under headings, leaving out the columns that are empty in all of them."""
+    """Print rows under headings, leaving out columns that are empty, and spare ones where the line is too short."""
     from rich.table import Table
     from rich.text import Text
 
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    needed = [_needed(column, [row[at].text for row in cells]) for at, column in enumerate(columns)]
     used = [at for at in range(len(columns)) if not cells or any(row[at].text for row in cells)]
-    widths = _widths([columns[at] for at in used], [[clean(row[at].text) for at in used] for row in cells])
+    for spare in [at for at in reversed(used) if columns[at].spare]:
+        if _left(columns, needed=needed, used=used) < _LEAST:
+            used.remove(spare)
+    left = max(_left(columns, needed=needed, used=used), _LEAST)
     grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for at, columns_wide in zip(used, widths, strict=True):
-        column = columns[at]
+    for at in used:
         grid.add_column(
-            column.title.upper(),
-            width=columns_wide,
-            justify="right" if column.right else "left",
-            no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "ellipsis",
+            columns[at].title.upper(),
+            width=min(needed[at], left) if columns[at].flexible else needed[at],
+            justify="right" if columns[at].right else "left",
+            no_wrap=not columns[at].wraps,
+            overflow="fold" if columns[at].wraps else "ellipsis",
         )
     for row in cells:
         grid.add_row(*(Text(clean(row[at].text), style=row[at].style) for at in used))
     render(grid)
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Give each column what it needs, and share what is left among the flexible ones."""
+def _needed(column: Column, texts: Sequence[str]) -> int:
+    """Return the columns of the screen that the longest text of a column takes."""
     from rich.cells import cell_len
 
-    needed = [max(map(cell_len, (column.title, *column_of))) for column, *column_of in zip(columns, *rows, strict=True)]
-    flexible = [at for at, column in enumerate(columns) if column.flexible]
-    fixed = sum(need + _GAP for at, need in enumerate(needed) if at not in flexible)
-    for at in flexible:
-        needed[at] = min(needed[at], max((width() - fixed) // len(flexible) - _GAP, _LEAST))
-    return needed
+    return max(cell_len(clean(text)) for text in (column.title, *texts))
+
+
+def _left(columns: Sequence[Column], *, needed: Sequence[int], used: Sequence[int]) -> int:
+    """Return the columns of the screen that are left for each flexible column."""
+    flexible = sum(columns[at].flexible for at in used)
+    fixed = sum(needed[at] + _GAP for at in used if not columns[at].flexible)
+    return (width() - fixed) // max(flexible, 1) - _GAP

@@ -86,3 +86,11 @@ def test_lines_of_a_table_fit_and_have_no_blanks_at_their_end(tocsin, desk):
     assert max(map(len, lines)) <= output.WIDEST
     assert all(line == line.rstrip() for line in lines)
     assert "…" in lines[1]
+
+
+def test_spare_columns_go_where_the_line_is_too_short_and_empty_ones_always(tocsin, desk, monkeypatch):
+    monkeypatch.setattr(output, "width", lambda: 70)
+    desk(v1.ListRecordsResponse(records=[record(severity="")], total=1))
+    heading, row = tocsin("list").out.splitlines()
+    assert heading.split() == ["ID", "TLP", "TITLE", "FROM"]
+    assert "Tool output redirects" in row

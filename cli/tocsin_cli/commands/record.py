@@ -22,12 +22,12 @@ _AGE = re.compile(r"(\d{1,5})([hdw])")
 
 COLUMNS = (
     Column("id"),
-    Column("kind"),
+    Column("kind", spare=True),
     Column("severity"),
     Column("tlp"),
     Column("title", flexible=True),
     Column("from"),
-    Column("signed"),
+    Column("signed", spare=True),
     Column("withheld", right=True),
 )
 
