@@ -95,7 +95,11 @@ def wrapped(line: Line, columns: int) -> Iterator[str]:
     """Yield the screen lines of one line, its value aligned under itself."""
     label = f"{'  ' * line.depth}{line.label}"
     room = max(columns - LABEL_COLUMNS - 1, 20)
-    parts = [part for paragraph in _cut(line.value).split("\n") for part in (wrap(paragraph, room) or [""])]
+    parts = [
+        part
+        for paragraph in _cut(line.value).split("\n")
+        for part in (wrap(paragraph, room, break_on_hyphens=False) or [""])
+    ]
     if not line.value:
         yield label
         return

@@ -1,10 +1,14 @@
 """What is printed: nothing that a terminal obeys, one JSON document, plain text without a terminal."""
 
+import csv
+import io
 import json
+import unicodedata
 
 import pytest
 
 from tests.cli.messages import organisation, peer, record
+from tests.support.shared import shared
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.document import document
@@ -94,3 +98,28 @@ def test_spare_columns_go_where_the_line_is_too_short_and_empty_ones_always(tocs
     heading, row = tocsin("list").out.splitlines()
     assert heading.split() == ["ID", "TLP", "TITLE", "FROM"]
     assert "Tool output redirects" in row
+
+
+@pytest.mark.parametrize("form", ["show", "list", "csv", "markdown", "jsonl"])
+def test_the_big_list_of_naughty_strings_prints_harmlessly_in_every_form(tocsin, desk, form):
+    naughty = json.loads(shared("vectors/blns/blns.json").read_text())
+    records = [record(title=text, content={"title": text, "summary": text, "cwe": [text]}) for text in naughty]
+    if form == "show":
+        for one in records:
+            desk(v1.GetRecordResponse(record=one))
+            harmless(tocsin("show", "3f2b"))
+        return
+    desk(v1.ListRecordsResponse(records=records, total=len(records)))
+    command = ("list", "--limit", "500") if form == "list" else ("export", "--all", "--format", form)
+    shown = harmless(tocsin(*command))
+    if form == "csv":
+        rows = list(csv.reader(io.StringIO(shown.out)))
+        assert len(rows) == len(naughty) + 1
+        assert not [cell for row in rows for cell in row if cell[:1] in set("=+-@\t\r")]
+
+
+def harmless(shown):
+    assert shown.code == 0, shown.err
+    assert not [character for character in shown.out if character != "\n" and unicodedata.category(character) == "Cc"]
+    assert not set(shown.out) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u2028")
+    return shown
