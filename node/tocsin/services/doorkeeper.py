@@ -45,6 +45,9 @@ from tocsin.store.model import PeerRole, PeerState
 TLS_VERSION = b"TLSv1.3"
 _MINUTE = 60.0
 
+CALLS_AT_ONCE = 8
+"""Of one peer beside its streams, which needs one at a time: nobody may take all the calls that the node has."""
+
 READER_METHODS = frozenset(
     {
         "/tocsin.v1.ExchangeService/Pull",
@@ -142,8 +145,11 @@ class PeerDoor:
             seconds = str(int(started + _MINUTE - now) + 1)
             raise QuotaExceeded("more calls in this minute than a peer may make", metadata={RETRY_AFTER: seconds})
         self._minutes[org] = (started, count + 1)
-        if call.streaming and sum(other.streaming for other in self._calls.of(org)) >= self._quota.streams:
+        alike = sum(other.streaming == call.streaming for other in self._calls.of(org))
+        if call.streaming and alike >= self._quota.streams:
             raise QuotaExceeded("more streams at once than a peer may have")
+        if not call.streaming and alike >= CALLS_AT_ONCE:
+            raise QuotaExceeded("more calls at once than a peer may have")
 
 
 class DeskDoor:

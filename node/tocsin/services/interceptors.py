@@ -1,15 +1,20 @@
 """This module stands before every method of a listener: first who calls, then what they say.
 
 A gate takes the place of each method that a listener serves. It lets the
-caller in, or not, while the request is still bytes; only then is the request
-parsed and handled; an error on the way is answered by `services.errors`. So no
-method can be added that forgets one of these steps, and what a stranger sends
-is never parsed.
+caller in, or not, as soon as the call begins; only then is the request waited
+for, parsed and handled; an error on the way is answered by `services.errors`.
+So no method can be added that forgets one of these steps, and what a stranger
+sends is never read.
+
+To gRPC each method streams its requests. It would otherwise hold a call back
+until its message is there, for as long as the caller likes, and count it among
+the calls that the node takes at once: a peer that begins calls and says nothing
+would shut everybody else out.
 """
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing
 from typing import Any, Protocol
 
@@ -18,6 +23,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from tocsin.errors import MalformedRequest
+from tocsin.exchange.wire import CALL_SECONDS
 from tocsin.services.calls import Call
 from tocsin.services.errors import abort
 
@@ -52,18 +58,18 @@ class Gate(grpc.aio.ServerInterceptor):
             raise RuntimeError(f"{details.method} streams its requests, which the gate cannot check one by one")
         if handler.response_streaming:
             guarded = self._guard(details.method, handler, _stream)
-            return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(guarded, None, handler.response_serializer)
         guarded = self._guard(details.method, handler, _unary)
-        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
     def _guard(
         self, method: str, handler: Handler, run: Callable[[Handler, object, Context, Call], Awaitable[object]]
-    ) -> Callable[[bytes, Context], Awaitable[object]]:
-        async def guarded(body: bytes, context: Context) -> object:
+    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[object]]:
+        async def guarded(messages: AsyncIterator[bytes], context: Context) -> object:
             call = Call(_current_task(), method, streaming=handler.response_streaming)
             try:
                 with self._doorkeeper.admit(context, call):
-                    return await run(handler, _parse(handler, body), context, call)
+                    return await run(handler, _parse(handler, await _first(messages)), context, call)
             except asyncio.CancelledError:
                 if not call.ended:
                     raise  # the caller, or the listener, has given it up
@@ -96,6 +102,15 @@ async def _stream(handler: Handler, request: object, context: Context, call: Cal
     async with aclosing(answers):
         async for answer in answers:
             await call.write(context.write(answer))
+
+
+async def _first(messages: AsyncIterator[bytes]) -> bytes:
+    """Return the one message of a request, which may take as long as one answer may."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await anext(messages)
+    except (StopAsyncIteration, TimeoutError):
+        raise MalformedRequest("the message of the call is missing") from None
 
 
 def _parse(handler: Handler, body: bytes) -> object:
