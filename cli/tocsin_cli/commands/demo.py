@@ -1,6 +1,7 @@
 """This module has the command that shows the whole exchange on one machine."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -9,6 +10,9 @@ import click
 from tocsin.interchange import READERS
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path
+from tocsin_cli.demo import exchange, promises
+from tocsin_cli.demo.network import LAB_A, Network
+from tocsin_cli.demo.story import Story
 
 
 @click.command(
@@ -40,19 +44,27 @@ def demo(*, keep: Path | None, imports: tuple[tuple[str, Path], ...]) -> None:
     temporary homes and loopback ports, posts a dozen records at one of them,
     and shows what each organisation sees. Ends them and cleans up.
     """
-    from tocsin_cli.demo.network import LAB_A, Network
-    from tocsin_cli.demo.story import tell_story
-
     signal.signal(signal.SIGTERM, _interrupt)  # so that our nodes end with us
     output.styled("Tocsin: organisations tell each other about AI risks, each field under its own policy.", "bold")
     with Network(keep) as network:
-        tell_story(network, imports)
+        _tell(Story(network), imports)
         output.data()
         if keep:
             home = network[LAB_A].home
             output.hint(f"look around: tocsin --home {home} list; the nodes have stopped")
         else:
             output.hint('everything is cleaned up; make your own home: tocsin init ORG --kind lab --name "…"')
+
+
+def _tell(story: Story, imports: Sequence[tuple[str, Path]]) -> None:
+    exchange.meet(story)
+    exchange.post(story, imports)
+    exchange.travel(story)
+    record_id = promises.compare(story)
+    promises.verify(story, record_id)
+    promises.refuse_reader(story)
+    promises.sync_again(story)
+    promises.reveal(story, record_id)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
