@@ -54,6 +54,7 @@ def _fetch(session: Session, peers: tuple[str, ...], *, quiet: bool) -> list[v1.
         if not progress.done:
             output.progress(f"{progress.peer}: {progress.records:,} records so far")
             continue
+        output.progress("")
         finished.append(progress)
         if not quiet:
             output.data(f"{progress.peer}  {_summary(progress)}")
