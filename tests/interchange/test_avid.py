@@ -85,7 +85,7 @@ def test_the_same_report_written_another_way_has_the_same_digest():
     [
         ('{"data_type": "AVID", "metadata": {}}', "no metadata.report_id and no metadata.vuln_id"),
         ('{"data_type": "OSV"}', "not an AVID record: data_type is not AVID"),
-        ('{"data_type": "AVID", "data_type": "AVID"}', "not JSON: "),
+        ('{"data_type": "AVID", "data_type": "AVID"}', "not JSON that all readers read alike"),
         ('{"data_type": "AVID", "metadata": {"report_id": "R"}, "reported_date": "soon"}', "reported_on: "),
         ("[1]", "not an AVID record: data_type is not AVID"),
     ],

@@ -61,7 +61,7 @@ def read_avid(data: bytes, *, name: str) -> Iterator[Mapped | Unmapped]:
         try:
             record = parse_json(text)
         except MalformedEncoding as problem:
-            yield Unmapped(where, f"not JSON: {problem.message}")
+            yield Unmapped(where, problem.message)
             continue
         entries = record if isinstance(record, list) else [record]
         for number, entry in enumerate(entries, start=1):
