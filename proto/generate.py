@@ -21,10 +21,10 @@ def generate(into: Path) -> Path:
     google = Path(protoc.__file__).parent / "_proto"
     package = into / "tocsin" / "v1"
     package.mkdir(parents=True, exist_ok=True)
-    outputs = [f"--{kind}_out={into}" for kind in ("python", "mypy")]
+    outputs = [f"--python_out={into}", f"--mypy_out=quiet:{into}"]
     command = ["protoc", f"-I{ROOT / 'proto'}", f"-I{google}", *outputs, *map(str, protos)]
     services = [str(path) for path in protos if path.stem.endswith("_service")]
-    stubs = ["protoc", command[1], command[2], f"--grpc_python_out={into}", f"--mypy_grpc_out={into}", *services]
+    stubs = ["protoc", command[1], command[2], f"--grpc_python_out={into}", f"--mypy_grpc_out=quiet:{into}", *services]
     described = ["protoc", command[1], command[2], "--include_source_info"]
     described += [f"--descriptor_set_out={package / 'contract.binpb'}", *map(str, protos)]
     for arguments in (command, stubs, described):
