@@ -268,6 +268,22 @@ class TestQuota:
         voids = [PageEntry(0, EntryKind.VOID)] * 9
         assert few.take(page_of(*voids, make_record())).unchanged == 9
 
+    def test_a_feed_that_is_read_again_has_no_quota_of_its_own(self, few):
+        few.take(page_of(*(make_record() for _ in range(2))))
+        few.store.intake.forget(A)
+        with pytest.raises(QuotaExceeded):
+            few.take(page_of(*(make_record() for _ in range(2))))
+        assert few.store.records.counts().received == 3
+
+    def test_feeds_under_two_names_have_one_quota(self, few):
+        for feed in (FEED, "B" * 21 + "A"):
+            few.take(page_of(make_record(), feed=feed))
+        few.take(page_of(make_record()))
+        with pytest.raises(QuotaExceeded) as refused:
+            few.take(page_of(make_record(), feed="B" * 21 + "A"))
+        assert refused.value.reason == "QUOTA_EXCEEDED"
+        assert few.store.records.counts().received == 3
+
     def test_refused_records_cost_as_much_as_good_ones(self, few):
         few.take(page_of(*(make_record(exp=NOW - 1000) for _ in range(3))))
         with pytest.raises(QuotaExceeded):

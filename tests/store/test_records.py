@@ -1,6 +1,6 @@
 """What every store must do with records; SQLite is the one there is."""
 
-from itertools import chain
+from itertools import chain, count
 
 import pytest
 
@@ -92,6 +92,52 @@ class TestVersions:
         assert refused.value.reason == "EQUIVOCATION"
         assert all(record.digest in refused.value.hint for record in pair)
         assert store.records.add(pair[0], now=NOW) is Added.UNCHANGED
+
+    def test_a_version_that_is_signed_very_often_costs_no_more_each_time(self, store):
+        name = record_id("often")
+
+        def steps_of(number):
+            """Return how many steps SQLite takes to settle some more records under one id and version."""
+            records = [make_record({"title": "t"}, record_id=name) for _ in range(number)]
+            taken = count()
+            with store.transaction():
+                store._db._writer().set_progress_handler(lambda: next(taken) < 0, 1)
+                for record in records:
+                    store.records._make_room(record)
+                store._db._writer().set_progress_handler(None, 0)
+                for record in records:
+                    store.records.add(record, now=NOW)
+            return next(taken) / number
+
+        steps_of(10)
+        few = steps_of(40)
+        assert steps_of(40) < 2 * few
+        with pytest.raises(Conflict) as refused:
+            store.records.find(name)
+        assert refused.value.hint.endswith(" and more")
+        assert len(refused.value.hint) < 500
+
+    def test_an_id_that_another_organisation_takes_as_well_still_means_ours(self, store):
+        name = record_id("taken")
+        own, theirs = make_record(record_id=name), make_record(by=organisation("lab-b.example"), record_id=name)
+        for record, sender in ((theirs, "lab-b.example"), (own, "")):
+            store.records.add(record, received_from=sender, now=NOW)
+        assert store.records.find(name).digest == own.digest
+        with pytest.raises(Conflict) as refused:
+            store.records.find(name[:8])
+        assert refused.value.reason == "CONFLICT"
+
+    def test_an_id_that_two_others_share_is_told_apart_by_digest(self, store):
+        name = record_id("shared")
+        pair = [make_record(by=organisation(by), record_id=name) for by in ("lab-b.example", "aisi.example")]
+        for record in pair:
+            store.records.add(record, received_from=record.issuer, now=NOW)
+        with pytest.raises(Conflict) as refused:
+            store.records.find(name)
+        assert refused.value.reason == "CONFLICT"
+        for record in pair:
+            assert f"{record.digest} of {record.issuer}" in refused.value.hint
+            assert store.records.find(record.digest).issuer == record.issuer
 
     def test_while_the_newest_version_stands_twice_none_is_current(self, store):
         name = record_id("twice")

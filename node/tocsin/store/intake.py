@@ -6,6 +6,9 @@ from tocsin.store.connection import Connections
 from tocsin.store.model import Outcome, Position, Refusal, Verdict, WithheldPath
 from tocsin.store.records import row_id
 
+COUNTED_SECONDS = 86_400
+"""For so long it is known how many entries a peer has sent: no quota counts over more than a day."""
+
 
 class SqliteIntake:
     """Keep what came in from each peer; see `protocol.Intake`."""
@@ -19,7 +22,8 @@ class SqliteIntake:
         return None if row is None else Position(str(row[0]), int(row[1] or 0))
 
     def move(self, peer: str, position: Position, verdicts: Iterable[Verdict], *, now: int) -> None:
-        """Move the cursor and keep what became of the entries up to it."""
+        """Move the cursor and keep what became of the entries up to it; of a void one nothing is kept."""
+        judged = [verdict for verdict in verdicts if verdict.outcome is not Outcome.VOID]
         with self._db.transaction():
             self._db.execute(
                 "INSERT INTO intake (peer, feed_id, sequence, moved_at) VALUES (?1, ?2, ?3, ?4)"
@@ -30,8 +34,19 @@ class SqliteIntake:
             self._db.execute_many(
                 "INSERT OR REPLACE INTO verdicts (peer, feed_id, sequence, outcome, digest, reason, at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(peer, position.feed_id, v.sequence, v.outcome, v.digest, v.reason, now) for v in verdicts],
+                [(peer, position.feed_id, v.sequence, v.outcome, v.digest, v.reason, now) for v in judged],
             )
+            if judged:
+                self._count(peer, len(judged), now=now)
+
+    def _count(self, peer: str, entries: int, *, now: int) -> None:
+        """Add to what a peer has sent; what it sends again counts again, whatever becomes of its verdicts."""
+        self._db.execute("DELETE FROM taken WHERE peer = ? AND at < ?", (peer, now - COUNTED_SECONDS))
+        self._db.execute(
+            "INSERT INTO taken (peer, at, entries) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (peer, at) DO UPDATE SET entries = entries + ?3",
+            (peer, now, entries),
+        )
 
     def forget(self, peer: str) -> None:
         """Start again at the beginning of a peer's feed."""
@@ -40,9 +55,7 @@ class SqliteIntake:
 
     def taken_since(self, peer: str, since: int) -> int:
         """Count the entries that came from a peer at this time or later, void ones left out."""
-        return self._db.number(
-            "SELECT count(*) FROM verdicts WHERE peer = ? AND at >= ? AND outcome <> 'void'", (peer, since)
-        )
+        return self._db.number("SELECT coalesce(sum(entries), 0) FROM taken WHERE peer = ? AND at >= ?", (peer, since))
 
     def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
         """Return the refused entries of a peer, newest first."""

@@ -180,7 +180,7 @@ class Intake(Protocol):
         """Start again at the beginning of a peer's feed; what is held stays, and is recognised when it comes again."""
 
     def taken_since(self, peer: str, since: int) -> int:
-        """Count the entries that came from a peer at this time or later, void ones left out."""
+        """Count the entries that came from a peer at this time or later, again those that came again; no void ones."""
 
     def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
         """Return the refused entries of a peer, newest first."""

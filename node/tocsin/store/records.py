@@ -37,11 +37,9 @@ class SqliteRecords:
             )
             if held is not None:
                 return self._grow(held, record)
-            has_others = self.versions(record.issuer, record.record_id) != ()
-            self._insert(record, received_from=received_from, now=now)
-            if has_others and self._settle(record.issuer, record.record_id, version=record.version):
-                return Added.EQUIVOCATION
-            return Added.NEW
+            standing = self._make_room(record)
+            self._insert(record, standing=standing, received_from=received_from, now=now)
+            return Added.EQUIVOCATION if standing is Standing.EQUIVOCAL else Added.NEW
 
     def get(self, digest: str) -> StoredRecord:
         """Return the version with this digest."""
@@ -57,16 +55,16 @@ class SqliteRecords:
             return _stored(row)
         issuer, record_id = self._resolve(name)
         rows = self._db.rows(
-            f"{_SELECT} WHERE r.issuer = ? AND r.record_id = ? AND r.version = ?",
-            (issuer, record_id, version or self.versions(issuer, record_id)[-1]),
+            f"{_SELECT} WHERE r.issuer = ? AND r.record_id = ? AND r.version = ? LIMIT ?",
+            (issuer, record_id, version or self.versions(issuer, record_id)[-1], CANDIDATES_SHOWN + 1),
         )
         if not rows:
             raise NotFound(f"there is no version {version} of record {record_id}", hint="see `tocsin show ID`")
         if len(rows) > 1:
             raise Conflict(
-                f"{issuer} signed {len(rows)} different records as version {rows[0][3]!s} of {record_id}",
+                f"{issuer} signed different records as version {rows[0][3]!s} of {record_id}",
                 reason="EQUIVOCATION",
-                hint="see each by its digest: " + ", ".join(str(row[0]) for row in rows),
+                hint="see each by its digest: " + _shown(str(row[0]) for row in rows),
             )
         return _stored(rows[0])
 
@@ -155,8 +153,8 @@ class SqliteRecords:
         )
         return None if row is None else str(row[0])
 
-    def _insert(self, record: VerifiedRecord, *, received_from: str, now: int) -> None:
-        """Write a version that was not held before, as current."""
+    def _insert(self, record: VerifiedRecord, *, standing: Standing, received_from: str, now: int) -> None:
+        """Write a version that was not held before."""
         record_row = self._db.insert(
             "INSERT INTO records (digest, issuer, record_id, version, supersedes, kind, status, tlp, pap,"
             " permitted_use, relay, retention_until, issued_at, expires_at, key_id, title, severity, received_from,"
@@ -181,7 +179,7 @@ class SqliteRecords:
                 _text(record, "severity"),
                 received_from,
                 now,
-                Standing.CURRENT,
+                standing,
             ),
         )
         self._db.execute(
@@ -208,40 +206,54 @@ class SqliteRecords:
         search.replace(self._db, int(record_row or 0), record)
         return Added.GROWN
 
-    def _settle(self, issuer: str, record_id: str, *, version: int) -> bool:
-        """Say anew which version is current, in whatever order they came; return whether `version` stands twice.
+    def _make_room(self, record: VerifiedRecord) -> Standing:
+        """Say where a version that is to be stored stands, and say it anew of the one that it changes.
 
-        The newest version is current. One that stands twice is evidence, and
-        while the newest is, none is current: what its origin says today is
-        not known.
+        The newest version is current, in whatever order they came. One that
+        stands twice is evidence, and while the newest is, none is current:
+        what its origin says today is not known. At most one version is
+        written: an origin that signs thousands must not make each cost more.
         """
-        key = (issuer, record_id)
-        self._db.execute(
-            "UPDATE records SET standing = CASE"
-            " WHEN (SELECT count(*) FROM records AS o WHERE (o.issuer, o.record_id, o.version)"
-            "   = (records.issuer, records.record_id, records.version)) > 1 THEN 'equivocal'"
-            " WHEN version < (SELECT max(version) FROM records AS o WHERE (o.issuer, o.record_id) = (?1, ?2))"
-            "   THEN 'replaced' ELSE 'current' END WHERE issuer = ?1 AND record_id = ?2",
-            key,
+        key = (record.issuer, record.record_id)
+        of_version = "SELECT id FROM records WHERE issuer = ? AND record_id = ? AND version = ? LIMIT 1"
+        twins = self._db.rows(of_version, (*key, record.version))
+        if twins:  # where there are several, they have met already
+            self._db.execute("UPDATE records SET standing = ? WHERE id = ?", (Standing.EQUIVOCAL, *twins[0]))
+            return Standing.EQUIVOCAL
+        newest = self._db.number(
+            "SELECT coalesce(max(version), 0) FROM records WHERE issuer = ? AND record_id = ?", key
         )
-        twins = self._db.number(
-            "SELECT count(*) FROM records WHERE issuer = ? AND record_id = ? AND version = ?", (*key, version)
-        )
-        return twins > 1
+        if record.version < newest:
+            return Standing.REPLACED
+        for before in self._db.rows(of_version, (*key, newest)):  # evidence stays evidence
+            self._db.execute(
+                "UPDATE records SET standing = ? WHERE id = ? AND standing = ?",
+                (Standing.REPLACED, *before, Standing.CURRENT),
+            )
+        return Standing.CURRENT
 
     def _resolve(self, prefix: str) -> tuple[str, str]:
-        """Return issuer and record id that a prefix of a record id means."""
+        """Return issuer and record id that a prefix of a record id means.
+
+        Anybody can sign a record under an id that is taken: a whole id means
+        the own record, and those of others are told apart by their digests.
+        """
+        if not prefix:
+            raise _nothing(prefix)
         rows = self._db.rows(
-            "SELECT DISTINCT record_id, issuer FROM records WHERE record_id >= ?1 AND record_id < ?1 || '~' LIMIT ?2",
+            "SELECT record_id, issuer, received_from, digest, max(version) FROM records"
+            " WHERE record_id >= ?1 AND record_id < ?1 || '~' GROUP BY record_id, issuer"
+            " ORDER BY record_id, received_from <> '' LIMIT ?2",
             (prefix, CANDIDATES_SHOWN + 1),
         )
-        if not rows or not prefix:
+        if not rows:
             raise _nothing(prefix)
-        if len(rows) > 1:
-            shown = ", ".join(f"{name!s} of {issuer!s}" for name, issuer in rows[:CANDIDATES_SHOWN])
-            more = " and more" if len(rows) > CANDIDATES_SHOWN else ""
-            raise Conflict(f"{prefix!r} stands for several records", reason="CONFLICT", hint=f"it may be {shown}{more}")
-        ((record_id, issuer),) = rows
+        record_id, issuer, received_from, *_ = rows[0]
+        if len(rows) > 1 and (record_id != prefix or received_from):
+            several = "it may be " + _shown(f"{name!s} of {origin!s}" for name, origin, *_ in rows)
+            if record_id == prefix:
+                several = "see each by its digest: " + _shown(f"{row[3]!s} of {row[1]!s}" for row in rows)
+            raise Conflict(f"{prefix!r} stands for several records", reason="CONFLICT", hint=several)
         return str(issuer), str(record_id)
 
     def _load(self, rows: Iterable[int]) -> tuple[StoredRecord, ...]:
@@ -260,6 +272,12 @@ def row_id(db: Connections, digest: str) -> int:
 
 def _nothing(name: str) -> NotFound:
     return NotFound(f"there is no record {name!r}", hint="see `tocsin list` for what there is")
+
+
+def _shown(names: Iterable[str]) -> str:
+    """Return the first of some names on one line."""
+    listed = list(names)
+    return ", ".join(listed[:CANDIDATES_SHOWN]) + (" and more" if len(listed) > CANDIDATES_SHOWN else "")
 
 
 def _text(record: VerifiedRecord, name: str) -> str:
