@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from tocsin.services.listener import DESK_OPTIONS
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
+from tocsin_cli.demo.network import free_ports
 
 SHARES_EVERYTHING = """
 partner = "{partner}"
@@ -42,13 +42,6 @@ max_per_hour = 2000
 QUICK = NodeConfig(heartbeat_seconds=0.2, drain_seconds=2, retry_cap_seconds=0.2)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(frozen=True)
 class Place:
     """A home that exists, and its node where it runs."""
@@ -63,7 +56,7 @@ class Place:
 
 
 def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
-    listen = f"127.0.0.1:{free_port()}" if endpoint else ""
+    listen = f"127.0.0.1:{free_ports(1)[0]}" if endpoint else ""
     organisation = create_home(
         folder / org,
         org=org,

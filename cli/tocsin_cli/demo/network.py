@@ -7,17 +7,17 @@ are to be kept.
 """
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from secrets import token_bytes
 from types import TracebackType
 from typing import IO, Self
 
@@ -32,6 +32,8 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 """Longest wait for a node to end by itself before it is killed."""
 PAUSE_SECONDS = 0.05
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: none takes a port between its choice and its use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +147,13 @@ class Network:
 
 def free_ports(count: int) -> list[int]:
     """Return loopback ports that nobody listens on, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    free: list[int] = []
+    while len(free) < count:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            free += [port] * (port not in free)
+    return free
 
 
 def policy_text(org: str, partner: str) -> str:
@@ -171,7 +175,7 @@ def _found(member: Member, *, home: Path, endpoint: str) -> Node:
         endpoints=(endpoint,),
         contact="",
         now=now(),
-        random=token_bytes,
+        random=secrets.token_bytes,
     )
     return Node(member, home, endpoint, made.fingerprint, Session(home))
 
