@@ -5,11 +5,12 @@ import pytest
 from tests.exchange.parties import NARROW, OPEN, A, B, C
 from tests.store.making import record_id
 from tests.support.organisations import NOW, found, record_key, signer
-from tocsin.errors import Conflict, MalformedCursor, StaleCursor
+from tocsin.errors import Conflict, MalformedCursor, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.presentation import decide_today, presentation
 from tocsin.exchange.publish import load_own, publish, queue_changed_policies, queue_partners
+from tocsin.exchange.status import status_of
 from tocsin.store.model import PeerState, RecordFilter, Standing
 from tocsin.v1 import exchange_service_pb2 as v1
 
@@ -162,6 +163,30 @@ class TestPages:
         assert [entry.digest for entry in page.entries] == [last.digest]
         assert sequences(page) == [1]
         assert a.page_for(B, page.cursor) is None
+
+    def test_a_page_does_not_tell_of_what_waits_and_is_withheld(self, a, monkeypatch):
+        monkeypatch.setattr(outbox, "MOST_CONSIDERED", 2)
+        kept = a.post(tlp="CLEAR")
+        for _ in range(3):
+            a.post()
+        a.set_policies(lab_b=NARROW.replace("AMBER", "CLEAR"))
+        page = a.page_for(B)
+        assert ([entry.digest for entry in page.entries], page.more) == ([kept.digest], False)
+        assert a.store.feeds.waiting(B) == 2
+        assert a.page_for(B, page.cursor) is None
+
+    def test_a_feed_of_which_nothing_went_looks_like_none(self, a, b):
+        a.post(partners=[B])
+        a.set_policies(lab_b="")
+        answers = []
+        for partner in (B, C):
+            assert a.page_for(partner) is None
+            with pytest.raises(StaleCursor) as refused:
+                outbox.acknowledge(a.store, partner, "A" * 22 + ".1", now=NOW)
+            answers.append((refused.value.message, refused.value.metadata))
+        assert a.store.feeds.get(B) is not None
+        assert a.store.feeds.get(C) is None
+        assert answers[0] == answers[1]
 
 
 class TestAskedAgain:
@@ -374,3 +399,12 @@ class TestPublish:
         record = a.post()
         other = found("lab-a.example", now=NOW + 1000).organisation
         assert load_own(a.store, record.digest, organisation=other, now=NOW) is None
+
+    def test_a_record_that_is_damaged_is_not_named_to_the_partner(self, a):
+        record = a.post()
+        with a.store.transaction():
+            a.store._db.execute("UPDATE holdings SET token = token || 'WyJzIiwibmFtZSIsMV0~'")
+        with pytest.raises(StoreCorrupt) as refused:
+            a.page_for(B)
+        assert record.digest == refused.value.where
+        assert record.digest not in str(status_of(refused.value, at_home=False))

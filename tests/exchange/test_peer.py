@@ -181,3 +181,22 @@ async def complaint(organisation) -> PeerUnreachable:
         async with open_client(organisation, keys=keys_of(US)):
             pass
     return caught.value
+
+
+def test_an_endpoint_that_reads_like_a_socket_of_this_machine_is_a_host(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def run():
+        reached = asyncio.Event()
+
+        async def note(reader, writer):
+            reached.set()
+            writer.close()
+
+        server = await asyncio.start_unix_server(note, "7443")
+        async with server, PeerClient(PEER.organisation, "unix:7443", keys=keys_of(US)) as client:
+            with pytest.raises(PeerUnreachable):
+                await client.connect()
+        assert not reached.is_set()
+
+    asyncio.run(run())

@@ -67,6 +67,15 @@ def test_when_to_come_back_is_told(error, seconds):
     assert parse_status(status.SerializeToString()).metadata.get(RETRY_AFTER) == seconds
 
 
+@pytest.mark.parametrize("text", ["nan", "-1e9", "-inf", "soon", "9" * 5000, ""])
+def test_a_time_to_come_back_that_is_none_is_not_taken_from_metadata(text):
+    """A peer could otherwise end the worker that stays in touch with it, or take every pause from it."""
+    status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED)
+    info = error_details_pb2.ErrorInfo(reason="QUOTA_EXCEEDED", domain="tocsin", metadata={RETRY_AFTER: text})
+    status.details.add().Pack(info)
+    assert RETRY_AFTER not in parse_status(status.SerializeToString()).metadata
+
+
 def test_every_class_has_a_status_that_grpc_knows():
     codes = {code.value[0] for code in grpc.StatusCode}
     assert {code_of(leaf("x", reason=next(iter(leaf.reasons)))) for leaf in leaves()} <= codes

@@ -50,7 +50,8 @@ def resolve_cursor(text: str, *, feed: Feed | None) -> int:
     if position is None:
         return 0
     if feed is None or position.feed_id != feed.feed_id or position.sequence > feed.head:
-        known = Position(feed.feed_id, feed.acknowledged) if feed else None
+        # A feed in which nothing has a number yet shows that something was queued, and withheld in the end.
+        known = Position(feed.feed_id, feed.acknowledged) if feed and feed.head else None
         raise StaleCursor(
             "the cursor is of another feed or from the future",
             hint="begin again without a cursor: what is held already is recognised",

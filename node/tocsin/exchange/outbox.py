@@ -93,7 +93,7 @@ def next_page(
                     audience=partner,
                     signer=signer,
                     now=now,
-                    more=draft.entries[-1].sequence < feed.head or store.feeds.waiting(partner) > 0,
+                    more=draft.is_full or draft.entries[-1].sequence < feed.head,
                 )
 
 
@@ -110,6 +110,9 @@ class _Draft:
         self, store: Store, feed: Feed, *, policies: PolicySet, organisation: Organisation, now: int, limits: Limits
     ) -> None:
         self.entries: list[PageEntry] = []
+        self.is_full = (
+            False  # something that may go did not fit: what waits and may not go is no business of the partner
+        )
         self._store = store
         self._feed = feed
         self._partner = OrgId(feed.partner)
@@ -209,6 +212,7 @@ class _Draft:
         """Add an entry where there is room for it."""
         size = entry.size()
         if self.entries and (len(self.entries) >= self._limits.entries or size > self._room):
+            self.is_full = True
             return False
         self.entries.append(entry)
         self._room -= size

@@ -56,7 +56,9 @@ class PeerClient:
         credentials = grpc.ssl_channel_credentials(roots, keys.key, keys.certificate)
         self._org = organisation.org
         self._endpoint = endpoint
-        self._channel = grpc.aio.secure_channel(endpoint, credentials, options=client_options(organisation.org))
+        # With its scheme written out: `unix:7443` would be taken for a socket on this machine.
+        target = f"dns:///{endpoint}"
+        self._channel = grpc.aio.secure_channel(target, credentials, options=client_options(organisation.org))
         self._stub = ExchangeServiceStub(self._channel)
 
     async def connect(self) -> None:

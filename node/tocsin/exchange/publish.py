@@ -119,4 +119,5 @@ def load_own(store: Store, digest: str, *, organisation: Organisation, now: int)
     except (RecordExpired, UntrustedIssuer):
         return None
     except RecordRefused as error:
-        raise StoreCorrupt(f"the record {digest} does not verify any more: {error.message}") from error
+        # Which record it is tells the partner that there is one: it stays with our own people.
+        raise StoreCorrupt("an own record does not verify any more", where=digest) from error

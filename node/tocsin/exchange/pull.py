@@ -12,11 +12,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, TocsinError
+from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.peer import PEER_REASON, PeerClient, open_client
 from tocsin.exchange.receive import Received
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
+from tocsin.v1.exchange_service_pb2 import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ async def follow_feed(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGen
         async with aclosing(client.subscribe(cursor)) as pages:
             async for page in pages:
                 if page is not None:
-                    received = await asyncio.to_thread(side.accept, org, page)
-                    await client.acknowledge(received.cursor)
+                    received = await _take(page, cursor, org, side=side)
+                    cursor = received.cursor
+                    await client.acknowledge(cursor)
                     tally = tally.plus(received)
                 yield tally
     except PeerRefused as error:
@@ -86,10 +89,10 @@ async def push_feed(client: PeerClient, org: OrgId, *, side: Side) -> None:
     cursor = await asyncio.to_thread(side.acknowledged, org)
     while (page := await asyncio.to_thread(side.next_page, org, cursor)) is not None:
         stored = await client.deliver(page)
-        if stored == cursor:
+        await asyncio.to_thread(side.acknowledge, org, stored)
+        if _sequence(stored) <= _sequence(cursor):
             raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
         cursor = stored
-        await asyncio.to_thread(side.acknowledge, org, cursor)
 
 
 async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
@@ -107,10 +110,26 @@ async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator
             continue
         if page is None:
             return
-        received = await asyncio.to_thread(side.accept, org, page)
+        received = await _take(page, cursor, org, side=side)
         if received.cursor == cursor:
             raise PeerMisbehaved(f"{org} sends the same page again and again")
         cursor = received.cursor
         await client.acknowledge(cursor)
         tally = tally.plus(received)
         yield tally
+
+
+async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
+    """Take a page in that was asked for from a cursor.
+
+    A peer with a new feed says STALE_CURSOR first. One that goes from feed to
+    feed without a word would be read for ever, since each begins anew.
+    """
+    if cursor and page.cursor.partition(".")[0] != cursor.partition(".")[0]:
+        raise PeerMisbehaved(f"{org} answers with another feed than it was asked for")
+    return await asyncio.to_thread(side.accept, org, page)
+
+
+def _sequence(cursor: str) -> int:
+    position = parse_cursor(cursor)
+    return position.sequence if position else 0

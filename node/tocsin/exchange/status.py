@@ -72,6 +72,7 @@ def parse_status(data: bytes) -> TocsinError | None:
     except DecodeError:
         return None
     metadata = dict(info.metadata)
+    metadata.pop(RETRY_AFTER, None)  # it travels as RetryInfo, which cannot hold what is no time
     if retry.retry_delay.seconds > 0:
         metadata[RETRY_AFTER] = str(retry.retry_delay.seconds)
     return known(

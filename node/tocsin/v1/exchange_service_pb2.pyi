@@ -106,7 +106,7 @@ class Page(_message.Message):
     cursor: _builtins.str
     """Where to go on after this page."""
     more: _builtins.bool
-    """Whether more was waiting when the page was made."""
+    """Whether more is known to follow. False does not say that nothing does."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entry]:
         """The entries, in order of their sequence numbers."""
