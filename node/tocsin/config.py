@@ -46,6 +46,8 @@ DEFAULT_CALLS_PER_MINUTE = 3000
 
 # `sockaddr_un.sun_path` has 108 bytes, the last one a NUL.
 LONGEST_SOCKET_PATH = 107
+# Where a socket fits whatever the runtime and temporary directories are called.
+SHORTEST_BASE = "/tmp"  # noqa: S108  (the folder in it is made private, and looked at before it is used)
 
 _LISTEN = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
 
@@ -115,23 +117,28 @@ def default_config_text(listen: str = DEFAULT_LISTEN) -> str:
     return "\n".join(lines + [f"# {name} = {_toml(value)}" for name, value in defaults.items()]) + "\n"
 
 
+def _fits_a_socket(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
+
+
 def desk_socket_path(home: Path) -> Path:
     """Return where the desk socket of a home is, or would be.
 
     It is `run/desk.sock` in the home; where that is too long for a socket
     address, it is in a folder of the user's runtime directory that is named
-    after the home. That folder may lie where others can write, so it is
+    after the home, or of `/tmp` where that is too long as well. That folder may lie where others can write, so it is
     looked at here, for the node and for the command alike.
 
     Raises HomeDamaged where somebody else made that folder, or opened it.
     """
     home = home.expanduser().resolve()
     path = home / "run" / "desk.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+    if _fits_a_socket(path):
         return path
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    folder = base / f"tocsin-{os.getuid()}-{name}"
+    name = f"tocsin-{os.getuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / name
+    if not _fits_a_socket(folder / path.name):
+        folder = Path(SHORTEST_BASE) / name
     if os.path.lexists(folder) and not is_private_folder(folder):
         raise HomeDamaged(
             "the folder of the desk socket belongs to somebody else or is open to others",

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.config import LONGEST_SOCKET_PATH, NodeConfig, default_config_text, desk_socket_path, load_config
+from tocsin.config import (
+    LONGEST_SOCKET_PATH,
+    SHORTEST_BASE,
+    NodeConfig,
+    default_config_text,
+    desk_socket_path,
+    load_config,
+)
 from tocsin.errors import HomeDamaged, MalformedConfig
 
 
@@ -65,6 +72,13 @@ def test_the_socket_is_in_the_home(tmp_path):
 def deep_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     return tmp_path / ("d" * LONGEST_SOCKET_PATH)
+
+
+def test_a_socket_finds_its_place_when_the_runtime_folder_has_a_long_path_too(deep_home, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep_home))
+    path = desk_socket_path(deep_home)
+    assert path.is_relative_to(SHORTEST_BASE)
+    assert len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
 
 
 def test_the_socket_of_a_home_with_a_long_path_is_in_the_runtime_folder(deep_home):
