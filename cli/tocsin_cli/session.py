@@ -20,6 +20,8 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tocsin_cli import output
+
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
@@ -194,6 +196,8 @@ class HomeDesk:
         self._open = ExitStack()
         opened = self._open.enter_context(open_home(home, now=now()))
         self._desk = Desk(opened, clock=now, random=token_bytes, puller=_puller(opened))
+        for partner, count in opened.newly_queued.items():
+            output.talk(f"policies have changed: {count} {'record' if count == 1 else 'records'} queued for {partner}")
 
     def call(self, request: "Message", answer: type[Answer]) -> Answer:
         """Ask and wait for the answer."""

@@ -47,7 +47,16 @@ def run(home_path: Path) -> None:
         config = load_config(home.layout.root)
         logging.basicConfig(level=config.log_level.upper(), format=_LOG_FORMAT)
         logging.Formatter.converter = time.gmtime
+        _tell_policies(home)
         asyncio.run(_run_until_told(home, config))
+
+
+def _tell_policies(home: Home) -> None:
+    """Say what the policy files changed, and which of them nothing is shared by."""
+    for problem in home.policies.problems:
+        _log.warning("%s: nothing is shared by this file", problem)
+    for partner, count in home.newly_queued.items():
+        _log.info("policies have changed: %d records queued for %s", count, partner)
 
 
 async def _run_until_told(home: Home, config: NodeConfig) -> None:

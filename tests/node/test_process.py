@@ -139,3 +139,22 @@ def test_a_stranger_leaves_no_trace_on_standard_error(tmp_path):
         running.send_signal(signal.SIGTERM)
         _, told = running.communicate(timeout=20)
     assert [line for line in told.splitlines() if " INFO tocsin.node: " not in line] == []
+
+
+def test_a_node_says_at_its_start_what_changed_policies_have_queued_and_which_files_share_nothing(tmp_path):
+    lab, other, third = (make_place(tmp_path, f"lab-{name}.example") for name in "abc")
+    with process(lab), desk_of(lab) as channel:
+        desk = DeskServiceStub(channel)
+        for peer in (other, third):
+            organisation = peer.organisation
+            desk.AddPeer(v1.AddPeerRequest(document=organisation.document, fingerprint=organisation.fingerprint))
+        (posted,) = desk.PostRecords(v1.PostRecordsRequest(drafts=[finding("one")])).results
+        assert list(posted.queued_for) == []
+    write_policy(lab, other)
+    (lab.root / "policies" / "lab-c.example.toml").write_text('partner = "lab-c.example"\nshares = 1\n')
+    with process(lab) as again, desk_of(lab):
+        again.send_signal(signal.SIGTERM)
+        _, told = again.communicate(timeout=20)
+    assert "policies have changed: 1 records queued for lab-b.example" in told
+    assert "policies/lab-c.example.toml:2: unknown key 'shares'" in told
+    assert "nothing is shared by this file" in told
