@@ -46,6 +46,15 @@ class Command(click.Command):
         super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
         self.examples = tuple(examples)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is no text: a command line holds any bytes, and only the name of a file may."""
+        rest = super().parse_args(ctx, args)
+        for value in ctx.params.values():
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and not _is_unicode(text):
+                    raise UsageProblem(f"{text!a} is no text in UTF-8", "write it anew, or name a file")
+        return rest
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, then what click writes."""
         _write_examples(self.examples, formatter)
@@ -144,6 +153,11 @@ def read_input(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise click.BadParameter(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether an argument is text: bytes that are not UTF-8 reach Python as halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def complete_partner(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

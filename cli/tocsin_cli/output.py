@@ -29,9 +29,12 @@ WIDEST = 100
 NARROWEST = 60
 """Columns; tables in less are unreadable, better let the terminal wrap."""
 
-# Control characters but newline, and those that reorder or hide what stands beside them.
-_OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_ESCAPED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# What reorders or hides what stands beside it, and what nobody sees but a machine that reads along: tags, for one,
+# spell out ASCII.
+_HIDDEN = "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+# Control characters but newline.
+_OBEYED = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_HIDDEN}]")
+_ESCAPED = re.compile(f"[\x7f-\x9f{_HIDDEN}]")
 
 LABEL_COLUMNS = 17
 _GAP = 2
@@ -126,7 +129,7 @@ def data(text: str = "") -> None:
 def document(value: Mapping[str, object] | Sequence[object]) -> None:
     """Print one JSON document; what a terminal would obey stands in it as an escape."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    click.echo(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    click.echo(_ESCAPED.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 def talk(text: str) -> None:

@@ -103,6 +103,12 @@ def test_csv_marks_what_is_withheld_and_defuses_formulas(tocsin, desk):
     assert "source" not in row
 
 
+@pytest.mark.parametrize("text", ["\n=1+1", " \t=1+1", "\uff1d1+1", "\uff20SUM(A1)"])
+def test_csv_defuses_a_formula_however_it_begins(tocsin, desk, text):
+    (row,) = csv.DictReader(io.StringIO(exported(tocsin, desk, "csv", record(content={"title": text}))))
+    assert row["title"].startswith("'")
+
+
 def test_json_lines_are_one_document_a_line_and_survive_any_character(tocsin, desk):
     lines = exported(tocsin, desk, "jsonl", record(title="a\nb\u2028c"), record(title="\x1b[2J")).split("\n")
     assert [json.loads(line)["title"] for line in lines if line] == ["a\nb\u2028c", "\x1b[2J"]

@@ -65,6 +65,8 @@ def test_help_and_completion_import_nothing_heavy():
     ("arguments", "message"),
     [
         pytest.param(["pots"], "there is no command 'pots' in tocsin", id="an unknown command"),
+        pytest.param(["search", "\udcff"], "'\\udcff' is no text in UTF-8", id="bytes that are no text"),
+        pytest.param(["post", "-", "--to", "\udcff"], "'\\udcff' is no text in UTF-8", id="one of several"),
         pytest.param(["peer", "lsit"], "there is no command 'lsit' in tocsin peer", id="an unknown command of a group"),
         pytest.param(["list", "--knid", "finding"], "no such option", id="an unknown option"),
         pytest.param(["list", "--kind", "rumour"], "'rumour' is not one of", id="a word that is no choice"),

@@ -22,6 +22,8 @@ HOSTILE = {
     "an isolate": "a\u2066b\u2069",
     "a character without width": "pay\u200bpal",
     "a NUL": "a\x00b",
+    "text in tags that only machines read": "safe\U000e0069\U000e0067",
+    "a soft hyphen": "pay\xadpal",
 }
 
 
@@ -31,14 +33,14 @@ def test_what_a_terminal_would_obey_is_replaced_in_text(tocsin, desk, text):
     shown = tocsin("show", "3f2b")
     assert shown.code == 0
     assert "\ufffd" in shown.out
-    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07")
+    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07\xad\U000e0069")
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_what_a_terminal_would_obey_is_escaped_in_json_and_comes_back_whole(tocsin, desk, text):
     desk(v1.GetRecordResponse(record=record(title=text)))
     shown = tocsin("show", "3f2b", "--json")
-    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07")
+    assert not set(shown.out) & set("\x1b\x9b\r\b\x00\u202e\u2066\u2069\u200b\x07\xad\U000e0069")
     assert json.loads(shown.out)["title"] == text
 
 

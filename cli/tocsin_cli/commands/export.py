@@ -29,8 +29,8 @@ ORIGINAL = "source"
 """The imported original of a record: half a megabyte at most, and no cell of a spreadsheet."""
 PLAIN_COLUMNS = ("record_id", "version", "origin", "kind", "status", "tlp", "signed_at", "digest", "received_from")
 
-# A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
+# A spreadsheet takes a cell that begins so for a formula, some in full-width characters too (OWASP, CSV injection).
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
 # What begins a heading, a list or a quotation, at the start of a line only.
 _BLOCK = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))", re.M)
