@@ -99,6 +99,10 @@ BROKEN = {
     "yaml with two documents": ("yaml", b"a: 1\n---\na: 1\n", "f:2", "but found another document"),
     "yaml with a broken list": ("yaml", b"a: [1\n", "f:2", "not YAML"),
     "yaml with a month 13": ("yaml", b"a: 2026-13-01\n", "f:1", "out of range"),
+    "yaml with a time that is none": ("yaml", b"a:\n  - !!timestamp soon\n", "f:2", "its tag does not fit"),
+    "yaml with a flag that is none": ("yaml", b"a: !!bool soon\n", "f:1", "its tag does not fit"),
+    "yaml with an empty number": ("yaml", b"a: !!int ''\n", "f:1", "its tag does not fit"),
+    "yaml with an escape for no character": ("yaml", b'a: "\\U00110000"\n', "f", "an escape for no character"),
     "yaml with a control character": ("yaml", b"a: \x01\n", "f", "a character that is not accepted"),
     "json with a comma too many": ("json", b'{"a": 1,\n "b": 2,\n}', "f:2", "not JSON"),
     "json with a name twice": ("json", b'{"a": 1, "a": 2}', "f", "a name occurs twice"),
@@ -168,6 +172,14 @@ def test_the_kind_that_the_caller_knows_counts_where_the_file_says_none():
         parse_content_file(b'title = "x"', format="toml", name="f", kind="incident")
 
     assert "f: incident_class: missing" in refusal.value.details
+
+
+@pytest.mark.parametrize("kind", ["[]", "{}", "1", "null"])
+def test_a_kind_that_is_no_text_is_refused(kind):
+    with pytest.raises(MalformedContent) as refusal:
+        parse_content_file(f'{{"record": {{"kind": {kind}}}}}'.encode(), format="json", name="f")
+
+    assert refusal.value.details == ("f:1: record.kind: not a text: write it in quotes",)
 
 
 def test_content_of_no_known_kind_is_read_but_not_checked():

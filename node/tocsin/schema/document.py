@@ -30,6 +30,9 @@ MAX_VALUE_LINES = 200
 
 _TOML_LINE = re.compile(r"\(at line ([0-9]+),")
 
+# How the library says that a text does not fit the tag that stands before it (`!!bool soon`), or is out of range.
+_YAML_MISFITS = (ValueError, OverflowError, AttributeError, LookupError)
+
 _YAML_TYPES = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 _YAML_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _YAML_TYPES)
 
@@ -180,6 +183,8 @@ def _parse_yaml(text: str, name: str) -> tuple[object, FindLines]:
             name=name,
             line=mark.line + 1 if mark else 0,
         )
+    except (ValueError, OverflowError):  # from the scanner, which asks no limits of an escape such as "\U00110000"
+        _refuse("not YAML: an escape for no character", name=name, line=0)
     return value, lambda: lines
 
 
@@ -202,8 +207,9 @@ def _from_node(loader: yaml.SafeLoader, node: yaml.Node, place: str, lines: dict
         return [_from_element(loader, inner, f"{place}[{index}]", lines) for index, inner in enumerate(node.value)]
     try:
         return _as_claim(loader.construct_object(node))
-    except (ValueError, OverflowError) as error:
-        raise yaml.MarkedYAMLError(problem="a number or a date out of range", problem_mark=node.start_mark) from error
+    except _YAML_MISFITS as error:
+        problem = "a number or a date out of range, or a text that its tag does not fit"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 def _from_element(loader: yaml.SafeLoader, node: yaml.Node, place: str, lines: dict[str, int]) -> object:

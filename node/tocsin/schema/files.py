@@ -50,7 +50,8 @@ def parse_content_file(
     content = dict(document.value)
     settings = content.pop(SETTINGS_KEY, {})
     problems = [*_setting_problems(settings)]
-    kind = kind or (settings.get("kind", "") if isinstance(settings, dict) else "")
+    said = settings.get("kind") if isinstance(settings, dict) else None
+    kind = kind or (said if isinstance(said, str) else "")
     if kind in KINDS:
         try:
             check_content(kind, content)
