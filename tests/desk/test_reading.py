@@ -190,6 +190,12 @@ TITLES = {
     "kind of a finding": ("finding", {"finding_kind": "hazard"}, "hazard"),
     "the beginning of the id": ("evaluation", {}, "evaluation 1f0d6a3c"),
     "a kind of a later contract": ("practice", {}, "practice 1f0d6a3c"),
+    "a title on one line": (
+        "finding",
+        {"title": "a\nTLP:CLEAR  finding of b.example\u2028\x1dc"},
+        "a TLP:CLEAR finding of b.example c",
+    ),
+    "something else where the title shows nothing": ("finding", {"title": " \n", "finding_kind": "hazard"}, "hazard"),
     "things of other shapes": ("evaluation", {"title": 7, "protocol": "x", "domain": []}, "evaluation 1f0d6a3c"),
 }
 
@@ -198,3 +204,11 @@ TITLES = {
 def test_a_record_is_called_by(case):
     kind, content, title = TITLES[case]
     assert title_of(kind, content, record_id="1f0d6a3c-52c8-4f0e-9b8f-0c7f8f6f9d11") == title
+
+
+def test_a_title_of_several_lines_is_listed_on_one(office):
+    office.post({**FINDING, "title": "one\nTLP:CLEAR"})
+    (record,) = office.desk.list_records(v1.ListRecordsRequest()).records
+    assert record.title == "one TLP:CLEAR"
+    shown = office.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    assert (shown.title, shown.content["title"]) == ("one TLP:CLEAR", "one\nTLP:CLEAR")

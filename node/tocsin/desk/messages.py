@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from tocsin.desk.title import severity_of, title_of
+from tocsin.desk.title import one_line, severity_of, title_of
 from tocsin.identity.root import Organisation, RecordKey
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import SCHEMA, enum_number
@@ -88,7 +88,7 @@ def listed_message(record: StoredRecord, store: Store) -> v1.Record:
     message = v1.Record(
         digest=record.digest,
         envelope=envelope_message(record),
-        title=record.title or title_of(record.kind, record.content, record_id=record.record_id),
+        title=one_line(record.title) or title_of(record.kind, record.content, record_id=record.record_id),
         severity=record.severity,
         own=record.own,
         received_from=record.received_from,

@@ -21,10 +21,15 @@ CHARACTERS_OF_AN_ID = 8
 def title_of(kind: str, content: Mapping[str, object], *, record_id: str) -> str:
     """Return the title of a record, or what stands for one in this holding."""
     title = content.get("title")
-    if isinstance(title, str) and title:
-        return title
-    words = ", ".join(word for path in STANDINS.get(kind, ()) if (word := _word(content, path)))
+    if isinstance(title, str) and one_line(title):
+        return one_line(title)
+    words = ", ".join(word for path in STANDINS.get(kind, ()) if (word := one_line(_word(content, path))))
     return words or f"{kind} {record_id[:CHARACTERS_OF_AN_ID]}"
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line: a title must not look like what stands below it, or like another record."""
+    return " ".join(text.split())
 
 
 def _word(content: Mapping[str, object], path: str) -> str:
