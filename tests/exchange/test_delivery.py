@@ -400,10 +400,11 @@ class TestPublish:
         other = found("lab-a.example", now=NOW + 1000).organisation
         assert load_own(a.store, record.digest, organisation=other, now=NOW) is None
 
-    def test_a_record_that_is_damaged_is_not_named_to_the_partner(self, a):
+    @pytest.mark.parametrize("damage", ["token || 'WyJzIiwibmFtZSIsMV0~'", "token || '!~'", "substr(token, 2)"])
+    def test_a_record_that_is_damaged_is_not_named_to_the_partner(self, a, damage):
         record = a.post()
         with a.store.transaction():
-            a.store._db.execute("UPDATE holdings SET token = token || 'WyJzIiwibmFtZSIsMV0~'")
+            a.store._db.execute(f"UPDATE holdings SET token = {damage}")  # noqa: S608
         with pytest.raises(StoreCorrupt) as refused:
             a.page_for(B)
         assert record.digest == refused.value.where

@@ -7,7 +7,7 @@ what of the record, if anything, the partner does not hold yet.
 
 from collections.abc import Iterable
 
-from tocsin.errors import Conflict, RecordExpired, RecordRefused, StoreCorrupt, UntrustedIssuer
+from tocsin.errors import Conflict, Malformed, RecordExpired, RecordRefused, StoreCorrupt, UntrustedIssuer
 from tocsin.exchange.presentation import decide_today, missing
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -118,6 +118,6 @@ def load_own(store: Store, digest: str, *, organisation: Organisation, now: int)
         return parse_record(stored.token).verify(organisation, now=now)
     except (RecordExpired, UntrustedIssuer):
         return None
-    except RecordRefused as error:
+    except (Malformed, RecordRefused) as error:
         # Which record it is tells the partner that there is one: it stays with our own people.
         raise StoreCorrupt("an own record does not verify any more", where=digest) from error
