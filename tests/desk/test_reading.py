@@ -7,8 +7,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.desk.conftest import FINDING, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
+from tocsin.desk.reading import MOST_FULL
 from tocsin.desk.title import title_of
 from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound
+from tocsin.records.sdjwt import MAX_TOKEN
+from tocsin.services.listener import DESK_MESSAGE_BYTES
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
@@ -212,3 +215,13 @@ def test_a_title_of_several_lines_is_listed_on_one(office):
     assert record.title == "one TLP:CLEAR"
     shown = office.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
     assert (shown.title, shown.content["title"]) == ("one TLP:CLEAR", "one\nTLP:CLEAR")
+
+
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_page_of_full_records_fits_into_a_message_whatever_peers_send(office, size):
+    office.post_all([draft({**FINDING, "title": str(number)}) for number in range(MOST_FULL + 1)])
+    first = office.desk.list_records(v1.ListRecordsRequest(full=True, page_size=size))
+    rest = office.desk.list_records(v1.ListRecordsRequest(full=True, page_size=size, page_token=first.next_page_token))
+    assert (len(first.records), len(rest.records), rest.next_page_token) == (MOST_FULL, 1, "")
+    largest = MAX_TOKEN * 3  # the token, and its content, in which a number of six characters takes nineteen
+    assert MOST_FULL * largest < DESK_MESSAGE_BYTES

@@ -8,6 +8,10 @@ from tocsin.schema.contract import choices, enum_claim
 from tocsin.store.model import RecordFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
+MOST_FULL = 20
+"""Records with everything in them that are returned at once: one takes up to 3 MiB of a message of 64 MiB, and a peer
+may send nothing but such."""
+
 
 class Reading:
     """Lists, shows and finds records."""
@@ -17,9 +21,10 @@ class Reading:
 
     def list_records(self, request: v1.ListRecordsRequest) -> v1.ListRecordsResponse:
         """List current records, newest first; raises MalformedRequest and MalformedName for a filter that is none."""
-        found = self._store.records.list(
-            _filter(request), page_size=_size(request.page_size), page_token=request.page_token
-        )
+        size = _size(request.page_size)
+        if request.full:
+            size = min(size or MOST_FULL, MOST_FULL)
+        found = self._store.records.list(_filter(request), page_size=size, page_token=request.page_token)
         if request.full:
             records = [stored_message(record, self._store, with_token=True) for record in found.records]
         else:

@@ -32,7 +32,7 @@ DESK_SERVICE = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"].full_
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 
-# The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of 500 full records.
+# The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of full records.
 DESK_MESSAGE_BYTES = 64 * 1024 * 1024
 # Two dozen commands and a script that does not wait; more is a mistake.
 DESK_CALLS_AT_ONCE = 64
