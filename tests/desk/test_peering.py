@@ -103,6 +103,15 @@ def test_a_policy_that_is_there_is_never_overwritten(root, office):
     assert path.read_text() == SHARING.format(partner=AISI)
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_whoever_adds_a_peer_is_told_whether_a_file_shares_with_it_already(root, office, shares):
+    if shares:
+        (root / "policies" / f"{AISI}.toml").write_text(SHARING.format(partner=AISI))
+    given = found(AISI)
+    request = v1.AddPeerRequest(document=given.document, fingerprint=given.organisation.fingerprint)
+    assert office.desk.add_peer(request).shares is shares
+
+
 def test_a_peer_whose_policy_file_cannot_be_written_is_not_registered(root, office):
     (root / "policies").rename(root / "elsewhere")
     with pytest.raises(HomeDamaged, match=f"policies/{AISI}.toml"):

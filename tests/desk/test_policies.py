@@ -165,6 +165,28 @@ def test_every_problem_of_every_file_is_reported_with_its_line(root, office):
     assert list(answer.partners) == [LAB_B]
 
 
+def test_what_lets_nothing_through_without_being_a_mistake_is_said(root, office):
+    file = root / "policies" / f"{LAB_B}.toml"
+    file.write_text(SHARING.format(partner=LAB_B).replace("[[share]]", "expires = 2020-01-01T00:00:00Z\n[[share]]", 1))
+    expired = office.desk.check_policies(v1.CheckPoliciesRequest())
+    file.unlink()
+    missing = office.desk.check_policies(v1.CheckPoliciesRequest())
+    assert [*expired.problems, *missing.problems] == []
+    assert list(expired.warnings) == [
+        f"policies/{LAB_B}.toml: the agreement has expired: nothing is shared with {LAB_B}"
+    ]
+    assert list(missing.warnings) == [
+        f"policies/{LAB_B}.toml is missing: nothing is shared with {LAB_B}, and nothing is taken from it"
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_and_not_missing(root, office):
+    (root / "policies" / f"{LAB_B}.toml").write_bytes(b"\xff")
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    assert [problem.message for problem in answer.problems] == ["not UTF-8 text"]
+    assert list(answer.warnings) == []
+
+
 def test_files_that_changed_since_they_were_read_are_named(root, office):
     (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B) + "# reviewed\n")
     (root / "policies" / "floor.toml").unlink()

@@ -46,7 +46,7 @@ async def brings_nothing(org):
 async def aisi_is_down(org):
     yield Progress(records=1)
     if org == AISI:
-        raise PeerUnreachable(f"{org} cannot be reached", where="aisi.example:7443")
+        raise PeerUnreachable(f"{org} cannot be reached", where="aisi.example:7443", hint="look whether it is up")
 
 
 def test_every_page_is_told_and_the_end_of_each_peer(two_peers):
@@ -64,6 +64,7 @@ def test_a_peer_that_fails_says_why_and_the_others_go_on(two_peers):
     last = {line.peer: line for line in sync(two_peers(aisi_is_down)) if line.done}
     assert last[AISI].error_reason == "PEER_UNREACHABLE"
     assert last[AISI].error_message == "aisi.example:7443: aisi.example cannot be reached"
+    assert last[AISI].error_hint == "look whether it is up"
     assert last[AISI].records == 1
     assert last[LAB_B].error_reason == ""
 

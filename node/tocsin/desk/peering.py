@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from tocsin.desk.lookup import find_peer, known_organisation
 from tocsin.desk.messages import organisation_message, peer_message
-from tocsin.desk.policyfiles import write_starter
+from tocsin.desk.policyfiles import load_policies, write_starter
 from tocsin.desk.room import Room
 from tocsin.errors import Conflict, MalformedRequest
 from tocsin.exchange.publish import queue_partners
@@ -91,7 +91,9 @@ class Peering:
         if starter is not None:
             self._room.home.adopt(starter)
         self._tell(row, queued)
-        return v1.AddPeerResponse(peer=self._message(row), changes=changes)
+        policy = load_policies(self._room.home.layout).policies.get(OrgId(row.org))
+        shares = policy is not None and bool(policy.shares)
+        return v1.AddPeerResponse(peer=self._message(row), changes=changes, shares=shares)
 
     def _register(self, given: Organisation, request: v1.AddPeerRequest, *, now: int) -> PeerRow:
         return self._store.peers.add(

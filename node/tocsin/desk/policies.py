@@ -15,6 +15,7 @@ from tocsin.exchange.presentation import presentation
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.policy.explain import Explanation, explain
+from tocsin.policy.model import PolicySet
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
@@ -38,7 +39,20 @@ class Policies:
             ],
             partners=sorted(now_on_disk.policies),
             changed_files=changed_files(home.policies, now_on_disk),
+            warnings=self._silent(now_on_disk),
         )
+
+    def _silent(self, policies: PolicySet) -> Iterator[str]:
+        """Yield what is no mistake, and yet keeps everything here."""
+        layout, now = self._room.home.layout, self._room.clock()
+        for org, policy in sorted(policies.policies.items()):
+            if policy.expires is not None and policy.expires <= now:
+                yield f"{policy.file}: the agreement has expired: nothing is shared with {org}"
+        read = policies.digests.keys() | {problem.file for problem in policies.problems}
+        for peer in self._room.home.store.peers.list():
+            file = layout.relative(layout.policy(OrgId(peer.org)))
+            if file not in read:
+                yield f"{file} is missing: nothing is shared with {peer.org}, and nothing is taken from it"
 
     def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
         """Say whether a partner gets a record, which fields, and why."""

@@ -77,6 +77,7 @@ class Syncing:
         except TocsinError as error:
             ending.error_reason = error.reason
             ending.error_message = str(error)
+            ending.error_hint = error.hint
         lines.put_nowait(_reached(ending, last))
 
 

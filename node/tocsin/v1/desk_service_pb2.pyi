@@ -560,6 +560,9 @@ class AddPeerResponse(_message.Message):
 
     PEER_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    shares: _builtins.bool
+    """Whether a policy file already shares something with it, such as one that was left from an earlier peering."""
     @_builtins.property
     def peer(self) -> Global___Peer:
         """The peer."""
@@ -573,10 +576,11 @@ class AddPeerResponse(_message.Message):
         *,
         peer: Global___Peer | None = ...,
         changes: _abc.Iterable[_builtins.str] | None = ...,
+        shares: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "peer", b"peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "peer", b"peer", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1208,6 +1212,7 @@ class CheckPoliciesResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     PARTNERS_FIELD_NUMBER: _builtins.int
     CHANGED_FILES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
         """Everything wrong with them; empty: nothing."""
@@ -1220,16 +1225,23 @@ class CheckPoliciesResponse(_message.Message):
     def changed_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Files that differ from what the running node uses, because they changed since it started."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is no mistake in a file and yet lets nothing through, in words: an agreement that has expired, a peer without
+        a file.
+        """
+
     def __init__(
         self,
         *,
         problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
         partners: _abc.Iterable[_builtins.str] | None = ...,
         changed_files: _abc.Iterable[_builtins.str] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "partners", b"partners", "problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "partners", b"partners", "problems", b"problems", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1507,6 +1519,7 @@ class SyncPeersResponse(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     ERROR_REASON_FIELD_NUMBER: _builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    ERROR_HINT_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     """Peer that this is about."""
     records: _builtins.int
@@ -1523,6 +1536,8 @@ class SyncPeersResponse(_message.Message):
     """Why it stopped early: reason code; empty where it did not."""
     error_message: _builtins.str
     """Why it stopped early, for people."""
+    error_hint: _builtins.str
+    """What to do about it, for people."""
     def __init__(
         self,
         *,
@@ -1534,10 +1549,11 @@ class SyncPeersResponse(_message.Message):
         done: _builtins.bool = ...,
         error_reason: _builtins.str = ...,
         error_message: _builtins.str = ...,
+        error_hint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosures", b"disclosures", "done", b"done", "error_message", b"error_message", "error_reason", b"error_reason", "peer", b"peer", "records", b"records", "refused", b"refused", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosures", b"disclosures", "done", b"done", "error_hint", b"error_hint", "error_message", b"error_message", "error_reason", b"error_reason", "peer", b"peer", "records", b"records", "refused", b"refused", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
