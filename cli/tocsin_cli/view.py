@@ -10,7 +10,7 @@ A bar stands where the field would stand. It says nothing about how long the
 field is, because nobody here knows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -89,6 +89,12 @@ def field_text(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{name} {field_text(item)}" for name, item in value.items())
     return str(value)
+
+
+def disclosed_fields(paths: Collection[str]) -> list[str]:
+    """Return the fields that hold something themselves, without the groups and lists around them."""
+    around = {path.rpartition(".")[0].removesuffix("[*]") for path in paths}
+    return sorted({path.removesuffix("[*]") for path in paths} - around)
 
 
 def wrapped(line: Line, columns: int) -> Iterator[str]:

@@ -109,6 +109,14 @@ def test_csv_defuses_a_formula_however_it_begins(tocsin, desk, text):
     assert row["title"].startswith("'")
 
 
+@pytest.mark.parametrize("arguments", [["3f2b", "--format", "csv"], ["--all", "--format", "csv", "--json"]])
+def test_a_format_that_would_be_ignored_is_refused(tocsin, desk, arguments):
+    fake = desk()
+    shown = tocsin("export", *arguments)
+    assert (shown.code, shown.out, fake.asked) == (2, "", [])
+    assert "--format goes with --all alone" in shown.err
+
+
 def test_json_lines_are_one_document_a_line_and_survive_any_character(tocsin, desk):
     lines = exported(tocsin, desk, "jsonl", record(title="a\nb\u2028c"), record(title="\x1b[2J")).split("\n")
     assert [json.loads(line)["title"] for line in lines if line] == ["a\nb\u2028c", "\x1b[2J"]
@@ -234,7 +242,7 @@ def test_post_checks_everything_before_it_signs_anything(tocsin, desk, tmp_path)
     assert (draft.kind, draft.tlp) == (record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_AMBER_STRICT)
     assert list(draft.recipients) == ["lab-b.example"]
     assert "queued for lab-b.example" in shown.out
-    assert "tocsin: warning: aisi gets nothing" in shown.err
+    assert "a.json: aisi gets nothing" in shown.err
 
 
 def test_post_signs_nothing_where_the_desk_refuses_one(tocsin, desk, tmp_path):

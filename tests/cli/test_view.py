@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cli.messages import record
-from tocsin_cli.view import BAR, LONGEST_VALUE, Line, Tone, record_lines, withheld_of, wrapped
+from tocsin_cli.view import BAR, LONGEST_VALUE, Line, Tone, disclosed_fields, record_lines, withheld_of, wrapped
 
 
 def lines_of(content, withheld=()):
@@ -73,6 +73,11 @@ def test_values_are_written_as_people_write_them():
 )
 def test_a_value_of_an_unexpected_shape_is_shown_all_the_same(content, label):
     assert lines_of(content)[0][1] == label
+
+
+def test_fields_are_counted_without_the_groups_and_lists_around_them():
+    paths = {"title", "cwe", "cwe[*]", "subjects", "subjects[*].name", "steps", "steps[*].by", "steps[*].by.name"}
+    assert disclosed_fields(paths) == ["cwe", "steps[*].by.name", "subjects[*].name", "title"]
 
 
 def test_long_values_are_cut_and_say_how_long_they_are():

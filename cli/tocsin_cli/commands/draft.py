@@ -1,5 +1,6 @@
 """This module has the commands that make records: template and post."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,8 +107,8 @@ def post(
         return
     for one, result in zip(written, answer.results, strict=True):
         _print_posted(one, result, dry_run=dry_run)
-    if not dry_run and any(result.queued_for for result in answer.results):
-        output.hint(f"see what a partner gets: tocsin preview {short_id(answer.results[0].record)} --to PARTNER")
+    if not dry_run:
+        _print_next(answer.results)
 
 
 def read_draft(file: Path, *, kind: str | None, tlp: str | None, recipients: tuple[str, ...]) -> Written:
@@ -155,7 +156,15 @@ def _print_posted(one: Written, result: v1.PostedRecord, *, dry_run: bool) -> No
     whom = ", ".join(result.queued_for) or "nobody"
     output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
     for notice in result.notices:
-        output.warning(notice)
+        output.warning(f"{one.file}: {notice}")
+
+
+def _print_next(results: Sequence[v1.PostedRecord]) -> None:
+    queued = [result for result in results if result.queued_for]
+    if queued:
+        output.hint(f"see what a partner gets: tocsin preview {short_id(queued[0].record)} --to PARTNER")
+    elif results:
+        output.hint(f"see why a partner does not get it: tocsin explain {short_id(results[0].record)} --to PARTNER")
 
 
 def _format_of(file: Path, data: bytes) -> Literal["toml", "yaml", "json"]:

@@ -46,10 +46,10 @@ _BLOCK = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))", re.M)
 )
 @click.argument("record_id", metavar="[ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="All current records instead of one.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="jsonl", show_default=True, help="Form of --all.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Form of --all.  [default: jsonl]")
 @json_option
 @click.pass_obj
-def export(session: Session, *, record_id: str | None, everything: bool, form: str, as_json: bool) -> None:
+def export(session: Session, *, record_id: str | None, everything: bool, form: str | None, as_json: bool) -> None:
     """Print records in a form that other tools read.
 
     One record is printed as the SD-JWT text that this node holds: its origin's
@@ -57,6 +57,9 @@ def export(session: Session, *, record_id: str | None, everything: bool, form: s
     """
     if everything == bool(record_id):
         raise UsageProblem("name either one record or --all", "tocsin export 3f2a, or tocsin export --all")
+    if form and (record_id or as_json):
+        one = "one record is exported as it was signed" if record_id else "--json is one JSON document"
+        raise UsageProblem(f"--format goes with --all alone: {one}", "tocsin export --all --format csv")
     if record_id:
         request = v1.GetRecordRequest(id=record_id, with_token=True)
         record = session.call(request, v1.GetRecordResponse).record
@@ -68,7 +71,7 @@ def export(session: Session, *, record_id: str | None, everything: bool, form: s
     if as_json:
         output.document({"records": [document(record) for record in _all(session)]})
         return
-    {"jsonl": _print_jsonl, "csv": _print_csv, "markdown": _print_markdown}[form](_all(session))
+    {"jsonl": _print_jsonl, "csv": _print_csv, "markdown": _print_markdown}[form or "jsonl"](_all(session))
 
 
 def _all(session: Session) -> Iterator[v1.Record]:

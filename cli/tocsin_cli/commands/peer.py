@@ -94,8 +94,11 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_
             f"ask them for their fingerprint; if it is {found.organisation.fingerprint} run this again "
             f"with --fingerprint {found.organisation.fingerprint}"
         )
-    else:
-        output.hint(f"nothing is shared yet: say what they get in {session.home / found.policy_file}")
+        return
+    file = session.home / found.policy_file
+    output.hint(
+        f"what they get is in {file}" if added.shares else f"nothing is shared yet: say what they get in {file}"
+    )
 
 
 @click.command("list", cls=Command, examples=("tocsin peer list", "tocsin peer list --json"))
@@ -168,7 +171,9 @@ def remove(session: Session, *, org: str, as_json: bool) -> None:
 
     Its streams end within seconds. What either side holds already stays there.
     """
-    _print_change(session.call(v1.RemovePeerRequest(org=org), v1.RemovePeerResponse).peer, as_json=as_json)
+    found = session.call(v1.RemovePeerRequest(org=org), v1.RemovePeerResponse).peer
+    then = f"its policy file stays, and counts if it is added again: {session.home / found.policy_file}"
+    _print_change(found, as_json=as_json, then=then)
 
 
 def print_peers(peers: Sequence[v1.Peer]) -> None:

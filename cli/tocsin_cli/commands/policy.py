@@ -58,6 +58,10 @@ def check(session: Session, *, as_json: bool) -> None:
 def _print_checked(found: v1.CheckPoliciesResponse) -> None:
     for partner in found.partners:
         output.data(f"{partner}  in order")
+    if not found.partners and not found.problems:
+        output.talk("no partner has a policy file; tocsin peer add writes one")
+    for warning in found.warnings:
+        output.warning(warning)
     if found.changed_files:
         output.warning(f"changed since the node started: {', '.join(found.changed_files)}")
         output.hint("a policy file takes effect when the node starts: restart it")

@@ -113,8 +113,14 @@ def import_records(
         raise MalformedSource(
             f"{count:,} source record{'s' if count != 1 else ''} could not be imported",
             details=tuple(f"{where}: {reason}" for where, reason in outcome.problems),
-            hint="nothing was imported" if strict else f"everything else {'can be' if dry_run else 'was'} imported",
+            hint=_said_of_the_rest(outcome, strict=strict),
         )
+
+
+def _said_of_the_rest(outcome: Imported, *, strict: bool) -> str:
+    if strict or not outcome.results:
+        return "nothing was imported"
+    return f"everything else {'can be' if outcome.dry_run else 'was'} imported"
 
 
 def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[Sourced], list[tuple[str, str]]]:

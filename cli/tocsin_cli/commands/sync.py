@@ -86,4 +86,4 @@ def _failures(finished: list[v1.SyncPeersResponse]) -> Iterator[TocsinError]:
     for progress in finished:
         if progress.error_reason:
             error = by_reason(progress.error_reason) or PeerUnreachable
-            yield error(progress.error_message, reason=progress.error_reason)
+            yield error(progress.error_message, reason=progress.error_reason, hint=progress.error_hint)

@@ -19,6 +19,7 @@ from tocsin_cli.command import Command, Entry, Section, group, input_path, json_
 from tocsin_cli.commands.record import Since
 from tocsin_cli.document import rfc3339
 from tocsin_cli.session import now as clock
+from tocsin_cli.view import disclosed_fields
 
 EXIT_REFUSED = RecordRefused.exit_code
 
@@ -101,6 +102,7 @@ def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> Verif
 
 
 def _print_verified(record: VerifiedRecord, *, file: Path, issuer: Organisation) -> None:
+    fields = disclosed_fields(record.paths)
     output.data(f"{_name(file)}: verified")
     output.pairs(
         [
@@ -108,7 +110,7 @@ def _print_verified(record: VerifiedRecord, *, file: Path, issuer: Organisation)
             ("signed", f"{rfc3339(record.issued_at)} by {record.issuer}, key {record.key_id}"),
             ("fingerprint", issuer.fingerprint),
             ("digest", record.digest),
-            ("fields", f"{len(record.paths)} disclosed: {', '.join(sorted(record.content))}"),
+            ("fields", f"{len(fields)} disclosed: {', '.join(fields)}"),
         ]
     )
 

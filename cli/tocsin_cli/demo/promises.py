@@ -11,7 +11,7 @@ from tocsin_cli.demo.reader import try_to_publish
 from tocsin_cli.demo.story import Row, Story, view, wait_until
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import now
-from tocsin_cli.view import short_id
+from tocsin_cli.view import disclosed_fields, short_id
 
 REVEALABLE = ("prompts", "steps")
 """Fields that may be revealed to the institute later: its policy has a `reveal` line for them."""
@@ -58,10 +58,7 @@ def verify(story: Story, record_id: str) -> None:
 
 
 def _verified(member: Member, record: VerifiedRecord) -> Row:
-    fields = [
-        path for path in record.paths if not any(other.startswith((f"{path}.", f"{path}[*]")) for other in record.paths)
-    ]
-    counts = (f"{len(fields):,}", f"{len(record.token):,}")
+    counts = (f"{len(disclosed_fields(record.paths)):,}", f"{len(record.token):,}")
     return Cell(member.org, "bold"), *counts, Cell("verified", "green"), record.digest
 
 
