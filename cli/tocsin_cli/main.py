@@ -2,13 +2,14 @@
 
 A command ends in one of these ways, and never in a traceback:
 
-    0        done                         1    whoever read the output has closed it
+    0        done                         1    the output cannot be written, or nobody reads it any more
     2        the command line is wrong    130  interrupted
     3 … 9    what the error tree says     70   a bug; `TOCSIN_DEBUG=1` shows where
 
 Nothing heavy is imported here: `tocsin --help` and shell completion must be quick.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from tocsin_cli import output
 from tocsin_cli.command import Entry, LazyGroup, Section
 from tocsin_cli.session import Session, home_folder
 
-EXIT_PIPE = 1  # as click does it where it notices first
+EXIT_OUTPUT = 1  # as click does it where it notices first
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why a file or a disk takes no more; the home's own files have domain errors for it, so this is our output."""
 EXIT_USAGE = 2
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -138,11 +141,21 @@ def run(arguments: Sequence[str]) -> int:
         output.talk("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has seen enough; what is left in the buffer must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+        _give_up_output()  # whoever read us has seen enough
+        return EXIT_OUTPUT
+    except OSError as problem:
+        if problem.errno not in FULL:
+            return _report(problem)
+        _give_up_output()
+        output.problem(f"the output cannot be written: {os.strerror(problem.errno).lower()}")
+        return EXIT_OUTPUT
     except Exception as problem:  # noqa: BLE001 - the outermost handler: what is not ours is a bug
         return _report(problem)
+
+
+def _give_up_output() -> None:
+    """Let what is left in the buffer go nowhere: it must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(problem: Exception) -> int:
@@ -159,4 +172,6 @@ def main() -> NoReturn:
     """Run the command line of this process."""
     # gRPC would tell of every stranger's handshake on standard error; it reads this when it is first imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if sys.stdout is None:  # started with it closed: nobody wants to read us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
     sys.exit(run(sys.argv[1:]))

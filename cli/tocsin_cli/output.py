@@ -39,6 +39,7 @@ _ESCAPED = re.compile(f"[\x7f-\x9f{_HIDDEN}]")
 LABEL_COLUMNS = 17
 _GAP = 2
 _LEAST = 24  # columns of a flexible column, below which a spare one has to go
+_FEWEST = 12  # columns of a flexible column, below which the table is rather wider than the screen
 
 TLP_STYLES = {
     "RED": "bold red",
@@ -83,17 +84,17 @@ def clean(text: str) -> str:
     return _OBEYED.sub("\ufffd", text.replace("\t", "    "))
 
 
-def console() -> "Console":
+def console(columns: int = 0) -> "Console":
     """Return a console that takes text as it is: no markup, no emoji codes, no guessing of colours."""
     from rich.console import Console
 
     colour = "auto" if is_colour_wanted() else None
-    return Console(width=width(), color_system=colour, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
+    return Console(width=columns or width(), color_system=colour, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
 
 
-def render(what: "RenderableType") -> None:
-    """Print something of rich, without the blanks it fills lines with."""
-    screen = console()
+def render(what: "RenderableType", *, columns: int = 0) -> None:
+    """Print something of rich, without the blanks it fills lines with; as wide as the screen, or as it has to be."""
+    screen = console(columns)
     with screen.capture() as captured:
         screen.print(what)
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), color=True)
@@ -207,7 +208,10 @@ def minute(seconds: int) -> str:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> None:
-    """Print rows under headings, leaving out columns that are empty, and spare ones where the line is too short."""
+    """Print rows under headings, leaving out columns that are empty, and spare ones where the line is too short.
+
+    Only flexible columns are cut: an id or a name that is not whole is of no use, so the terminal may wrap the line.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -215,21 +219,23 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> No
     needed = [_needed(column, [row[at].text for row in cells]) for at, column in enumerate(columns)]
     used = [at for at in range(len(columns)) if not cells or any(row[at].text for row in cells)]
     for spare in [at for at in reversed(used) if columns[at].spare]:
-        if _left(columns, needed=needed, used=used) < _LEAST:
+        least = _LEAST if any(columns[at].flexible for at in used) else 0
+        if _left(columns, needed=needed, used=used) < least:
             used.remove(spare)
-    left = max(_left(columns, needed=needed, used=used), _LEAST)
+    left = max(_left(columns, needed=needed, used=used), _FEWEST)
+    widths = {at: min(needed[at], left) if columns[at].flexible else needed[at] for at in used}
     grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for at in used:
         grid.add_column(
             columns[at].title.upper(),
-            width=min(needed[at], left) if columns[at].flexible else needed[at],
+            width=widths[at],
             justify="right" if columns[at].right else "left",
             no_wrap=not columns[at].wraps,
             overflow="fold" if columns[at].wraps else "ellipsis",
         )
     for row in cells:
         grid.add_row(*(Text(clean(row[at].text), style=row[at].style) for at in used))
-    render(grid)
+    render(grid, columns=max(width(), sum(widths.values()) + _GAP * len(used)))
 
 
 def _needed(column: Column, texts: Sequence[str]) -> int:

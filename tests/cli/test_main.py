@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -192,3 +193,23 @@ def test_completion_offers_commands_choices_and_partners(tmp_path):
     assert complete("tocsin peer su", tmp_path) == ["suspend"]
     assert complete("tocsin template inc", tmp_path) == ["incident"]
     assert complete("tocsin explain 3f2a --to ", tmp_path) == ["aisi.example", "lab-b.example"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["template", "finding"], ["--version"], ["completion", "bash"]])
+def test_a_full_disk_is_said_and_is_no_bug(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = started(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == b"tocsin: error: the output cannot be written: no space left on device\n"
+
+
+def test_a_closed_output_is_no_bug():
+    done = started("template", "finding", preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def started(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "tocsin_cli", *arguments], stderr=subprocess.PIPE, check=False, **settings
+    )

@@ -102,6 +102,23 @@ def test_spare_columns_go_where_the_line_is_too_short_and_empty_ones_always(tocs
     assert "Tool output redirects" in row
 
 
+def test_ids_and_names_are_never_cut_however_narrow_the_screen(tocsin, desk, monkeypatch):
+    monkeypatch.setattr(output, "width", lambda: 60)
+    desk(
+        v1.ListRecordsResponse(records=[record(severity="critical")], total=1),
+        v1.ListPeersResponse(peers=[peer(last_error="PEER_UNREACHABLE: somebody.example does not answer")]),
+        v1.GetRecordResponse(record=record()),
+    )
+    listed, peers, shown = (tocsin(*words).out for words in (["list"], ["peer", "list"], ["show", "3f2b"]))
+    one = record()
+    assert f"{one.envelope.record_id[:8]}  critical  AMBER+STRICT" in listed
+    assert one.envelope.iss in listed
+    assert "Tool output…" in listed
+    assert peers.split("\n")[0].split() == ["ORGANISATION", "STATE", "RECEIVED", "SENT", "WAITING", "PROBLEM"]
+    assert one.envelope.record_id in shown
+    assert one.digest in shown
+
+
 @pytest.mark.parametrize("form", ["show", "list", "csv", "markdown", "jsonl"])
 def test_the_big_list_of_naughty_strings_prints_harmlessly_in_every_form(tocsin, desk, form):
     naughty = json.loads(shared("vectors/blns/blns.json").read_text())

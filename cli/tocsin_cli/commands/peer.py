@@ -20,12 +20,12 @@ STATE_STYLES = {"active": "green", "pending": "yellow", "suspended": "yellow", "
 
 COLUMNS = (
     Column("organisation"),
-    Column("role"),
+    Column("role", spare=True),
     Column("state"),
     Column("received", right=True),
     Column("sent", right=True),
     Column("waiting", right=True),
-    Column("last contact"),
+    Column("last contact", spare=True),
     Column("problem", flexible=True),
 )
 

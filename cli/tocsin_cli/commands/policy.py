@@ -25,7 +25,7 @@ policy = group(
     summary="Check the policy files.",
 )
 
-COLUMNS = (Column("field"), Column("verdict"), Column("class"), Column("why", flexible=True, wraps=True))
+COLUMNS = (Column("field"), Column("verdict"), Column("class", spare=True), Column("why", flexible=True, wraps=True))
 
 _record_argument = click.argument("record_id", metavar="ID")
 _partner_option = click.option(

@@ -14,7 +14,7 @@ from tocsin_cli.command import Command, json_option
 from tocsin_cli.document import document, rfc3339
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session, now
-from tocsin_cli.view import Line, Tone, kind_of, record_lines, short_id, tlp_of, withheld_of, wrapped
+from tocsin_cli.view import LABEL_COLUMNS, Line, Tone, kind_of, record_lines, short_id, tlp_of, withheld_of, wrapped
 
 MOST_RECORDS_A_PAGE = 500
 _AGES = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -184,7 +184,9 @@ def print_record(record: v1.Record) -> None:
     title = Line(0, "title", record.title)  # stands above already
     print_lines([line for line in record_lines(record) if line != title])
     output.data()
-    print_lines([Line(0, label, value) for label, value in _provenance(record) if value])
+    for label, value in _provenance(record):
+        if value:  # whole on one line, so that an id can be copied
+            output.data(f"{label:<{LABEL_COLUMNS}} {value}")
 
 
 def print_lines(lines: list[Line]) -> None:
