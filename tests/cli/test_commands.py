@@ -122,6 +122,20 @@ def test_json_lines_are_one_document_a_line_and_survive_any_character(tocsin, de
     assert [json.loads(line)["title"] for line in lines if line] == ["a\nb\u2028c", "\x1b[2J"]
 
 
+def test_markdown_nests_the_fields_of_an_element_beside_each_other(tocsin, desk):
+    subjects = [{"kind": "model", "name": "one\ntwo"}, {"kind": "agent", "name": "B"}]
+    shown = exported(tocsin, desk, "markdown", record(title="T", content={"title": "T", "subjects": subjects}))
+    assert shown.endswith(
+        "- **subjects**\n"
+        "  - - **kind** model\n"
+        "    - **name** one\n"
+        "      two\n"
+        "  - - **kind** agent\n"
+        "    - **name** B\n"
+        "\n"
+    )
+
+
 def test_markdown_cannot_be_given_markup_by_a_record(tocsin, desk):
     text = "<script>x</script> [link](http://x) *bold*\n# heading\n- item\n1. one\n==="
     shown = exported(tocsin, desk, "markdown", record(title="T", content={"summary": text}))

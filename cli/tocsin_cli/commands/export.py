@@ -136,10 +136,12 @@ def _print_markdown(records: Iterator[v1.Record]) -> None:
         output.data(f"{_plain_text(signed)}  \nid `{record.envelope.record_id}`, digest `{record.digest}`\n")
         record.content.fields.pop(ORIGINAL, None)
         for line in record_lines(record):
-            indent = "  " * line.depth
+            label = line.label.removeprefix("- ")
+            # The first field of an element begins the element and, inside it, the list of its fields.
+            start = "  " * line.depth + ("- " if label == line.label else "- - ")
             first, *more = _MARKUP.sub(r"\\\1", line.value).split("\n")
-            value = f"\n{indent}  ".join((first, *(_BLOCK.sub(r"\1\\\2", text) for text in more)))
-            output.data(f"{indent}- **{_plain_text(line.label.removeprefix('- '))}** {value}".rstrip())
+            value = f"\n{' ' * len(start)}".join((first, *(_BLOCK.sub(r"\1\\\2", text) for text in more)))
+            output.data(f"{start}**{_plain_text(label)}** {value}".rstrip())
         output.data()
 
 

@@ -39,6 +39,7 @@ DOCUMENT_DAYS = 365
 # TUF clients follow this many rotations (specification 5.3.3 leaves the number open, python-tuf takes 256).
 MAX_VERSIONS = 256
 MAX_DOCUMENT = 1024 * 1024
+_HINT = "an identity document is what `tocsin identity export` prints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +105,9 @@ def _parse_envelope(document: bytes) -> list[JSON]:
     try:
         value = parse_json(document)
     except MalformedEncoding as error:
-        raise _malformed(error.message) from error
+        raise _malformed(error.message, hint=_HINT) from error
     if not isinstance(value, dict) or value.keys() != {"format", "chain"} or value["format"] != FORMAT:
-        raise _malformed(f"it is not of the format {FORMAT}")
+        raise _malformed(f"it is not of the format {FORMAT}", hint=_HINT)
     chain = value["chain"]
     if not isinstance(chain, list) or not 1 <= len(chain) <= MAX_VERSIONS:
         raise _malformed(f"it does not hold 1 to {MAX_VERSIONS} versions")
@@ -216,5 +217,6 @@ def _fingerprint(first: Version) -> str:
     return fingerprint(first.details.org, root_key_ids=first.root_key_ids, threshold=first.threshold)
 
 
-def _malformed(problem: str) -> MalformedIdentity:
-    return MalformedIdentity(f"the identity document does not hold together: {problem}", reason="BAD_IDENTITY")
+def _malformed(problem: str, *, hint: str = "") -> MalformedIdentity:
+    text = f"the identity document does not hold together: {problem}"
+    return MalformedIdentity(text, reason="BAD_IDENTITY", hint=hint)

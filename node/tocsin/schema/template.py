@@ -25,8 +25,8 @@ _TLP = "AMBER"
 
 _CLASSES = {
     Disclosure.ALWAYS: "goes wherever the record goes",
-    Disclosure.COMMUNITY: "any member of the exchange",
-    Disclosure.PARTNER: "organisations that a policy names as partners",
+    Disclosure.COMMUNITY: "any member of the exchange that a policy lets the record reach",
+    Disclosure.PARTNER: "organisations whose policy says so",
     Disclosure.NAMED: "only recipients named for this record, where their policy reveals the field",
     Disclosure.LOCAL: "never leaves this node",
 }
@@ -92,7 +92,7 @@ def _heading(kind: Kind) -> Iterator[str]:
     yield from _wrap(
         f"A record of the kind `{kind.name}`. Fill in what stands open. What begins with `#` and no space may be left "
         "out: remove the `#` to use it, and for a group also that of its [heading]. The capital word says how "
-        "far a field may travel when no policy says otherwise:"
+        "far a field may travel; nothing travels at all unless a policy says so:"
     )
     for disclosure, meaning in _CLASSES.items():
         yield f"#   {disclosure.name:<10} {meaning}"
