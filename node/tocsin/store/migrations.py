@@ -21,23 +21,7 @@ def first_tables(db: Database) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-@migrations()
-def count_what_peers_send(db: Database) -> None:
-    """Count what each peer sends apart from its verdicts, which are replaced where a feed is read again."""
-    db.execute("""
-        CREATE TABLE taken (
-            peer    TEXT    NOT NULL,
-            at      INTEGER NOT NULL,
-            entries INTEGER NOT NULL,
-            PRIMARY KEY (peer, at)
-        ) STRICT, WITHOUT ROWID
-    """)
-    db.execute("INSERT INTO taken SELECT peer, at, count(*) FROM verdicts WHERE outcome <> 'void' GROUP BY peer, at")
-    db.execute("DELETE FROM verdicts WHERE outcome = 'void'")
-    db.execute("DROP INDEX verdicts_by_time")
-
-
-KNOWN = 2  # how many migrations stand above
+KNOWN = 1  # how many migrations stand above
 
 
 def migrate(db: Database) -> None:

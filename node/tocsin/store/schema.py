@@ -12,6 +12,7 @@
     feeds        one a partner: how far it went        intake     one a peer: how far it came
     verdicts     what became of each entry of a peer   peers      who is out there
     policy_files which policy files were evaluated
+    taken        how many entries a peer sent, and when
 
 What a version *is* (records) and the bytes held of it (holdings) lie apart,
 so that a listing reads no tokens, and so that bytes can go while the row
@@ -165,8 +166,16 @@ TABLES = (
         PRIMARY KEY (peer, feed_id, sequence)
     ) STRICT, WITHOUT ROWID
     """,
-    "CREATE INDEX verdicts_by_time ON verdicts (peer, at) WHERE outcome <> 'void'",
     "CREATE INDEX verdicts_refused ON verdicts (peer, at) WHERE outcome = 'refused'",
+    # Counted apart from the verdicts, which are replaced where a feed is read again.
+    """
+    CREATE TABLE taken (
+        peer    TEXT    NOT NULL,
+        at      INTEGER NOT NULL,
+        entries INTEGER NOT NULL,
+        PRIMARY KEY (peer, at)
+    ) STRICT, WITHOUT ROWID
+    """,
     """
     CREATE TABLE peers (
         org               TEXT    PRIMARY KEY,
