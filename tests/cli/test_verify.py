@@ -109,6 +109,13 @@ def test_negative_tokens_exit_4_with_a_reason(tocsin, tmp_path):
         assert name == "ok" or re.search(r"\[[A-Z_]+\]", shown.err)
 
 
+@pytest.mark.parametrize(("moment", "code"), [("0", 0), ("1", 4), ("1970-01-01", 0), ("1970-01-01T00:00:01Z", 4)])
+def test_the_time_is_read_as_rfc_3339_and_as_tokens_write_it(tocsin, tmp_path, moment, code):
+    vectors = read_json("sd-jwt-negative/negative-cases.json")
+    shown = tocsin(*write_key_and_token(tmp_path, vectors["pub"], vectors["cases"]["expired"]), "--now", moment)
+    assert shown.code == code, shown.err
+
+
 def test_a_token_is_verified_as_of_the_time_that_is_given(tocsin, tmp_path):
     settings = yaml.safe_load(shared("vectors/sd-jwt/rfc9901-examples/settings.yml").read_text())
     token = read_json("sd-jwt/rfc9901-literal/appendix_a.json")[0]["token"]

@@ -134,6 +134,14 @@ def _result(file: Path, outcome: VerifiedRecord | TocsinError) -> dict[str, obje
     }
 
 
+class Moment(Since):
+    """A time as `Since` reads it, or in unix seconds, as tokens write it (RFC 7519 section 2, NumericDate)."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return unix seconds."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else super().convert(value, param, ctx)
+
+
 @click.command(
     "verify",
     cls=Command,
@@ -144,7 +152,7 @@ def _result(file: Path, outcome: VerifiedRecord | TocsinError) -> dict[str, obje
 )
 @click.argument("file", type=input_path(), metavar="TOKENFILE")
 @click.option("--jwk", type=input_path(), required=True, metavar="FILE", help="Public key of the issuer, as a JWK.")
-@click.option("--now", type=Since(), default=None, help="Verify as of this time instead of now.")
+@click.option("--now", type=Moment(), default=None, help="Verify as of this time, RFC 3339 or unix seconds.")
 @json_option
 @click.pass_context
 def sdjwt_verify(ctx: click.Context, *, file: Path, jwk: Path, now: int | None, as_json: bool) -> None:
