@@ -4,7 +4,8 @@
 
 No home, no node, no network. The identity document is proven by its own chain
 of signatures; compare the fingerprint that is printed with one that the
-organisation gave you. Exits with 4 where a record is refused.
+organisation gave you. Exits with 4 where a record is refused, and with 1 where
+a file cannot be read.
 """
 
 import sys
@@ -20,7 +21,7 @@ def main(identity: str, *files: str) -> int:
     print(f"{organisation.org}, fingerprint {organisation.fingerprint}")
     refused = 0
     for file in files:
-        token = Path(file).read_text(encoding="ascii").removesuffix("\n")
+        token = Path(file).read_text(encoding="utf-8", errors="replace").removesuffix("\n")
         try:
             record = parse_record(token).verify(organisation, now=now)
         except TocsinError as error:
@@ -35,4 +36,7 @@ def main(identity: str, *files: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (OSError, TocsinError) as error:
+        sys.exit(str(error))

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Make the home of an organisation that only reads, and add one origin: setup.sh IDENTITY FINGERPRINT
 set -euo pipefail
-identity=${1:?the identity document of the origin}
-fingerprint=${2:?the fingerprint that its people told you}
+if [ $# -ne 2 ]; then
+  echo "usage: setup.sh IDENTITY FINGERPRINT: the origin's identity document, and what its people told you" >&2
+  exit 2
+fi
+identity=$1 fingerprint=$2
 
 # --listen "": no port is opened, ever.
 tocsin init aisi.example --kind government --name "AI Safety Institute" --listen ""

@@ -221,6 +221,7 @@ def test_another_history_is_refused_however_well_it_is_signed(lab):
         with pytest.raises(MalformedIdentity) as refusal:
             update_identity(newer, document, now=LATER)
         assert "its version 2 is not the version 2 that is held" in refusal.value.message
+        assert "remove the peer and add it with the new fingerprint" in refusal.value.hint
 
 
 def test_another_organisation_is_no_update(lab):

@@ -130,7 +130,11 @@ def update_identity(held: Organisation, document: bytes, *, now: int) -> tuple[O
     before, after = _parse_chain(held.document), _parse_chain(newer.document)
     for known, given in zip(before, after, strict=False):
         if known.payload != given.payload:
-            raise _malformed(f"its version {given.number} is not the version {known.number} that is held")
+            problem = f"its version {given.number} is not the version {known.number} that is held"
+            hint = (
+                f"ask the people of {held.org}; if they began anew, remove the peer and add it with the new fingerprint"
+            )
+            raise _malformed(problem, hint=hint)
     if newer.version == held.version:
         return held, ()
     return newer, (*_root_changes(before[-1], after[-1]), *_detail_changes(held, newer))
