@@ -196,10 +196,13 @@ def test_a_sync_prints_a_line_a_peer(tocsin, desk):
 
 def test_a_sync_that_fails_exits_with_the_code_of_what_went_wrong(tocsin, desk):
     failed = progress(done=True, error_reason="PEER_UNREACHABLE", error_message="lab-b.example cannot be reached")
+    failed.error_hint = "compare fingerprints"
     desk(failed)
     shown = tocsin("sync", "--once")
     assert shown.code == 7
-    assert shown.err.endswith("tocsin: error: lab-b.example cannot be reached [PEER_UNREACHABLE]\n")
+    assert shown.err.endswith(
+        "tocsin: error: lab-b.example cannot be reached [PEER_UNREACHABLE]\ntocsin: hint: compare fingerprints\n"
+    )
     desk(failed)
     assert json.loads(tocsin("sync", "--once", "--json").out)["peers"][0]["error_reason"] == "PEER_UNREACHABLE"
 
@@ -214,7 +217,9 @@ def test_a_sync_without_a_node_goes_on_and_lets_the_home_go_in_between(tocsin, d
             raise KeyboardInterrupt
 
     monkeypatch.setattr("tocsin_cli.commands.sync.time.sleep", pause)
-    assert tocsin("sync").code == 130
+    shown = tocsin("sync")
+    assert shown.code == 130
+    assert shown.err == "fetching again every 60 seconds; Ctrl-C ends it\n\ninterrupted\n"
     assert rounds == [True, True, True]
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import count
 
 import click
 
@@ -35,7 +36,7 @@ def sync(session: Session, *, peers: tuple[str, ...], once: bool, as_json: bool)
     anyway. Without one, this command fetches, and without --once it does so
     every minute.
     """
-    while True:
+    for started in count():
         finished = _fetch(session, peers, quiet=as_json)
         if as_json:
             output.document({"peers": [document(last) for last in finished]})
@@ -45,6 +46,8 @@ def sync(session: Session, *, peers: tuple[str, ...], once: bool, as_json: bool)
         for failure in _failures(finished):
             output.error(failure)
         session.close()
+        if not started:
+            output.talk(f"fetching again every {ROUND_SECONDS:.0f} seconds; Ctrl-C ends it")
         time.sleep(ROUND_SECONDS)
 
 
