@@ -116,6 +116,18 @@ def test_a_revealed_field_waits_for_the_partner_and_reaches_it(office, lab_b):
     assert MessageToDict(shown.content)["steps"] == FINDING["steps"]
 
 
+def test_a_partner_that_is_removed_and_added_again_has_lost_what_was_revealed_to_it(office, lab_b):
+    record = office.post().record
+    reveal(office, record, "steps")
+    assert office.home.store.feeds.granted(LAB_B, record.digest) == {"steps"}
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    introduce(office, lab_b)
+    assert office.home.store.feeds.granted(LAB_B, record.digest) == frozenset()
+    deliver(office, lab_b)
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    assert "steps" not in MessageToDict(shown.content)
+
+
 def test_what_the_partner_has_is_not_sent_again(office, lab_b):
     record = office.post().record
     deliver(office, lab_b)

@@ -1,5 +1,8 @@
 """Listing, showing and finding records, own and received."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,7 +12,7 @@ from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
 from tocsin.desk.reading import MOST_FULL
 from tocsin.desk.title import title_of
-from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound
+from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound, StoreCorrupt
 from tocsin.records.sdjwt import MAX_TOKEN
 from tocsin.services.listener import DESK_MESSAGE_BYTES
 from tocsin.v1 import desk_service_pb2 as v1
@@ -225,3 +228,23 @@ def test_a_page_of_full_records_fits_into_a_message_whatever_peers_send(office, 
     assert (len(first.records), len(rest.records), rest.next_page_token) == (MOST_FULL, 1, "")
     largest = MAX_TOKEN * 3  # the token, and its content, in which a number of six characters takes nineteen
     assert MOST_FULL * largest < DESK_MESSAGE_BYTES
+
+
+DAMAGE = {
+    "what was signed": "UPDATE holdings SET token = substr(token, 1, 400) || 'x' || substr(token, 402)",
+    "what is shown": "UPDATE holdings SET content = replace(content, 'Tool', 'Took')",
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_what_the_disk_has_changed_is_never_shown_as_what_was_signed(office, case):
+    record = office.post({**FINDING, "title": "Tool output"}).record
+    asked = v1.GetRecordRequest(id=record.digest)
+    assert office.desk.get_record(asked).record.signature == "verified"
+    with closing(sqlite3.connect(office.home.layout.store)) as store, store:
+        store.execute(DAMAGE[case])
+    for read in (lambda: office.desk.get_record(asked), lambda: listed(office, full=True)):
+        with pytest.raises(StoreCorrupt) as caught:
+            read()
+        assert caught.value.reason == "STORE_CORRUPT"
+        assert "output" not in str(caught.value)

@@ -205,7 +205,7 @@ def _provenance(record: v1.Record) -> list[tuple[str, str]]:
     return [
         ("id", record.envelope.record_id),
         ("digest", record.digest),
-        ("signature", f"verified, key {record.key_id}"),
+        ("signature", f"{record.signature}, key {record.key_id}"),
         ("received from", received),
         ("narrowed to", ", ".join(record.recipients)),
         ("versions held", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),

@@ -18,6 +18,8 @@ from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
+VERIFIED = "verified"
+
 
 def organisation_message(organisation: Organisation) -> v1.Organisation:
     """Return an organisation as its identity document states it."""
@@ -100,9 +102,10 @@ def listed_message(record: StoredRecord, store: Store) -> v1.Record:
     return message
 
 
-def stored_message(record: StoredRecord, store: Store, *, with_token: bool) -> v1.Record:
-    """Return everything that this node may read of a record."""
+def stored_message(record: StoredRecord, store: Store, *, signature: str, with_token: bool) -> v1.Record:
+    """Return everything that this node may read of a record, and how its signature stands today."""
     message = listed_message(record, store)
+    message.signature = signature
     ParseDict(record.content, message.content)
     message.versions.extend(store.records.versions(record.issuer, record.record_id))
     message.recipients.extend(sorted(store.records.recipients(record.digest)))
@@ -120,6 +123,7 @@ def seen_message(record: VerifiedRecord) -> v1.Record:
         severity=severity_of(record.content),
         versions=[record.version],
         key_id=record.key_id,
+        signature=VERIFIED,
     )
     ParseDict(record.content, message.content)
     return message

@@ -135,8 +135,15 @@ class Peering:
         return v1.ResumePeerResponse(peer=self._message(self._move(request.org, "resume")))
 
     def remove_peer(self, request: v1.RemovePeerRequest) -> v1.RemovePeerResponse:
-        """End the exchange with a peer; what it sent, and its policy file, stay."""
-        return v1.RemovePeerResponse(peer=self._message(self._move(request.org, "remove")))
+        """End the exchange with a peer; what it sent, and its policy file, stay.
+
+        What was revealed to it by name counts no more: whoever is added under
+        that name later begins anew.
+        """
+        with self._store.transaction():
+            removed = self._move(request.org, "remove")
+            self._store.feeds.withdraw_grants(removed.org)
+        return v1.RemovePeerResponse(peer=self._message(removed))
 
     def _move(self, org: str, event: str) -> PeerRow:
         with self._store.transaction():

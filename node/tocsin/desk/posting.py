@@ -11,7 +11,7 @@ record that was reported as posted is there after a crash, exactly once.
 from collections.abc import Iterable, Iterator
 
 from tocsin.desk.drafts import Order, parse_draft
-from tocsin.desk.messages import seen_message, stored_message
+from tocsin.desk.messages import VERIFIED, listed_message, seen_message, stored_message
 from tocsin.desk.room import Room
 from tocsin.errors import Malformed, MalformedRequest, StateConflict, TocsinError
 from tocsin.exchange.publish import publish
@@ -73,7 +73,7 @@ class Posting:
             )
             if message.idempotency_key:
                 home.store.records.remember_key(message.idempotency_key, record.digest, now=now)
-        stored = stored_message(home.store.records.get(record.digest), home.store, with_token=False)
+        stored = stored_message(home.store.records.get(record.digest), home.store, signature=VERIFIED, with_token=False)
         notices = self._notices(record, order.recipients, queued=queued, now=now)
         return v1.PostedRecord(record=stored, queued_for=sorted(queued), notices=notices)
 
@@ -92,7 +92,7 @@ class Posting:
         seen = seen_message(record)
         seen.own = True
         seen.recipients.extend(sorted(order.recipients))
-        for name in ("digest", "key_id", "versions"):
+        for name in ("digest", "key_id", "signature", "versions"):
             seen.ClearField(name)
         seen.envelope.ClearField("record_id")
         notices = self._notices(record, order.recipients, queued=queued, now=now)
@@ -104,7 +104,7 @@ class Posting:
         digest = store.records.by_key(key) if key else None
         if digest is None:
             return None
-        return v1.PostedRecord(record=stored_message(store.records.get(digest), store, with_token=False), existed=True)
+        return v1.PostedRecord(record=listed_message(store.records.get(digest), store), existed=True)
 
     def _read(self, message: v1.Draft) -> Order:
         home = self._room.home

@@ -1,11 +1,12 @@
 """This module shows records: what the organisation said, and what others said to it."""
 
-from tocsin.desk.messages import listed_message, stored_message
+from tocsin.desk.lookup import load_record
+from tocsin.desk.messages import VERIFIED, listed_message, stored_message
 from tocsin.desk.room import Room
-from tocsin.errors import MalformedRequest
+from tocsin.errors import Malformed, MalformedRequest, RecordRefused, StoreCorrupt, UntrustedIssuer
 from tocsin.identity.names import parse_org
 from tocsin.schema.contract import choices, enum_claim
-from tocsin.store.model import RecordFilter
+from tocsin.store.model import RecordFilter, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
 
 MOST_FULL = 20
@@ -17,6 +18,7 @@ class Reading:
     """Lists, shows and finds records."""
 
     def __init__(self, room: Room) -> None:
+        self._home = room.home
         self._store = room.home.store
 
     def list_records(self, request: v1.ListRecordsRequest) -> v1.ListRecordsResponse:
@@ -26,20 +28,42 @@ class Reading:
             size = min(size or MOST_FULL, MOST_FULL)
         found = self._store.records.list(_filter(request), page_size=size, page_token=request.page_token)
         if request.full:
-            records = [stored_message(record, self._store, with_token=True) for record in found.records]
+            records = [self._whole(record, with_token=True) for record in found.records]
         else:
             records = [listed_message(record, self._store) for record in found.records]
         return v1.ListRecordsResponse(records=records, next_page_token=found.next_page_token, total=found.total)
 
     def get_record(self, request: v1.GetRecordRequest) -> v1.GetRecordResponse:
-        """Return one record; raises NotFound, or Conflict where the id is the beginning of several."""
+        """Return one record; raises NotFound, Conflict where the id is the beginning of several, and StoreCorrupt."""
         record = self._store.records.find(request.id, version=request.version)
-        return v1.GetRecordResponse(record=stored_message(record, self._store, with_token=request.with_token))
+        return v1.GetRecordResponse(record=self._whole(record, with_token=request.with_token))
 
     def search_records(self, request: v1.SearchRecordsRequest) -> v1.SearchRecordsResponse:
         """Find current records by the words they contain, best first."""
         found = self._store.records.search(request.text, limit=_size(request.limit))
         return v1.SearchRecordsResponse(records=[listed_message(record, self._store) for record in found])
+
+    def _whole(self, record: StoredRecord, *, with_token: bool) -> v1.Record:
+        """Verify what is held of a record once more, and return all of it.
+
+        Raises StoreCorrupt where it is not what was stored: SQLite's own check sees no damage inside a value.
+        """
+        signature = VERIFIED
+        try:
+            if load_record(self._home, record).content != record.content:
+                raise _damaged(record)
+        except UntrustedIssuer as error:
+            signature = error.reason
+        except (Malformed, RecordRefused) as error:
+            raise _damaged(record) from error
+        return stored_message(record, self._store, signature=signature, with_token=with_token)
+
+
+def _damaged(record: StoredRecord) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"the record {record.digest} is not any more what was stored",
+        hint="the disk has changed it: stop the node, and restore tocsin.db from a copy",
+    )
 
 
 def _filter(request: v1.ListRecordsRequest) -> RecordFilter:

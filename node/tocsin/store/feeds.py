@@ -154,6 +154,11 @@ class SqliteFeeds:
         )
         return frozenset(str(path) for (path,) in rows)
 
+    def withdraw_grants(self, partner: str) -> None:
+        """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM grants WHERE partner = ?", (partner,))
+
     def history(self, digest: str, *, partner: str = "") -> tuple[Send, ...]:
         """Return every send of a record, oldest first."""
         rows = self._db.rows(

@@ -163,6 +163,9 @@ class Feeds(Protocol):
     def granted(self, partner: str, digest: str) -> frozenset[str]:
         """Return the field paths that were revealed by name."""
 
+    def withdraw_grants(self, partner: str) -> None:
+        """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
+
     def history(self, digest: str, *, partner: str = "") -> tuple[Send, ...]:
         """Return every send of a record, oldest first."""
 

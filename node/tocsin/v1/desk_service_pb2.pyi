@@ -331,6 +331,7 @@ class Record(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """SHA-256 over the signed token, base64url: the same for everybody who holds any part of it."""
     title: _builtins.str
@@ -345,6 +346,8 @@ class Record(_message.Message):
     """Key that signed it."""
     token: _builtins.str
     """The SD-JWT text that this node holds; only where it was asked for."""
+    signature: _builtins.str
+    """`verified`, or the reason code why it is not any more, such as `KEY_NOT_VALID`; empty in lists."""
     @_builtins.property
     def envelope(self) -> _record_pb2.Envelope:
         """Plain claims."""
@@ -385,10 +388,11 @@ class Record(_message.Message):
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         key_id: _builtins.str = ...,
         token: _builtins.str = ...,
+        signature: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "envelope", b"envelope", "stored_at", b"stored_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "signature", b"signature", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -992,7 +996,7 @@ class ListRecordsRequest(_message.Message):
     severity: _builtins.str
     """Only findings of this severity."""
     page_size: _builtins.int
-    """Most records at once; 0: 50; more than 500 is cut to 500."""
+    """Most records at once; 0: 50; more than 500 is cut to 500, and to 20 with `full`."""
     page_token: _builtins.str
     """Where to go on, from the previous response."""
     full: _builtins.bool
