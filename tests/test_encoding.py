@@ -98,11 +98,11 @@ def test_base64url_in_another_spelling_is_refused(text):
     ],
 )
 def test_json_with_two_readings_is_refused_at_once(data):
-    before = time.perf_counter()
+    before = time.process_time()  # a busy machine does not count
     with pytest.raises(MalformedEncoding) as refusal:
         parse_json(data)
     assert refusal.value.reason == "BAD_JSON"
-    assert time.perf_counter() - before < 0.1, "hostile input must be cheap (10 ms; ten times that for a busy machine)"
+    assert time.process_time() - before < 0.1, "hostile input must be cheap (10 ms; ten times that for a slow machine)"
 
 
 @pytest.mark.parametrize(

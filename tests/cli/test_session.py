@@ -1,7 +1,7 @@
 """The session: the socket where a node listens, the home where none does."""
 
 import socket
-import time
+from types import SimpleNamespace
 
 import grpc
 import grpc_testing
@@ -114,12 +114,17 @@ def test_a_locked_home_is_waited_for_and_its_node_is_used_when_it_listens(tmp_pa
 
 def test_a_home_that_stays_locked_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "HomeDesk", _locked)
-    monkeypatch.setattr(rooms, "LOCK_PATIENCE_SECONDS", 0)
-    started = time.monotonic()
+    clock = SimpleNamespace(now=0.0, pauses=[])
+
+    def sleep(seconds):
+        clock.pauses.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(rooms, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
     with pytest.raises(HomeLocked) as caught:
         connect_desk(tmp_path)
     assert caught.value.reason == "HOME_LOCKED"
-    assert time.monotonic() - started < 1
+    assert sum(clock.pauses) == pytest.approx(rooms.LOCK_PATIENCE_SECONDS, abs=0.1)
 
 
 def test_a_home_that_is_none_is_said_at_once(tmp_path):

@@ -110,6 +110,25 @@ class TestOrder:
         assert sorted(received.records for received in outcomes) == [0, 0, 0, 20]
         assert b.store.records.counts().received == 20
 
+    def test_a_page_that_another_call_stored_meanwhile_brings_nothing_more(self, a, b, monkeypatch):
+        a.post()
+        page, verify, first = a.page_for(B), receive.verify_entries, []
+
+        def verify_late(*args, **kwargs):
+            if not first:  # between looking at the cursor and the commit
+                with monkeypatch.context() as patch:
+                    patch.setattr(receive, "verify_entries", verify)
+                    first.append(b.take(page))
+                before.extend(b.state())
+            return verify(*args, **kwargs)
+
+        before = []
+        monkeypatch.setattr(receive, "verify_entries", verify_late)
+        late = b.take(page)
+        assert (first[0].records, late.records, late.unchanged) == (1, 0, 1)
+        assert late.cursor == first[0].cursor
+        assert b.state() == before
+
     def test_the_cursor_moves_with_the_records_or_not_at_all(self, a, b, monkeypatch):
         a.post()
         page, before = a.page_for(B), b.state()

@@ -252,12 +252,12 @@ ATTACKS = headers() | bodies() | disclosures() | claims()
 
 @pytest.mark.parametrize(("token", "error", "reason"), [pytest.param(*row, id=name) for name, row in ATTACKS.items()])
 def test_an_attack_is_refused_with_its_reason(token, error, reason):
-    before = time.perf_counter()
+    before = time.process_time()  # a busy machine does not count
     with pytest.raises(error) as refusal:
         verify(token)
     assert type(refusal.value) is error
     assert refusal.value.reason == reason
-    assert time.perf_counter() - before < 0.5, "a refusal must be cheap (10 ms; much more on a busy machine)"
+    assert time.process_time() - before < 0.1, "a refusal must be cheap (10 ms; ten times that for a slow machine)"
 
 
 def test_what_the_attacks_were_made_of_is_accepted():
