@@ -126,6 +126,18 @@ class TestPages:
         assert len(a.page_for(B, limits=Limits(bytes=1)).entries) == 1
         assert sum(received.records for received in b.pull(a, limits=Limits(bytes=1))) == 5
 
+    def test_what_is_new_waits_until_everything_with_a_number_has_gone(self, a, b):
+        a.post({"title": "small"})
+        room = Limits(bytes=a.page_for(B).ByteSize() * 3)
+        a.post({"title": "large", "details": "x" * room.bytes})
+        a.page_for(B)
+        a.post({"title": "new"})
+        first = a.page_for(B, limits=room)  # there would be room for the new one, which is small as well
+        assert (sequences(first), first.more) == ([1], True)
+        b.pull(a, limits=room)
+        assert shown(b) == {"small", "large", "new"}
+        assert a.store.feeds.get(B).head == 3
+
     def test_a_full_page_of_large_records_stays_below_the_message_limit(self, a, b):
         for number in range(12):
             a.post({"title": f"n{number}", "details": "ä" * 10_000, "summary": "y" * 2000})

@@ -494,18 +494,26 @@ def test_a_message_over_the_limit_is_refused_and_the_node_goes_on(tmp_path):
     asyncio.run(run())
 
 
-def test_calls_over_the_quota_are_refused_with_a_time_to_come_back(tmp_path):
+def test_calls_over_the_quota_are_refused_until_the_minute_is_over(tmp_path):
+    seconds = [1000.0]
+
     async def run():
-        async with serve_port(tmp_path, quota=Quota(calls_per_minute=3, streams=8)) as port:
+        quota = Quota(calls_per_minute=3, streams=8)
+        async with serve_port(tmp_path, quota=quota, monotonic=lambda: seconds[0]) as port:
             port.know(LAB)
             port.know(OTHER)
             async with client(port, keys_of(LAB)) as lab, client(port, keys_of(OTHER)) as other:
                 for _ in range(3):
                     await lab.pull("")
+                seconds[0] += 20
                 error = await refused(lab.pull(""))
                 assert error.metadata[PEER_REASON] == "QUOTA_EXCEEDED"
-                assert 1 <= int(error.metadata[RETRY_AFTER]) <= 60
+                assert int(error.metadata[RETRY_AFTER]) == 41
                 await other.pull("")
+                seconds[0] += 40
+                for _ in range(3):
+                    await lab.pull("")
+                assert (await refused(lab.pull(""))).metadata[PEER_REASON] == "QUOTA_EXCEEDED"
 
     asyncio.run(run())
 

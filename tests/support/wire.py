@@ -98,12 +98,14 @@ class Port:
 
 
 @asynccontextmanager
-async def serve_port(folder, *, quota: Quota = GENEROUS, contacted=lambda _: None, clock=now) -> AsyncIterator[Port]:
+async def serve_port(
+    folder, *, quota: Quota = GENEROUS, contacted=lambda _: None, clock=now, monotonic=time.monotonic
+) -> AsyncIterator[Port]:
     server = founded("server.example")
     keys = keys_of(server)
     store = open_store(folder / "tocsin.db", create=True)
     directory = Directory(store, own_certificate=keys.certificate)
-    door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted)
+    door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted, monotonic=monotonic)
     service = NotingService()
     listener, port = open_peer_port(service, door, listen="127.0.0.1:0", keys=keys, directory=directory)
     await listener.start()
