@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from dataclasses import replace
 
 import grpc
 import grpc.aio
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.organisations import seeded
 from tests.support.wire import (
     Port,
     founded,
@@ -27,6 +29,9 @@ from tocsin.errors import PeerRefused, PeerUnreachable, TocsinError
 from tocsin.exchange.peer import PEER_REASON, PeerClient, TlsKeys
 from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
 from tocsin.exchange.wire import MAX_MESSAGE_BYTES
+from tocsin.identity.certificate import certificate_pem, make_certificate
+from tocsin.identity.keys import generate_p256
+from tocsin.identity.root import next_version
 from tocsin.services import calls
 from tocsin.services.doorkeeper import Quota
 from tocsin.store.model import PeerRole, PeerState
@@ -311,6 +316,30 @@ def test_a_stream_whose_reader_has_stalled_ends_too(tmp_path, monkeypatch, patie
                         await asyncio.sleep(0.01)
                     with pytest.raises(grpc.aio.AioRpcError):
                         await read_to_the_end(call)
+
+    asyncio.run(run())
+
+
+def test_the_stream_of_a_certificate_that_was_replaced_ends_at_once(tmp_path):
+    tls = generate_p256(seeded("another tls key"))
+    certificate = make_certificate(LAB.organisation.org, private_key=tls, now=now(), random=seeded("serial"))
+    details = replace(LAB.organisation, node_certs=(certificate,))
+    document = next_version(LAB.organisation, details, signers=LAB.roots, now=now())
+
+    async def run():
+        async with serve_port(tmp_path) as port:
+            port.know(LAB)
+            async with client(port, keys_of(LAB)) as thief:
+                await anext(stopped := thief.subscribe(""))
+                port.store.peers.set_document(LAB.organisation.org, document)
+                port.directory.refresh()
+                port.door.end_unwelcome(LAB.organisation.org)
+                async with asyncio.timeout(5):
+                    error = await refused(anext(stopped))
+                assert error.metadata[PEER_REASON] == "PIN_MISMATCH"
+                assert (await refused(thief.pull(""))).metadata[PEER_REASON] == "PIN_MISMATCH"
+            async with client(port, TlsKeys(private_pem(tls), certificate_pem(certificate))) as lab:
+                await lab.pull("")
 
     asyncio.run(run())
 
