@@ -21,9 +21,9 @@ from tocsin.config import default_config_text, load_config
 from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout, cause
 from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
-from tocsin.identity.certificate import DAY, make_certificate
+from tocsin.identity.certificate import BACKDATED, DAY, make_certificate
 from tocsin.identity.details import Details, RecordKey, index_keys
-from tocsin.identity.keys import generate_ed25519, generate_p256, save_private_key
+from tocsin.identity.keys import generate_ed25519, generate_p256, save_private_key, sync_folder
 from tocsin.identity.names import parse_endpoint, parse_org
 from tocsin.identity.root import DOCUMENT_DAYS, Organisation, found_organisation, parse_identity
 from tocsin.identity.signer import FileSigner
@@ -33,8 +33,6 @@ from tocsin.store.sqlite import open_store
 
 KEY_DAYS = 2 * DOCUMENT_DAYS
 """Validity of a signing key: twice the life of a document, so that one renewal may be late."""
-BACKDATED = DAY
-"""A peer whose clock is behind must not refuse what was signed today."""
 MOST_ROOT_KEYS = 16
 
 
@@ -185,7 +183,7 @@ def _beside(root: Path, *, random: Callable[[int], bytes]) -> Iterator[Layout]:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    _sync_folder(root.parent)
+    sync_folder(root.parent)
 
 
 def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: bytes, settings: str) -> None:
@@ -201,7 +199,7 @@ def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: b
         save_private_key(layout.key(name), getattr(keys, name), passphrase=passphrase)
     open_store(layout.store, create=True).close()
     for folder in (*layout.folders(), layout.root):
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _save(path: Path, data: bytes) -> None:
@@ -210,14 +208,6 @@ def _save(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_build(root: Path, error: OSError) -> HomeDamaged:

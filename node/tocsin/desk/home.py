@@ -13,7 +13,6 @@ people know which part to mend:
 """
 
 import fcntl
-import hashlib
 import os
 import threading
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
 from tocsin.desk.passphrase import find_passphrase
@@ -38,7 +37,7 @@ from tocsin.errors import (
     MalformedIdentity,
 )
 from tocsin.exchange.publish import queue_changed_policies
-from tocsin.identity.certificate import certificate_pem, spki_pin
+from tocsin.identity.certificate import certificate_pem, key_pin, spki_pin
 from tocsin.identity.keys import load_private_key
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity
@@ -217,8 +216,7 @@ def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple
     ):
         _verify_named(layout, name, signer.key_id in keys and keys[signer.key_id].is_valid_at(now))
     key = load_private_key(layout.key("tls"), passphrase=passphrase)
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    pin = hashlib.sha256(public).hexdigest()
+    pin = key_pin(key.public_key())
     certificate = next((der for der in organisation.node_certs if spki_pin(der) == pin), b"")
     _verify_named(layout, "tls", bool(certificate))
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -10,7 +10,8 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from tocsin.desk.title import one_line, severity_of, title_of
-from tocsin.identity.root import Organisation, RecordKey
+from tocsin.identity.details import RecordKey
+from tocsin.identity.root import Organisation
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import SCHEMA, enum_number
 from tocsin.store.model import PeerCounts, PeerRow, StoredRecord

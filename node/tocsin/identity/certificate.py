@@ -32,8 +32,8 @@ from tocsin.identity.names import OrgId
 DAY = 86_400
 # Twice the life of an identity document: a renewed document need not bring a new certificate with it.
 CERTIFICATE_DAYS = 730
-# A peer whose clock is behind must not refuse a certificate made today.
-_BACKDATED = DAY
+# A peer whose clock is behind must not refuse what was made today.
+BACKDATED = DAY
 # RFC 5280 section 4.1.2.2: a positive serial number of at most 20 bytes.
 _SERIAL_BYTES = 20
 # Ours have about 450 bytes; the limit keeps a document of many certificates small.
@@ -77,7 +77,7 @@ def make_certificate(
     builder = (
         x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=private_key.public_key())
         .serial_number(int.from_bytes(random(_SERIAL_BYTES), "big") >> 1 or 1)
-        .not_valid_before(datetime.fromtimestamp(now - _BACKDATED, UTC))
+        .not_valid_before(datetime.fromtimestamp(now - BACKDATED, UTC))
         .not_valid_after(datetime.fromtimestamp(now + days * DAY, UTC))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)

@@ -111,11 +111,16 @@ def save_private_key(path: Path, key: PrivateKey, *, passphrase: bytes | None) -
         file.flush()
         os.fsync(descriptor)
     beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a file made or moved in a folder is still there after a crash."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:

@@ -17,21 +17,10 @@ from dataclasses import dataclass, field, fields
 from tocsin.encoding import JSON, dump_json, parse_json
 from tocsin.errors import IdentityOutdated, MalformedEncoding, MalformedIdentity
 from tocsin.identity.certificate import DAY, spki_pin
-from tocsin.identity.details import Details, RecordKey
+from tocsin.identity.details import Details
 from tocsin.identity.fingerprint import fingerprint
 from tocsin.identity.signer import Signer
 from tocsin.identity.version import Version, make_version, parse_version, verify_signatures
-
-__all__ = [
-    "Details",
-    "Organisation",
-    "RecordKey",
-    "fingerprint",
-    "found_organisation",
-    "next_version",
-    "parse_identity",
-    "update_identity",
-]
 
 FORMAT = "tocsin-identity/v1"
 # A document that nobody renews stops counting: whoever holds back newer versions can do so for a year at most.

@@ -52,10 +52,6 @@ class Version:
     payload: bytes
     metadata: Metadata[Root]
 
-    def to_json(self) -> dict[str, JSON]:
-        """Return the root metadata."""
-        return self.metadata.to_dict()
-
 
 def parse_version(value: JSON) -> Version:
     """Read one version; the value is used up.
