@@ -31,7 +31,7 @@ def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
         above = around(record.kind, field.path)
         named = (partner in recipients or above & granted) and above & rule["reveal"]
         wanted = named if field.disclosure is Disclosure.NAMED else field.disclosure <= rule["classes"]
-        if KINDS[record.kind].is_plain(field.path):
+        if field.is_plain:
             plain.add(field.path)
         elif wanted and field.disclosure is not Disclosure.LOCAL and not above & rule["withhold"]:
             goes.add(field.path)

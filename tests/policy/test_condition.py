@@ -205,7 +205,7 @@ def test_names_that_the_contract_does_not_know_do_not_disturb():
     ],
 )
 def test_the_fields_that_a_condition_reads_are_known(text, reads):
-    assert compile_condition(text, kinds=["finding"]).reads("finding") == reads
+    assert compile_condition(text, kinds=["finding"]).checked["finding"].reads == reads
 
 
 @pytest.mark.parametrize(
@@ -260,4 +260,4 @@ def test_every_field_of_the_contract_can_be_a_variable(kind):
     assert not names & {*ENVELOPE, ROOT}, "a field would hide another variable"
     for field in KINDS[kind].fields:
         text = f"size({field.name}) >= 0" if field.repeated else f"{field.name} == {field.name}"
-        assert field.name in compile_condition(text, kinds=[kind]).reads(kind)
+        assert field.name in compile_condition(text, kinds=[kind]).checked[kind].reads

@@ -66,7 +66,7 @@ def test_a_policy_says_what_is_written():
     assert (severe.reveal, severe.withhold) == ({"steps", "prompts"}, {"subjects[*].version", "evidence"})
     assert (severe.reason, severe.name_withheld) == ("trade_secret", True)
     assert severe.condition is not None
-    assert severe.condition.reads("finding") == {"severity", "hazard_category"}
+    assert severe.condition.checked["finding"].reads == {"severity", "hazard_category"}
     assert (public.line, public.kinds, public.condition) == (23, frozenset(KINDS), None)
     assert (public.reason, public.name_withheld) == ("", False)
 

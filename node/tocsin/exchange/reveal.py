@@ -14,8 +14,9 @@ from tocsin.exchange.presentation import decide_today, missing
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
-from tocsin.policy.reach import ELEMENT, covered
+from tocsin.policy.reach import covered
 from tocsin.records.record import VerifiedRecord
+from tocsin.schema.contract import ELEMENT
 from tocsin.store.protocol import Store
 
 

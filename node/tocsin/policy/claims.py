@@ -20,7 +20,7 @@ from typing import Final
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, timestamp_pb2, wrappers_pb2
 
 from tocsin.policy.expression import ROOT
-from tocsin.schema.contract import KINDS, STATUSES, TLPS, Field, Shape
+from tocsin.schema.contract import ELEMENT, KINDS, STATUSES, TLPS, Field, Shape
 
 PACKAGE: Final = "claims"
 ENVELOPE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -89,7 +89,7 @@ def bind(
 def is_present(path: str, content: object) -> bool:
     """Say whether a field is there: in a list, in each of its elements."""
     name, _, rest = path.partition(".")
-    bare = name.removesuffix("[*]")
+    bare = name.removesuffix(ELEMENT)
     if not isinstance(content, Mapping) or bare not in content:
         return False
     value = content[bare]

@@ -25,9 +25,9 @@ from google.protobuf.json_format import ParseError
 
 from tocsin.errors import MalformedPolicy
 from tocsin.policy.claims import ENVELOPE, PACKAGE, bind, is_present, pool
-from tocsin.policy.expression import ELEMENT, ROOT, Reading, read_expression
+from tocsin.policy.expression import ROOT, Reading, read_expression
 from tocsin.policy.spelling import did_you_mean
-from tocsin.schema.contract import KINDS, Field, Shape
+from tocsin.schema.contract import ELEMENT, KINDS, Field, Shape
 
 MAX_LENGTH: Final = 4096
 """Most characters of a condition: enough for a page of counsel's cases, little enough to compile in milliseconds."""
@@ -71,10 +71,6 @@ class Condition:
 
     text: str
     checked: Mapping[str, _Checked] = field(repr=False, compare=False)
-
-    def reads(self, kind: str) -> frozenset[str]:
-        """Return the field paths that the condition looks at in records of a kind."""
-        return self.checked[kind].reads
 
     def evaluate(self, kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], own: bool) -> Truth:
         """Evaluate over what this node holds of a record.

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
+from tocsin.schema.contract import ELEMENT
+
 _CHECKED: Final = "cel.expr.CheckedExpr"
 _PACKAGE: Final = "tocsin.cel"
 _REPEATED: Final = "*"
@@ -49,7 +51,6 @@ _MEMBERS: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
 _INDEX: Final = "_[_]"
 _COMPARISONS: Final = frozenset({"_==_", "_!=_", "@in"})
 _UNTYPED: Final = "dyn"
-ELEMENT: Final = "[*]"
 
 Node = Any
 """A message of the descriptors above."""

@@ -11,9 +11,7 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from types import MappingProxyType
 
-from tocsin.schema.contract import KINDS, Disclosure, Field, Shape
-
-ELEMENT = "[*]"
+from tocsin.schema.contract import ELEMENT, KINDS, Disclosure, Field, Shape
 
 
 class Cause(StrEnum):
@@ -54,12 +52,7 @@ class Reach:
 @cache
 def leaves(kind: str) -> Mapping[str, Leaf]:
     """Return every leaf of a kind by path, in the order of the contract."""
-    contract = KINDS[kind]
-    found = {}
-    for field in contract.fields:
-        for leaf in _walk(field, containers=(), is_plain=contract.is_plain(field.name)):
-            found[leaf.path] = leaf
-    return MappingProxyType(found)
+    return MappingProxyType({leaf.path: leaf for field in KINDS[kind].fields for leaf in _walk(field, containers=())})
 
 
 @cache
@@ -120,9 +113,9 @@ def _inside(kind: str, outer: str) -> frozenset[str]:
     return frozenset(path for path, leaf in leaves(kind).items() if not leaf.is_plain and covered(path, (outer,)))
 
 
-def _walk(field: Field, *, containers: tuple[str, ...], is_plain: bool) -> Iterator[Leaf]:
+def _walk(field: Field, *, containers: tuple[str, ...]) -> Iterator[Leaf]:
     """Yield the leaves at and below a field."""
     if field.shape is not Shape.GROUP:
-        yield Leaf(field.path, field.disclosure, is_plain, containers)
+        yield Leaf(field.path, field.disclosure, field.is_plain, containers)
     for inner in field.fields:
-        yield from _walk(inner, containers=(*containers, field.path), is_plain=False)
+        yield from _walk(inner, containers=(*containers, field.path))

@@ -13,9 +13,9 @@ from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.condition import Condition, compile_condition
 from tocsin.policy.document import SectionReader
 from tocsin.policy.model import Accept, Never, Share
-from tocsin.policy.reach import ELEMENT, covered, covered_leaves, leaves
+from tocsin.policy.reach import covered, covered_leaves, leaves
 from tocsin.policy.spelling import did_you_mean
-from tocsin.schema.contract import KINDS, TLPS, WITHHOLD_REASONS, Disclosure
+from tocsin.schema.contract import ELEMENT, KINDS, TLPS, WITHHOLD_REASONS, Disclosure
 
 EVERY: Final = "*"
 DEFAULT_MAX_PER_HOUR: Final = 2000

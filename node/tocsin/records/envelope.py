@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tocsin.encoding import JSON
+from tocsin.encoding import JSON, MAX_INTEGER
 from tocsin.errors import MalformedName, MalformedRecord
 from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
 from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
@@ -115,7 +115,7 @@ def parse_issuer(claims: Mapping[str, JSON]) -> OrgId:
         raise _bad("iss", error.message) from error
 
 
-def _integer(claims: Mapping[str, JSON], name: str, *, least: int = 0, most: int = 2**53) -> int:
+def _integer(claims: Mapping[str, JSON], name: str, *, least: int = 0, most: int = MAX_INTEGER) -> int:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise _bad(name, f"not an integer from {least} to {most}")

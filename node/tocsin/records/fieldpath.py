@@ -13,9 +13,9 @@ from tocsin.encoding import JSON
 from tocsin.errors import MalformedRecord
 from tocsin.records.disclosure import ELLIPSIS, SD, Disclosure, Path
 from tocsin.records.envelope import PLAIN
+from tocsin.schema.contract import ELEMENT
 
 CONTENT = "content"
-ELEMENT = "[*]"
 
 # A name with a dot or a bracket in it could be written so that it reads as the path of another field.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)

@@ -20,6 +20,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, EnumValueDesc
 from tocsin.errors import MalformedName
 from tocsin.v1 import common_pb2, desk_service_pb2, evaluation_pb2, finding_pb2, incident_pb2, record_pb2
 
+ELEMENT = "[*]"  # stands for every element of a list in a field path
+
 SCHEMA = "tocsin.v1"  # what records state as their `schema`
 
 # Limits of a field that states none: no text and no list is without an end.
@@ -134,11 +136,6 @@ class Kind:
         """Return the paths of all fields, each group before what is inside it."""
         return tuple(self._by_path)
 
-    def is_plain(self, name: str) -> bool:
-        """Say whether a top-level name stands in the open inside `content`; unknown names do not."""
-        found = self._by_path.get(name)
-        return found is not None and found.is_plain
-
 
 def bucket(count: int) -> int:
     """Return how many digests stand for `count` fields or elements, so that the count does not show."""
@@ -209,7 +206,7 @@ def _read_field(descriptor: FieldDescriptor, *, prefix: str, inherited: Disclosu
     repeated = descriptor.is_repeated
     inner: tuple[Field, ...] = ()
     if group is not None:
-        inner = _read_fields(group, prefix=f"{path}{'[*]' if repeated else ''}.", inherited=disclosure)
+        inner = _read_fields(group, prefix=f"{path}{ELEMENT if repeated else ''}.", inherited=disclosure)
     unsigned = descriptor.cpp_type in _UNSIGNED
     return Field(
         name=descriptor.name,

@@ -15,7 +15,7 @@ from functools import cache
 
 from google.protobuf import descriptor_pb2
 
-from tocsin.schema.contract import KINDS, TLPS, Disclosure, Field, Kind, Shape
+from tocsin.schema.contract import ELEMENT, KINDS, TLPS, Disclosure, Field, Kind, Shape
 from tocsin.schema.files import SETTINGS_KEY
 
 WIDTH = 100
@@ -63,7 +63,7 @@ def field_doc(kind: str, path: str) -> str:
     """
     found = KINDS[kind]
     field = found.field(path)
-    parent = path.rpartition(".")[0].removesuffix("[*]")
+    parent = path.rpartition(".")[0].removesuffix(ELEMENT)
     message = found.field(parent).group if parent else found.message
     return _comments()[f"{message}.{field.name}"]
 
@@ -106,7 +106,7 @@ def _heading(kind: Kind) -> Iterator[str]:
 
 def _table(kind: Kind, group: Field, *, needed: bool) -> Iterator[str]:
     """Yield a group: its heading, its fields, then the groups inside it."""
-    name = group.path.replace("[*]", "")
+    name = group.path.replace(ELEMENT, "")
     yield ""
     yield from _wrap(field_doc(kind.name, group.path))
     if group.repeated:
