@@ -1,16 +1,14 @@
 """What policy withholds is in no file of the partner's home: not in its store, its index, its log files."""
 
-import os
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.shared import ROOT
+from tests.support.command import TOCSIN, environment
 from tocsin.desk.home import open_home
 from tocsin.records.record import parse_record
 from tocsin.store.model import RecordFilter
@@ -22,10 +20,8 @@ REVEALED = "[the exact text of the issue, 212 words"  # what the demo reveals to
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory) -> Path:
     kept = tmp_path_factory.mktemp("discretion") / "homes"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-    environment |= {"PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}", "TOCSIN_LOG_LEVEL": "debug"}
-    command = [sys.executable, "-m", "tocsin_cli", "demo", "--keep", str(kept)]
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+    command = [*TOCSIN, "demo", "--keep", str(kept)]
+    subprocess.run(command, env=environment(TOCSIN_LOG_LEVEL="debug"), capture_output=True, check=True)
     return kept
 
 

@@ -1,26 +1,25 @@
 """Every example runs as its readers would run it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.command import TOCSIN, serving
+from tests.support.command import environment as command_environment
 from tests.support.shared import ROOT
 from tocsin.policy.parse import parse_policies
 from tocsin.schema.contract import KINDS
 from tocsin.schema.files import parse_content_file
 from tocsin_cli.demo.network import MEMBERS, free_ports, policy_text
 from tocsin_cli.demo.records import demo_records
-from tocsin_cli.session import desk_socket
 
 EXAMPLES = ROOT / "examples"
-START_SECONDS = 20
 
 
 @pytest.fixture
@@ -28,14 +27,9 @@ def environment(tmp_path):
     """Return an environment in which `tocsin` is the command of this checkout."""
     command = tmp_path / "bin" / "tocsin"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tocsin_cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(TOCSIN)} "$@"\n')
     command.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-    return {
-        **kept,
-        "PATH": f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}",
-    }
+    return command_environment(PATH=f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def run(*command, environment, folder, code=0):
@@ -44,27 +38,6 @@ def run(*command, environment, folder, code=0):
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done
-
-
-@contextmanager
-def serving(home, *, environment):
-    """Run a node for as long as the context lasts."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tocsin_cli", "--home", home, "serve"],
-        env=environment,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        give_up = time.monotonic() + START_SECONDS
-        while desk_socket(home) is None:
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=START_SECONDS)
-    assert process.returncode == 0
 
 
 def test_two_nodes_exchange_a_finding(environment, tmp_path):
@@ -97,10 +70,12 @@ def test_a_peer_that_only_reads_pulls_by_cron_without_a_port(environment, tmp_pa
     partner = tomllib.loads(policy)["partner"]
     (lab / "policies" / "aisi.example.toml").write_text(policy.replace(partner, "aisi.example"))
     step(*tocsin, "post", *demo_records())
-    with serving(lab, environment=environment):
+    with serving(lab, env=environment) as node:
+        assert node.poll() is None
         assert step(folder / "pull.sh") == ""
         first = (tmp_path / "records.csv").read_text()
         assert step(folder / "pull.sh") == ""
+    assert node.returncode == 0
     assert "Text in tool output can redirect an agent's next action" in first
     assert "████████ withheld" in first
     assert "the exact text of the issue" not in first

@@ -1,27 +1,24 @@
 """The demo runs, says what it must, and leaves nothing behind."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.support.shared import ROOT, shared
+from tests.support.command import TOCSIN, environment
+from tests.support.shared import shared
 
 LONGEST_DEMO_SECONDS = 60
 
 
 def demo(*arguments, folder):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-    environment |= {"PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}", "TMPDIR": str(folder)}
     return subprocess.Popen(
-        [sys.executable, "-m", "tocsin_cli", "demo", *map(str, arguments)],
-        env=environment,
+        [*TOCSIN, "demo", *map(str, arguments)],
+        env=environment(TMPDIR=folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -123,8 +120,8 @@ def test_homes_are_kept_where_that_is_asked_for_and_nothing_is_overwritten(tmp_p
     assert again.returncode == 9
     assert "HOME_EXISTS" in err
     listed = subprocess.run(
-        [sys.executable, "-m", "tocsin_cli", "--home", kept / "aisi.example", "list", "--json"],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"},
+        [*TOCSIN, "--home", kept / "aisi.example", "list", "--json"],
+        env=environment(),
         capture_output=True,
         check=True,
     )

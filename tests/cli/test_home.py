@@ -1,21 +1,17 @@
 """The command on a real home: damaged in every way, and with its node up and down."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
-import time
 
 import pytest
 
+from tests.support.command import START_SECONDS, TOCSIN, environment, serving
 from tests.support.shared import ROOT
 from tocsin_cli.demo.network import free_ports
-from tocsin_cli.session import desk_socket
 
 CONTENT = b'{"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}'
-START_SECONDS = 20
 
 
 @pytest.fixture
@@ -30,28 +26,6 @@ def home(tocsin, tmp_path):
     shutil.copy(ROOT / "examples" / "two_nodes" / "lab-b.example.toml", tmp_path / "home" / "policies")
     assert tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT).code == 0
     return tmp_path / "home"
-
-
-@pytest.fixture
-def serve(home):
-    """Return a function that starts a node on the home; it is stopped in the end."""
-    running = []
-
-    def start():
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"}
-        command = [sys.executable, "-m", "tocsin_cli", "--home", str(home), "serve"]
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        running.append(process)
-        give_up = time.monotonic() + START_SECONDS
-        while process.poll() is None and desk_socket(home) is None:
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
-        return process
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.communicate(timeout=START_SECONDS)
 
 
 def lose_a_key(home):
@@ -113,24 +87,24 @@ def test_a_damaged_home_has_its_own_error_and_hint(tocsin, home, damage, code, r
     assert "Traceback" not in shown.err
 
 
-def test_a_busy_port_is_said_with_the_address(tocsin, home, serve):
+def test_a_busy_port_is_said_with_the_address(tocsin, home):
     settings = (home / "node.toml").read_text()
     host, _, port = settings.split('listen = "')[1].split('"')[0].rpartition(":")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((host, int(port)))
         other.listen()
-        process = serve()
-        assert process.wait(START_SECONDS) == 9
-    assert f"{host}:{port}" in process.stderr.read()
+        with serving(home) as process:
+            assert process.wait(START_SECONDS) == 9
+            assert f"{host}:{port}" in process.stderr.read()
 
 
-def test_wrong_settings_are_all_said_at_once(home, serve):
+def test_wrong_settings_are_all_said_at_once(home):
     with (home / "node.toml").open("a") as settings:
         settings.write("heartbeat_second = 1\nlog_level = 'loud'\n")
-    process = serve()
-    assert process.wait(START_SECONDS) == 3
-    said = process.stderr.read()
+    with serving(home) as process:
+        assert process.wait(START_SECONDS) == 3
+        said = process.stderr.read()
     assert "did you mean heartbeat_seconds?" in said
     assert "log_level" in said
     assert "[BAD_CONFIG]" in said
@@ -155,35 +129,46 @@ QUESTIONS = [
 ]
 
 
-def test_every_question_has_the_same_answer_with_the_node_up_and_down(tocsin, home, serve):
+def test_every_question_has_the_same_answer_with_the_node_up_and_down(tocsin, home):
     record_id = json.loads(tocsin("list", "--json").out)["records"][0]["envelope"]["record_id"]
     commands = [[word.format(id=record_id) for word in question] for question in QUESTIONS]
     down = [tocsin(*command) for command in commands]
-    serve()
-    up = [tocsin(*command) for command in commands]
+    with serving(home):
+        assert json.loads(tocsin("status", "--json").out)["serving"] is True
+        up = [tocsin(*command) for command in commands]
     for command, before, after in zip(commands, down, up, strict=True):
         assert after == before, command
     assert [answer.code for answer in down] == [0] * 12 + [6, 6, 3]
 
 
-def test_records_are_posted_imported_and_revealed_with_the_node_up(tocsin, home, serve):
-    serve()
-    assert json.loads(tocsin("status", "--json").out)["serving"] is True
-    shown = tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT)
-    assert "queued for lab-b.example" in shown.out
-    assert json.loads(tocsin("list", "--json").out)["total"] == 2
-    assert tocsin("peer", "suspend", "lab-b.example").out == "lab-b.example is suspended\n"
-    assert tocsin("sync", "--once", "lab-b.example").code == 5
+CASE_STUDY = b"""
+id: AML.CS0000
+object-type: case-study
+name: Evasion
+summary: It was evaded.
+incident-date: 2024-01-01
+procedure: []
+"""
 
 
-def test_a_second_node_on_the_same_home_is_refused(home, serve):
-    serve()
-    second = subprocess.run(
-        [sys.executable, "-m", "tocsin_cli", "--home", home, "serve"],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'node'}:{ROOT / 'cli'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_records_are_posted_imported_and_revealed_and_peers_stopped_with_the_node_up(tocsin, home):
+    with serving(home):
+        assert json.loads(tocsin("status", "--json").out)["serving"] is True
+        shown = tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT)
+        assert "queued for lab-b.example" in shown.out
+        posted = shown.out.split()[1]
+        assert tocsin("reveal", posted, "title", "--to", "lab-b.example").out == "queued for lab-b.example: title\n"
+        assert tocsin("reveal", posted, "subjects", "--to", "aisi.example").code == 6
+        imported = json.loads(tocsin("import", "atlas", "-", "--json", stdin=CASE_STUDY).out)
+        assert (imported["imported"], imported["existed"]) == (1, 0)
+        assert json.loads(tocsin("list", "--json").out)["total"] == 3
+        assert tocsin("peer", "suspend", "lab-b.example").out == "lab-b.example is suspended\n"
+        assert tocsin("sync", "--once", "lab-b.example").code == 5
+
+
+def test_a_second_node_on_the_same_home_is_refused(home):
+    with serving(home):
+        command = [*TOCSIN, "--home", home, "serve"]
+        second = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert second.returncode == 9
     assert "[HOME_LOCKED]" in second.stderr
