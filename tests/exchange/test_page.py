@@ -108,6 +108,7 @@ BROKEN = {
     "kind unknown": lambda: changed(put(2, kind=99)),
     "another record": lambda: changed(put(0, digest=OTHER.digest, presentation=OTHER.token)),
     "another record under its digest": lambda: changed(put(0, presentation=OTHER.token)),
+    "another record, signed as this one": lambda: made((PageEntry(1, EntryKind.RECORD, OTHER.digest, RECORD.token),)),
     "a disclosure withheld on the way": lambda: changed(put(0, presentation=RECORD.present(frozenset({"title"})))),
     "a further disclosure changed": lambda: changed(put(1, disclosures=["WyJhIiwiYiJd"])),
     "void with a record": lambda: changed(put(2, presentation=RECORD.token)),
