@@ -40,7 +40,7 @@ STREAM_SECONDS = 24 * 3600.0
 LOCK_PATIENCE_SECONDS = 3.0
 """How long to wait for another command to let go of the home; a node has its socket open sooner than that."""
 _LOCK_PAUSE_SECONDS = 0.05
-_MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the desk is ours: a page of 500 full records must fit
+_MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # what the desk sends at most: a page of full records
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 

@@ -23,8 +23,6 @@ from tocsin_cli.session import Session
 from tocsin_cli.view import bar, field_text, kind_of, record_lines, tlp_of, withheld_of
 
 FORMATS = ("jsonl", "csv", "markdown")
-RECORDS_A_PAGE = 50
-"""A record is a megabyte at most, and one answer of the desk 64 of them."""
 ORIGINAL = "source"
 """The imported original of a record: half a megabyte at most, and no cell of a spreadsheet."""
 PLAIN_COLUMNS = ("record_id", "version", "origin", "kind", "status", "tlp", "signed_at", "digest", "received_from")
@@ -75,7 +73,7 @@ def export(session: Session, *, record_id: str | None, everything: bool, form: s
 
 
 def _all(session: Session) -> Iterator[v1.Record]:
-    request = v1.ListRecordsRequest(page_size=RECORDS_A_PAGE, full=True)
+    request = v1.ListRecordsRequest(full=True)  # the desk knows how many fit into an answer
     while True:
         page = session.call(request, v1.ListRecordsResponse)
         yield from page.records
