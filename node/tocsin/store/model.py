@@ -5,7 +5,6 @@ version of one record, whatever of it is disclosed here.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -113,7 +112,7 @@ class StoredRecord:
     @property
     def content(self) -> dict[str, object]:
         """Return what is disclosed here, as claims."""
-        content: dict[str, object] = json.loads(self.content_json) if self.content_json else {}
+        content: dict[str, object] = json.loads(self.content_json)
         return content
 
 
@@ -244,6 +243,3 @@ class PeerCounts:
     entries_sent: int
     entries_acknowledged: int
     waiting: int
-
-
-FileDigests = Mapping[str, str]  # policy file -> SHA-256 of its text, hex

@@ -33,7 +33,6 @@ from tocsin.store.model import (
     EntryKind,
     Feed,
     FeedEntry,
-    FileDigests,
     PeerCounts,
     PeerRole,
     PeerRow,
@@ -233,9 +232,9 @@ class PolicyFiles(Protocol):
     """Keep which policy files were evaluated over the records."""
 
     def seen(self) -> Mapping[str, str]:
-        """Return file -> digest as last kept."""
+        """Return file -> SHA-256 of its text in hex, as last kept."""
 
-    def replace(self, digests: FileDigests, *, now: int) -> None:
+    def replace(self, digests: Mapping[str, str], *, now: int) -> None:
         """Keep this set in place of the earlier one."""
 
 

@@ -15,7 +15,6 @@ from types import TracebackType
 from tocsin.store.connection import PAGE_SIZE, Connections
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
-from tocsin.store.model import FileDigests
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.records import SqliteRecords
 
@@ -73,7 +72,7 @@ class SqlitePolicyFiles:
         """Return file -> digest as last kept."""
         return {str(file): str(digest) for file, digest in self._db.rows("SELECT file, digest FROM policy_files")}
 
-    def replace(self, digests: FileDigests, *, now: int) -> None:
+    def replace(self, digests: Mapping[str, str], *, now: int) -> None:
         """Keep this set in place of the earlier one."""
         with self._db.transaction():
             self._db.execute("DELETE FROM policy_files")
