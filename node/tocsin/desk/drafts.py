@@ -73,7 +73,7 @@ def _problems(message: v1.Draft) -> Iterator[str]:
 def _recipient(name: str, *, store: Store, ours: OrgId) -> OrgId:
     if name == ours:
         raise MalformedName(f"{ours} is this organisation itself", hint="name other organisations as recipients")
-    return OrgId(find_peer(store, name).org)
+    return find_peer(store, name).org
 
 
 def _content(text: str) -> dict[str, JSON]:

@@ -87,11 +87,11 @@ class Peering:
             else:
                 row, changes = self._renew(known, given, request, now=now)
             queued = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
-            starter = write_starter(self._room.home.layout, OrgId(row.org))
+            starter = write_starter(self._room.home.layout, row.org)
         if starter is not None:
             self._room.home.adopt(starter)
         self._tell(row, queued)
-        policy = load_policies(self._room.home.layout).policies.get(OrgId(row.org))
+        policy = load_policies(self._room.home.layout).policies.get(row.org)
         shares = policy is not None and bool(policy.shares)
         return v1.AddPeerResponse(peer=self._message(row), changes=changes, shares=shares)
 
@@ -158,11 +158,10 @@ class Peering:
         if row.state is not PeerState.ACTIVE:
             return ()
         home = self._room.home
-        partners = (OrgId(row.org),)
-        return queue_partners(home.store, partners, policies=home.policies, organisation=home.organisation, now=now)
+        return queue_partners(home.store, (row.org,), policies=home.policies, organisation=home.organisation, now=now)
 
     def _tell(self, row: PeerRow, queued: Collection[OrgId]) -> None:
-        self._room.events.peer_changed(OrgId(row.org))
+        self._room.events.peer_changed(row.org)
         if queued:
             self._room.events.queued(queued)
 

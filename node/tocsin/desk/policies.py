@@ -50,7 +50,7 @@ class Policies:
                 yield f"{policy.file}: the agreement has expired: nothing is shared with {org}"
         read = policies.digests.keys() | {problem.file for problem in policies.problems}
         for peer in self._room.home.store.peers.list():
-            file = layout.relative(layout.policy(OrgId(peer.org)))
+            file = layout.relative(layout.policy(peer.org))
             if file not in read:
                 yield f"{file} is missing: nothing is shared with {peer.org}, and nothing is taken from it"
 
@@ -59,7 +59,7 @@ class Policies:
         home = self._room.home
         peer = find_peer(home.store, request.partner)
         stored = home.store.records.find(request.id)
-        explanation = self._explain(load_record(home, stored), OrgId(peer.org))
+        explanation = self._explain(load_record(home, stored), peer.org)
         decision = explanation.decision
         return v1.ExplainRecordResponse(
             delivered=decision.delivered,
@@ -116,7 +116,7 @@ class Policies:
         """Return the record and the partner that somebody asks about; raises NotFound, Conflict, MalformedName."""
         home = self._room.home
         row = find_peer(home.store, partner)
-        return load_record(home, home.store.records.find(name)), OrgId(row.org)
+        return load_record(home, home.store.records.find(name)), row.org
 
     def _explain(self, record: VerifiedRecord, partner: OrgId) -> Explanation:
         """Decide as sending would, now, and say why."""

@@ -117,7 +117,7 @@ class Posting:
     def _partners(self) -> tuple[OrgId, ...]:
         """Return whom anything is sent to at all."""
         peers = self._room.home.store.peers.list()
-        return tuple(OrgId(peer.org) for peer in peers if peer.state is PeerState.ACTIVE)
+        return tuple(peer.org for peer in peers if peer.state is PeerState.ACTIVE)
 
     def _decide(self, record: VerifiedRecord, partner: OrgId, recipients: frozenset[OrgId], *, now: int) -> Decision:
         policies = self._room.home.policies

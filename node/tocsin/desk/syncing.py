@@ -56,7 +56,7 @@ class Syncing:
         store = self._room.home.store
         if not named:
             active = (row for row in store.peers.list() if row.state is PeerState.ACTIVE)
-            return tuple(OrgId(row.org) for row in active if known_organisation(row.document).endpoints)
+            return tuple(row.org for row in active if known_organisation(row.document).endpoints)
         rows = [find_peer(store, org) for org in dict.fromkeys(named)]
         for row in rows:
             if row.state is PeerState.PENDING:
@@ -65,7 +65,7 @@ class Syncing:
             if row.state is PeerState.SUSPENDED:
                 hint = f"tocsin peer resume {row.org}"
                 raise PeerSuspended(f"{row.org} is suspended: nothing is fetched from it", hint=hint)
-        return tuple(OrgId(row.org) for row in rows)
+        return tuple(row.org for row in rows)
 
     async def _follow(self, peer: OrgId, lines: asyncio.Queue[Line]) -> None:
         """Tell how one peer goes, to its end."""

@@ -54,7 +54,7 @@ class Directory:
         with self._refreshing:
             peers = {}
             for row in self._store.peers.list():
-                known = self._peers.get(OrgId(row.org))
+                known = self._peers.get(row.org)
                 if known is None or known.organisation.document != row.document:
                     # Its expiry is looked at whenever it is used, because it passes while the node runs.
                     organisation = parse_identity(row.document, now=0, check_expiry=False)
@@ -76,16 +76,16 @@ class Directory:
         org = self._pins.get(pin)
         return None if org is None else self._peers.get(org)
 
-    def get(self, org: str) -> KnownPeer:
+    def get(self, org: OrgId) -> KnownPeer:
         """Return a peer. Raises NotFound."""
         try:
-            return self._peers[OrgId(org)]
+            return self._peers[org]
         except KeyError:
             raise NotFound(f"{org} is not a peer", hint="list the peers with: tocsin peer list") from None
 
-    def find(self, org: str) -> KnownPeer | None:
+    def find(self, org: OrgId) -> KnownPeer | None:
         """Return a peer, or None."""
-        return self._peers.get(OrgId(org))
+        return self._peers.get(org)
 
     def peers(self) -> tuple[KnownPeer, ...]:
         """Return every peer."""
