@@ -13,7 +13,7 @@ from tocsin.errors import NotPermitted, PeerMisbehaved, QuotaExceeded
 from tocsin.exchange import receive
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.page import PageEntry, build_page
-from tocsin.exchange.receive import QUOTA_SECONDS, verify_entries
+from tocsin.exchange.receive import QUOTA_SECONDS, check_entries
 from tocsin.policy.model import Accept
 from tocsin.records.disclosure import digest_of
 from tocsin.store.intake import SqliteIntake
@@ -112,18 +112,18 @@ class TestOrder:
 
     def test_a_page_that_another_call_stored_meanwhile_brings_nothing_more(self, a, b, monkeypatch):
         a.post()
-        page, verify, first = a.page_for(B), receive.verify_entries, []
+        page, verify, first = a.page_for(B), receive.check_entries, []
 
         def verify_late(*args, **kwargs):
             if not first:  # between looking at the cursor and the commit
                 with monkeypatch.context() as patch:
-                    patch.setattr(receive, "verify_entries", verify)
+                    patch.setattr(receive, "check_entries", verify)
                     first.append(b.take(page))
                 before.extend(b.state())
             return verify(*args, **kwargs)
 
         before = []
-        monkeypatch.setattr(receive, "verify_entries", verify_late)
+        monkeypatch.setattr(receive, "check_entries", verify_late)
         late = b.take(page)
         assert (first[0].records, late.records, late.unchanged) == (1, 0, 1)
         assert late.cursor == first[0].cursor
@@ -146,10 +146,10 @@ class TestOrder:
     def test_no_record_is_verified_inside_the_transaction(self, a, b, monkeypatch):
         a.post()
         page, inside = a.page_for(B), []
-        verify = receive._verify_entry
+        verify = receive._check_entry
         monkeypatch.setattr(
             receive,
-            "_verify_entry",
+            "_check_entry",
             lambda *args, **kwargs: (inside.append(b.store._db._writing_thread), verify(*args, **kwargs))[1],
         )
         b.take(page)
@@ -267,7 +267,7 @@ class TestQuota:
     def test_over_quota_is_refused_before_any_record_is_looked_at(self, few, monkeypatch):
         few.take(page_of(*(make_record() for _ in range(3))))
         before = few.state()
-        monkeypatch.setattr(receive, "verify_entries", None)
+        monkeypatch.setattr(receive, "check_entries", None)
         with pytest.raises(QuotaExceeded) as refused:
             few.take(page_of(make_record(), first=4))
         assert refused.value.reason == "QUOTA_EXCEEDED"
@@ -316,7 +316,7 @@ def test_entries_are_verified_by_a_function_of_values_alone():
         PageEntry(1, EntryKind.RECORD, record.digest, entries[0].presentation),
         PageEntry(2, EntryKind.DISCLOSURES, record.digest, disclosures=tuple(entries[1].disclosures)),
     ]
-    checked = verify_entries(entries, sender=founded(A).organisation, kinds=EVERY, held=lambda digest: None, now=NOW)
+    checked = check_entries(entries, sender=founded(A).organisation, kinds=EVERY, held=lambda digest: None, now=NOW)
     assert [set(item.record.content) for item in checked] == [
         {"finding_kind", "title"},
         {"finding_kind", "title", "prompts"},

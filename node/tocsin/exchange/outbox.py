@@ -110,9 +110,8 @@ class _Draft:
         self, store: Store, feed: Feed, *, policies: PolicySet, organisation: Organisation, now: int, limits: Limits
     ) -> None:
         self.entries: list[PageEntry] = []
-        self.is_full = (
-            False  # something that may go did not fit: what waits and may not go is no business of the partner
-        )
+        # Something that may go did not fit: what waits and may not go is no business of the partner.
+        self.is_full = False
         self._store = store
         self._feed = feed
         self._partner = OrgId(feed.partner)

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from tocsin.encoding import JSON, dump_json
 from tocsin.errors import Malformed, PeerMisbehaved, RecordRefused
 from tocsin.exchange.cursor import FEED_ID, format_cursor
+from tocsin.identity.details import RecordKey
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -166,10 +167,10 @@ def parse_page(page: v1.Page, *, sender: Organisation, audience: OrgId, now: int
     """
     _check_size(page)  # 1
     try:
-        claims, key_id = _verify_statement(page.statement, sender=sender)  # 2, 3
+        claims, key = _verify_statement(page.statement, sender=sender)  # 2, 3
     except (Malformed, RecordRefused) as error:
         raise _broken(f"its statement is refused: {error.message} ({error.reason})", sender.org) from error
-    _check_parties(claims, key_id, sender=sender, audience=audience, now=now)  # 4
+    _check_parties(claims, key, sender=sender, audience=audience, now=now)  # 4
     stated = _stated_entries(claims, page, sender.org)  # 5
     entries = tuple(_read_entry(entry, claim, sender.org) for entry, claim in zip(page.entries, stated, strict=True))
     feed_id = str(claims["feed"])
@@ -187,16 +188,18 @@ def _check_size(page: v1.Page) -> None:
         raise _broken(f"it has more than {MAX_BYTES} bytes")
 
 
-def _verify_statement(statement: str, *, sender: Organisation) -> tuple[dict[str, JSON], str]:
-    """Return the claims and the key that signed them."""
+def _verify_statement(statement: str, *, sender: Organisation) -> tuple[dict[str, JSON], RecordKey]:
+    """Return the claims and the delivery key that signed them."""
     jws = parse_jws(statement, typ=PAGE_TYPE)
     key = sender.delivery_keys.get(jws.key_id)
     if key is None:
         raise _broken("its statement is signed by a key that is not one of the sender's delivery keys", sender.org)
-    return verify_jws(jws, public_key=key.public_key), jws.key_id
+    return verify_jws(jws, public_key=key.public_key), key
 
 
-def _check_parties(claims: Mapping[str, JSON], key_id: str, *, sender: Organisation, audience: OrgId, now: int) -> None:
+def _check_parties(
+    claims: Mapping[str, JSON], key: RecordKey, *, sender: Organisation, audience: OrgId, now: int
+) -> None:
     if not claims.keys() >= _CLAIMS:
         raise _broken("its statement lacks " + ", ".join(sorted(_CLAIMS - claims.keys())), sender.org)
     if claims["iss"] != sender.org:
@@ -206,7 +209,6 @@ def _check_parties(claims: Mapping[str, JSON], key_id: str, *, sender: Organisat
     issued_at = claims["iat"]
     if not _is_number(issued_at) or _number(issued_at) > now + CLOCK_SKEW:
         raise _broken("its statement has no time, or one in the future", sender.org)
-    key = next(key for name, key in sender.delivery_keys.items() if name == key_id)
     if not key.is_valid_at(_number(issued_at)):
         raise _broken("its statement is signed by a key that was not valid then", sender.org)
     if not isinstance(claims["feed"], str) or not FEED_ID.fullmatch(claims["feed"]):

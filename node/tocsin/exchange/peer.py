@@ -23,7 +23,7 @@ import grpc
 import grpc.aio
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
-from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
+from tocsin.exchange.status import RETRY_AFTER, parse_trailing
 from tocsin.exchange.wire import CALL_SECONDS, CONNECT_SECONDS, SILENCE_SECONDS, client_options
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.names import OrgId
@@ -125,9 +125,7 @@ class PeerClient:
             raise self._in_our_words(failure) from None
 
     def _in_our_words(self, failure: grpc.aio.AioRpcError) -> TocsinError:
-        trailing = failure.trailing_metadata() or ()
-        written = next((value for key, value in trailing if key == STATUS_KEY and isinstance(value, bytes)), b"")
-        if said := parse_status(written):
+        if said := parse_trailing(failure.trailing_metadata() or ()):
             return _refused(self._org, said)
         if failure.code() in _NO_CONNECTION:
             return self._unreachable("cannot be reached")

@@ -4,7 +4,7 @@
     2. the page is the peer's, for us, and holds together        page.parse_page
     3. it follows what is stored, without a hole; what is stored already is left out
     4. it is within the quota: before any record's signature is looked at
-    5. every record is verified, outside the transaction          verify_entries
+    5. every record is verified, outside the transaction          check_entries
     6. records, withheld paths, verdicts and cursor are committed together
 
 A record that is refused does not stop the feed: its verdict is kept, and the
@@ -29,7 +29,7 @@ from tocsin.store.model import Added, EntryKind, Outcome, Position, Verdict
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 QUOTA_SECONDS = 3600  # the window of `max_per_hour`
 QUOTA_RETRY_SECONDS = 300  # the window slides, so some of the quota is back long before the hour is over
@@ -74,7 +74,7 @@ def accept_page(
         held = store.intake.cursor(sender.org)
         fresh = _behind(verified, held)  # 3
         taken = _within_quota(store, fresh, sender.org, accept=accept, now=now)  # 4
-        checked = verify_entries(taken, sender=sender, kinds=accept.kinds, held=store.records.token, now=now)  # 5
+        checked = check_entries(taken, sender=sender, kinds=accept.kinds, held=store.records.token, now=now)  # 5
         received = _commit(store, verified, checked, held=held, now=now)  # 6
         if received is not None:
             break
@@ -83,7 +83,7 @@ def accept_page(
     return received
 
 
-def verify_entries(
+def check_entries(
     entries: Iterable[PageEntry],
     *,
     sender: Organisation,
@@ -102,14 +102,14 @@ def verify_entries(
         result = Checked(entry)
         if entry.kind is not EntryKind.VOID:
             text = texts.get(entry.digest) or held(entry.digest)
-            result = _verify_entry(entry, sender=sender, kinds=kinds, held=text, now=now)
+            result = _check_entry(entry, sender=sender, kinds=kinds, held=text, now=now)
             if result.record is not None:
                 texts[entry.digest] = result.record.token
         checked.append(result)
     return tuple(checked)
 
 
-def _verify_entry(
+def _check_entry(
     entry: PageEntry, *, sender: Organisation, kinds: frozenset[str], held: str | None, now: int
 ) -> Checked:
     """Verify one entry's record, together with what is held of it: what was disclosed once is known for good."""
@@ -188,7 +188,7 @@ def _commit(
         store.intake.move(peer, reached, verdicts, now=now)
     for verdict in verdicts:
         if verdict.outcome is Outcome.REFUSED:
-            logger.warning("refused entry %d of %s: %s", verdict.sequence, peer, verdict.reason)
+            _log.warning("refused entry %d of %s: %s", verdict.sequence, peer, verdict.reason)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     return Received(
         cursor=format_cursor(reached),

@@ -14,6 +14,7 @@ reason, and then in this program's own words, except at home.
 AIP-193 governs.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -56,6 +57,11 @@ def status_of(error: TocsinError, *, at_home: bool) -> status_pb2.Status:
 def code_of(error: TocsinError) -> int:
     """Return the number of the error's gRPC status; a state of this machine has FAILED_PRECONDITION at home."""
     return int(code_pb2.Code.Value(error.status or "FAILED_PRECONDITION"))
+
+
+def parse_trailing(metadata: Iterable[tuple[str, str | bytes]]) -> TocsinError | None:
+    """Read the error that stands in the metadata behind an answer, or None where there is none that we know."""
+    return parse_status(next((value for key, value in metadata if key == STATUS_KEY and isinstance(value, bytes)), b""))
 
 
 def parse_status(data: bytes) -> TocsinError | None:

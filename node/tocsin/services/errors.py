@@ -1,4 +1,4 @@
-"""This module answers a call with an error: the one place where a bug becomes an answer.
+"""This module answers a call with an error, the one place where a bug becomes an answer, and reads one at home.
 
 A TocsinError travels as `exchange.status` writes it. Anything else is a bug:
 the caller gets a fixed text and a request id, the log gets the type of the
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import grpc
 
 from tocsin.errors import InternalError, LocalState, MalformedRequest, NodeNotRunning, TocsinError
-from tocsin.exchange.status import STATUS_KEY, parse_status, status_of
+from tocsin.exchange.status import STATUS_KEY, parse_trailing, status_of
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +32,7 @@ async def abort(
 def from_rpc_error(failure: grpc.RpcError) -> TocsinError:
     """Read the error that our own node has answered a call on the desk socket with."""
     code = getattr(failure, "code", lambda: grpc.StatusCode.UNKNOWN)()
-    metadata: tuple[tuple[str, str | bytes], ...] = getattr(failure, "trailing_metadata", tuple)() or ()
-    written = next((value for key, value in metadata if key == STATUS_KEY and isinstance(value, bytes)), b"")
-    if error := parse_status(written):
+    if error := parse_trailing(getattr(failure, "trailing_metadata", tuple)() or ()):
         return error
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return NodeNotRunning("the node does not answer on its desk socket", hint="start it with: tocsin serve")

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from tocsin.config import is_private_folder
+from tocsin.desk.layout import PRIVATE_FILE, PRIVATE_FOLDER
 from tocsin.errors import HomeDamaged, PortBusy
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.peer import TlsKeys
@@ -28,9 +29,6 @@ from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_Exc
 
 EXCHANGE_SERVICE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"].full_name
 DESK_SERVICE = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"].full_name
-
-PRIVATE_FOLDER = 0o700
-PRIVATE_FILE = 0o600
 
 # The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of full records.
 DESK_MESSAGE_BYTES = 64 * 1024 * 1024
