@@ -126,8 +126,9 @@ def desk_socket_path(home: Path) -> Path:
 
     It is `run/desk.sock` in the home; where that is too long for a socket
     address, it is in a folder of the user's runtime directory that is named
-    after the home, or of `/tmp` where that is too long as well. That folder may lie where others can write, so it is
-    looked at here, for the node and for the command alike.
+    after the home, or of `/tmp` where that is too long as well. That folder
+    may lie where others can write, so it is looked at here, for the node and
+    for the command alike.
 
     Raises HomeDamaged where somebody else made that folder, or opened it.
     """

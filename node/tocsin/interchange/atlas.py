@@ -45,7 +45,7 @@ _DATE_LENGTHS = {"YEAR": 4, "MONTH": 7, "DATE": 10}
 
 
 def read_atlas(data: bytes, *, name: str) -> Iterator[Mapped | Unmapped]:
-    """Yield an incident or a finding for each case study of a file."""
+    """Yield an incident for each case study of a file."""
     try:
         nodes = list(_case_studies(data))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:

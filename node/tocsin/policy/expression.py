@@ -66,10 +66,11 @@ Scope = Mapping[str, str | None]
 class Reading:
     """What an expression looks at.
 
-    `variables` are those that must be bound; `reads` all field paths; `wholes` those used for themselves and not only
-    to get at something inside; `tested` those inside `has()`; `compared` pairs
-    of a path and a text that it is compared with; `problems` what cannot be
-    followed, and is therefore not allowed.
+    `variables` are those that must be bound; `reads` all field paths; `wholes`
+    those used for themselves and not only to get at something inside; `tested`
+    those inside `has()`; `compared` pairs of a path and a text that it is
+    compared with; `problems` what cannot be followed, and is therefore not
+    allowed.
     """
 
     variables: set[str] = field(default_factory=set)
