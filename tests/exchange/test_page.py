@@ -82,7 +82,9 @@ BROKEN = {
     "too many entries": lambda: v1.Page(
         statement=made().statement, entries=[v1.Entry(sequence=number) for number in range(1, MAX_ENTRIES + 2)]
     ),
-    "too many bytes": lambda: changed(put(0, presentation="x" * (MAX_BYTES + 100_000))),
+    "too many bytes": lambda: made(
+        (PageEntry(1, EntryKind.RECORD, RECORD.digest, RECORD.token + "x" * (MAX_BYTES + 100_000)),)
+    ),
     "no statement": lambda: v1.Page(entries=made().entries, cursor=made().cursor),
     "statement of another type": lambda: restated(typ="tocsin-record+sd-jwt"),
     "signature broken": lambda: changed(flip),
