@@ -13,8 +13,8 @@ from tests.support.organisations import NOW, found, seeded
 from tocsin.desk.desk import Desk
 from tocsin.desk.founding import create_home
 from tocsin.desk.home import Home, open_home
-from tocsin.desk.room import Progress
 from tocsin.errors import PeerUnreachable
+from tocsin.exchange.progress import Progress
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 

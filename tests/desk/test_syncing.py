@@ -6,8 +6,8 @@ import pytest
 
 from tests.desk.conftest import AISI, LAB_B
 from tests.support.organisations import found
-from tocsin.desk.room import Progress
 from tocsin.errors import NotFound, PeerPending, PeerSuspended, PeerUnreachable
+from tocsin.exchange.progress import Progress
 from tocsin.v1 import desk_service_pb2 as v1
 
 

@@ -59,8 +59,8 @@ class Client:
 
 def everything(feed):
     async def run():
-        async with aclosing(feed) as tallies:
-            async for _ in tallies:
+        async with aclosing(feed) as pages:
+            async for _ in pages:
                 pass
 
     asyncio.run(run())

@@ -26,10 +26,10 @@ from tests.support.wire import (
     serve_port,
 )
 from tocsin.errors import PeerRefused, PeerUnreachable, TocsinError
-from tocsin.exchange.peer import PEER_REASON, PeerClient, TlsKeys
+from tocsin.exchange.peer import PEER_REASON, PeerClient
 from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, parse_status
 from tocsin.exchange.wire import MAX_MESSAGE_BYTES
-from tocsin.identity.certificate import certificate_pem, make_certificate
+from tocsin.identity.certificate import TlsKeys, certificate_pem, make_certificate
 from tocsin.identity.keys import generate_p256
 from tocsin.identity.root import next_version
 from tocsin.services import calls

@@ -14,8 +14,8 @@ from tests.support.wire import now
 from tocsin.config import NodeConfig
 from tocsin.desk.founding import create_home
 from tocsin.desk.home import Home, open_home
-from tocsin.exchange.peer import PeerClient, TlsKeys
-from tocsin.identity.certificate import certificate_pem
+from tocsin.exchange.peer import PeerClient
+from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.root import Organisation
 from tocsin.node import Node
 from tocsin.services.listener import DESK_OPTIONS

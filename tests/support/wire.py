@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support.organisations import Founded, found
 from tocsin.exchange.directory import Directory
-from tocsin.exchange.peer import TlsKeys
-from tocsin.identity.certificate import certificate_pem
+from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.services.calls import Calls
 from tocsin.services.doorkeeper import PeerDoor, Quota, caller
 from tocsin.services.listener import open_peer_port

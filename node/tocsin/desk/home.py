@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +37,7 @@ from tocsin.errors import (
     MalformedIdentity,
 )
 from tocsin.exchange.publish import queue_changed_policies
-from tocsin.identity.certificate import certificate_pem, key_pin, spki_pin
+from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_pin
 from tocsin.identity.keys import load_private_key
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity
@@ -47,14 +47,6 @@ from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
 
 RESTORE = "restore it from a backup of the home"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsIdentity:
-    """Key and certificate that the node presents, both PEM."""
-
-    key: bytes = field(repr=False)
-    certificate: bytes
 
 
 class Home:
@@ -72,7 +64,7 @@ class Home:
         organisation: Organisation,
         record_signer: Signer,
         delivery_signer: Signer,
-        tls: TlsIdentity,
+        tls: TlsKeys,
         store: Store,
         policies: PolicySet,
         newly_queued: Mapping[OrgId, int],
@@ -205,7 +197,7 @@ def _load_organisation(layout: Layout, *, now: int) -> Organisation:
     return organisation
 
 
-def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple[Signer, Signer, TlsIdentity]:
+def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple[Signer, Signer, TlsKeys]:
     """Read the keys that the node works with, and see that peers will believe them today."""
     passphrase = find_passphrase(layout)
     record = load_signer(f"file:{layout.key('record')}", passphrase=passphrase)
@@ -220,7 +212,7 @@ def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple
     certificate = next((der for der in organisation.node_certs if spki_pin(der) == pin), b"")
     _verify_named(layout, "tls", bool(certificate))
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return record, delivery, TlsIdentity(plain, certificate_pem(certificate))
+    return record, delivery, TlsKeys(plain, certificate_pem(certificate))
 
 
 def _verify_named(layout: Layout, name: str, named: bool) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tocsin.desk.home import Home
+from tocsin.exchange.progress import Progress as Progress
 from tocsin.identity.names import OrgId
 
 
@@ -34,16 +35,6 @@ class NoEvents:
 
 
 NO_EVENTS = NoEvents()
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What one pull of a peer's feed has brought so far."""
-
-    records: int = 0
-    disclosures: int = 0
-    refused: int = 0
-    unchanged: int = 0
 
 
 Puller = Callable[[OrgId], AsyncIterator[Progress]]

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from tocsin.desk.lookup import find_peer, known_organisation
-from tocsin.desk.room import Progress, Puller, Room
+from tocsin.desk.room import Puller, Room
 from tocsin.errors import PeerPending, PeerSuspended, TocsinError
+from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerState
 from tocsin.v1 import desk_service_pb2 as v1

@@ -9,5 +9,5 @@ receive       a peer's page is verified and stored, with the cursor
 directory     who is out there, and by which keys they are known
 side          our side of every exchange, whoever dials; bell: something was queued
 peer          calling a peer's node; wire: what both ends agree on; status: errors on the wire
-pull, worker  fetching a feed, or handing over ours; staying in touch
+pull, worker  fetching a feed, or handing over ours; staying in touch; progress: what that brings
 """

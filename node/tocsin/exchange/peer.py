@@ -15,7 +15,6 @@ peer may be one that has not added us yet.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -25,6 +24,7 @@ import grpc.aio
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
 from tocsin.exchange.status import RETRY_AFTER, parse_trailing
 from tocsin.exchange.wire import CALL_SECONDS, CONNECT_SECONDS, SILENCE_SECONDS, client_options
+from tocsin.identity.certificate import TlsKeys as TlsKeys
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -38,14 +38,6 @@ PEER_REASON = "peer_reason"
 
 _NO_CHANNEL = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 _NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsKeys:
-    """What this node presents to others: its private key and its certificate, both PEM."""
-
-    key: bytes = field(repr=False)
-    certificate: bytes
 
 
 class PeerClient:

@@ -9,11 +9,11 @@ from a backup, say) is given up once, and its feed read from the beginning.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, TocsinError
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.peer import PEER_REASON, PeerClient, open_client
+from tocsin.exchange.progress import Progress
 from tocsin.exchange.receive import Received
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
@@ -21,26 +21,7 @@ from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What one contact with a peer has brought so far."""
-
-    records: int = 0
-    disclosures: int = 0
-    refused: int = 0
-    unchanged: int = 0
-
-    def plus(self, received: Received) -> "Tally":
-        """Return the tally with one more page."""
-        return Tally(
-            self.records + received.records,
-            self.disclosures + received.disclosures,
-            self.refused + received.refused,
-            self.unchanged + received.unchanged,
-        )
-
-
-async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
+async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:
     """Fetch everything that a peer has for us now, page by page.
 
     Nothing is fetched from a reader, which has nothing to say. Where we have
@@ -54,9 +35,9 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
         verify_exchanging(peer, now=side.clock())
         async with open_client(peer.organisation, keys=side.keys) as client:
             if peer.role == PeerRole.MEMBER:
-                async with aclosing(_pull(client, org, side=side)) as tallies:
-                    async for tally in tallies:
-                        yield tally
+                async with aclosing(_pull(client, org, side=side)) as pages:
+                    async for progress in pages:
+                        yield progress
             if not side.organisation.endpoints:
                 await push_feed(client, org, side=side)
     except TocsinError as error:
@@ -65,10 +46,9 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
     await asyncio.to_thread(side.note_contact, org)
 
 
-async def follow_feed(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
+async def follow_feed(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[None, None]:
     """Stay on a peer's feed; yields once when the peer answers, and after each page. Ends when the peer ends it."""
     cursor = await asyncio.to_thread(side.stored, org)
-    tally = Tally()
     try:
         async with aclosing(client.subscribe(cursor)) as pages:
             async for page in pages:
@@ -76,8 +56,7 @@ async def follow_feed(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGen
                     received = await _take(page, cursor, org, side=side)
                     cursor = received.cursor
                     await client.acknowledge(cursor)
-                    tally = tally.plus(received)
-                yield tally
+                yield
     except PeerRefused as error:
         if not cursor or error.metadata[PEER_REASON] != "STALE_CURSOR":
             raise
@@ -95,8 +74,8 @@ async def push_feed(client: PeerClient, org: OrgId, *, side: Side) -> None:
         cursor = stored
 
 
-async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[Tally, None]:
-    tally = Tally()
+async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:
+    progress = Progress()
     cursor = await asyncio.to_thread(side.stored, org)
     may_begin_again = True
     while True:
@@ -115,8 +94,8 @@ async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator
             raise PeerMisbehaved(f"{org} sends the same page again and again")
         cursor = received.cursor
         await client.acknowledge(cursor)
-        tally = tally.plus(received)
-        yield tally
+        progress = progress.plus(received)
+        yield progress
 
 
 async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:

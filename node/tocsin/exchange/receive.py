@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from tocsin.errors import Malformed, MalformedRecord, NotPermitted, PeerMisbehaved, QuotaExceeded, RecordRefused
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.page import PageEntry, VerifiedPage, parse_page
+from tocsin.exchange.progress import Progress
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -35,15 +36,11 @@ QUOTA_SECONDS = 3600  # the window of `max_per_hour`
 QUOTA_RETRY_SECONDS = 300  # the window slides, so some of the quota is back long before the hour is over
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Progress):
     """Say what a page brought, and where to go on."""
 
     cursor: str
-    records: int = 0  # new to this node
-    disclosures: int = 0  # records that grew
-    refused: int = 0
-    unchanged: int = 0  # entries that brought nothing new, void ones among them
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from tocsin.exchange import outbox
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
-from tocsin.exchange.peer import TlsKeys
 from tocsin.exchange.receive import Received, accept_page
+from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer

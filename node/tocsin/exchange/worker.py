@@ -141,9 +141,9 @@ class Workers:
         org = worker.peer.org
         async with (
             open_client(worker.peer.organisation, keys=self._side.keys) as client,
-            aclosing(follow_feed(client, org, side=self._side)) as tallies,
+            aclosing(follow_feed(client, org, side=self._side)) as signs,
         ):
-            async for _ in tallies:
+            async for _ in signs:
                 await worker.alive()
 
     async def _push(self, worker: Worker) -> None:

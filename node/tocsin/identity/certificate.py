@@ -16,6 +16,7 @@ certificate becomes a root, and even then the pin says who is calling.
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -47,6 +48,14 @@ _UNREADABLE = (
     x509.ExtensionNotFound,
     x509.UnsupportedGeneralNameType,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TlsKeys:
+    """What a node presents to others: its private key and its certificate, both PEM."""
+
+    key: bytes = field(repr=False)
+    certificate: bytes
 
 
 def make_certificate(

@@ -8,19 +8,17 @@ belongs to the event loop.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
 from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
-from tocsin.desk.room import Progress, Puller
+from tocsin.desk.room import Puller
 from tocsin.exchange.directory import Directory
-from tocsin.exchange.peer import TlsKeys
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
-from tocsin.identity.names import OrgId
 from tocsin.services.interceptors import Context
 from tocsin.v1 import desk_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer
@@ -52,7 +50,7 @@ def side_of(home: Home, *, clock: Callable[[], int]) -> Side:
     return Side(
         organisation=home.organisation,
         delivery_signer=home.delivery_signer,
-        keys=TlsKeys(home.tls.key, home.tls.certificate),
+        keys=home.tls,
         store=home.store,
         directory=Directory(home.store, own_certificate=home.tls.certificate),
         policies=lambda: home.policies,
@@ -62,13 +60,7 @@ def side_of(home: Home, *, clock: Callable[[], int]) -> Side:
 
 def puller_of(side: Side) -> Puller:
     """Return the desk's way to a peer's feed."""
-
-    async def pull(org: OrgId) -> AsyncIterator[Progress]:
-        async with aclosing(pull_feed(org, side=side)) as tallies:
-            async for tally in tallies:
-                yield Progress(tally.records, tally.disclosures, tally.refused, tally.unchanged)
-
-    return pull
+    return partial(pull_feed, side=side)
 
 
 def _unary(method: Callable[[Message], Message]) -> Unary:
@@ -78,9 +70,7 @@ def _unary(method: Callable[[Message], Message]) -> Unary:
     return call
 
 
-def _stream(
-    method: Callable[[Any], AsyncIterator[Message]],
-) -> Stream:
+def _stream(method: Callable[[Any], AsyncIterator[Message]]) -> Stream:
     def call(service: object, request: Message, context: Context) -> AsyncIterator[Message]:
         return method(request)
 

@@ -20,8 +20,8 @@ from tocsin.config import is_private_folder
 from tocsin.desk.layout import PRIVATE_FILE, PRIVATE_FOLDER
 from tocsin.errors import HomeDamaged, PortBusy
 from tocsin.exchange.directory import Directory
-from tocsin.exchange.peer import TlsKeys
 from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS, Options
+from tocsin.identity.certificate import TlsKeys
 from tocsin.services.interceptors import Doorkeeper, Gate
 from tocsin.v1 import desk_service_pb2, exchange_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer, add_DeskServiceServicer_to_server
