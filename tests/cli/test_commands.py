@@ -323,3 +323,16 @@ def test_a_source_record_that_the_contract_refuses_is_reported_with_its_place(to
     assert (found["imported"], found["existed"]) == (0, 0)
     assert found["refused"] == [{"where": f"{tmp_path}/case.yaml:1", "reason": "title: bad"}]
     assert f"{tmp_path}/case.yaml:1: title: bad" in shown.err
+
+
+def test_an_original_that_is_too_long_to_keep_is_told_with_its_place(tocsin, desk, tmp_path):
+    step = "{tactic: AML.TA0002, technique: AML.T0000, description: " + "x" * 3000 + "}"
+    case = (
+        "id: AML.CS0000\nobject-type: case-study\nname: Evasion\nsummary: It was evaded.\n"
+        f"incident-date: 2024-01-01\nprocedure: [{', '.join([step] * 140)}]\n"
+    )
+    (tmp_path / "case.yaml").write_text(case)
+    desk(v1.PostRecordsResponse(results=[v1.PostedRecord(record=record())]))
+    shown = tocsin("import", "atlas", tmp_path / "case.yaml")
+    assert shown.code == 0
+    assert f"tocsin: warning: {tmp_path}/case.yaml:1: too long for the record" in shown.err

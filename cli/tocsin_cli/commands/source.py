@@ -15,6 +15,7 @@ import orjson
 
 from tocsin.errors import MalformedSource
 from tocsin.interchange import READERS, Mapped, Unmapped
+from tocsin.interchange.mapping import group_of
 from tocsin.schema.contract import TLPS, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
@@ -33,6 +34,7 @@ class Sourced:
 
     where: str
     draft: v1.Draft
+    has_original: bool = True
 
 
 @dataclass(slots=True)
@@ -104,6 +106,9 @@ def import_records(
         outcome.problems += post_all(session, sources, outcome=Imported(form, dry_run=True)).problems
     if not (strict and outcome.problems):
         post_all(session, sources, outcome=outcome)
+    for one in sources:
+        if not one.has_original:
+            output.warning(f"{one.where}: too long for the record to keep its original; keep the file")
     if as_json:
         output.document(outcome.document())
     else:
@@ -132,7 +137,8 @@ def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[So
             if isinstance(found, Unmapped):
                 problems.append((found.where, found.reason))
             else:
-                sources.append(Sourced(found.where, _draft(form, found, tlp=tlp)))
+                has_original = "original" in group_of(found.content.get("source"))
+                sources.append(Sourced(found.where, _draft(form, found, tlp=tlp), has_original))
     return sources, problems
 
 
