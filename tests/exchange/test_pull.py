@@ -83,6 +83,14 @@ def test_a_peer_answers_with_the_feed_that_it_was_asked_for(reading):
     assert side.taken == []
 
 
+def test_a_peer_that_sends_the_same_page_again_and_again_is_not_asked_for_more():
+    side = Side()
+    with pytest.raises(PeerMisbehaved) as refused:
+        everything(_pull(Client(f"{ONE}.1", f"{ONE}.1", f"{ONE}.1"), LAB, side=side))
+    assert refused.value.reason == "PEER_MISBEHAVED"
+    assert side.taken == [f"{ONE}.1"] * 2
+
+
 @pytest.mark.parametrize("cursor", [f"{ONE}.4", f"{ONE}.3", ""])
 def test_a_peer_that_takes_our_pages_and_stores_nothing_is_not_given_more(cursor):
     """Else one that names two cursors in turn would have us make pages for ever."""

@@ -75,7 +75,7 @@ def other_leaf(*, key=KEY, signing=None, ca=False, names=(ORG,), pin="", usage="
         alternatives = x509.SubjectAlternativeName([x509.DNSName(dns) for dns in names])
         builder = builder.add_extension(alternatives, critical=False)
     if usage:
-        builder = builder.add_extension(x509.KeyUsage(**{**NO_USAGE, usage: True}), critical=True)
+        builder = builder.add_extension(x509.KeyUsage(**NO_USAGE | dict.fromkeys(usage.split(), True)), critical=True)
     signing = signing or key
     digest = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(signing, digest).public_bytes(Encoding.DER)
@@ -94,7 +94,8 @@ BAD = {
     "an Ed25519 key": (other_leaf(key=ED25519), "not for a P-256 key"),
     "a P-384 key": (other_leaf(key=ec.generate_private_key(ec.SECP384R1())), "not for a P-256 key"),
     "a CA": (other_leaf(ca=True), "is a CA's"),
-    "no CA, but its key may sign certificates": (other_leaf(usage="key_cert_sign"), "is a CA's"),
+    "no CA, but its key may sign certificates": (other_leaf(usage="digital_signature key_cert_sign"), "is a CA's"),
+    "a key that may sign certificates only": (other_leaf(usage="key_cert_sign"), "is a CA's"),
     "a key for everything": (other_leaf(usage=""), "is not one"),
     "another organisation": (certificate(parse_org("lab-b.example")), "not for lab-a.example alone"),
     "another organisation as well": (other_leaf(names=(ORG, "lab-b.example")), "not for lab-a.example alone"),
