@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.support.organisations import seeded
 from tests.support.shared import shared
 from tocsin.encoding import encode_base64url
-from tocsin.errors import HomeDamaged, KeyExposed, MalformedIdentity, MalformedName
+from tocsin.errors import HomeDamaged, KeyExposed, MalformedIdentity
 from tocsin.identity.keys import (
     from_jwk,
     generate_ed25519,
@@ -217,24 +217,17 @@ def test_a_missing_key_and_a_folder_in_its_place_are_damage(tmp_path):
         assert refusal.value.where == str(path)
 
 
-def test_a_signer_is_opened_by_its_uri(tmp_path, key):
+def test_a_signer_is_opened_from_its_file(tmp_path, key):
     path = tmp_path / "record.pem"
     save_private_key(path, key, passphrase=b"set")
-    signer = load_signer(f"file:{path}", passphrase=b"set")
+    signer = load_signer(path, passphrase=b"set")
     assert signer.public_key == key.public_key().public_bytes_raw()
     key.public_key().verify(signer.sign(b"data"), b"data")
-
-
-@pytest.mark.parametrize("uri", ["", "record.pem", "pkcs11:token=hsm", "FILE:record.pem", "https://example/key"])
-def test_a_uri_of_an_unknown_scheme_opens_nothing(uri):
-    with pytest.raises(MalformedName) as refusal:
-        load_signer(uri)
-    assert "file:" in refusal.value.hint
 
 
 def test_a_tls_key_signs_no_records(tmp_path):
     path = tmp_path / "tls.pem"
     save_private_key(path, generate_p256(seeded("tls")), passphrase=None)
     with pytest.raises(HomeDamaged) as refusal:
-        load_signer(f"file:{path}")
+        load_signer(path)
     assert refusal.value.message == "the key is not an Ed25519 key"

@@ -200,8 +200,8 @@ def _load_organisation(layout: Layout, *, now: int) -> Organisation:
 def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple[Signer, Signer, TlsKeys]:
     """Read the keys that the node works with, and see that peers will believe them today."""
     passphrase = find_passphrase(layout)
-    record = load_signer(f"file:{layout.key('record')}", passphrase=passphrase)
-    delivery = load_signer(f"file:{layout.key('delivery')}", passphrase=passphrase)
+    record = load_signer(layout.key("record"), passphrase=passphrase)
+    delivery = load_signer(layout.key("delivery"), passphrase=passphrase)
     for name, signer, keys in (
         ("record", record, organisation.record_keys),
         ("delivery", delivery, organisation.delivery_keys),

@@ -142,7 +142,8 @@ def load_private_key(path: Path, *, passphrase: bytes | None = None) -> PrivateK
         key = load_pem_private_key(pem, passphrase)
     except TypeError as error:
         wrong = "needs a passphrase" if passphrase is None else "has no passphrase, but one was given"
-        raise HomeDamaged(f"the key {wrong}", where=str(path)) from error
+        hint = "the keys of a home have one passphrase, or none"
+        raise HomeDamaged(f"the key {wrong}", where=str(path), hint=hint) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         wrong = "is not a PKCS#8 key" if passphrase is None else "is not a PKCS#8 key, or the passphrase is wrong"
         raise HomeDamaged(f"the file {wrong}", where=str(path), hint="restore it from a backup") from error

@@ -1,19 +1,15 @@
 """This module signs: a `Signer` holds one private key, wherever that key lives.
 
-    file:/srv/tocsin/keys/record.pem     a PKCS#8 file (tocsin.identity.keys)
-
 A signer never hands out its private key, so that one in a hardware token can
-stand where one from a file does. The scheme of its URI says which it is.
+stand where one from a file does.
 """
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tocsin.errors import HomeDamaged, MalformedName
+from tocsin.errors import HomeDamaged
 from tocsin.identity.keys import load_private_key, thumbprint, to_jwk
 from tocsin.identity.names import KeyId
 
@@ -59,24 +55,13 @@ class FileSigner:
         return self._key.sign(data)
 
 
-def load_signer(uri: str, *, passphrase: bytes | None = None) -> Signer:
-    """Open the signer that a URI names.
+def load_signer(path: Path, *, passphrase: bytes | None = None) -> Signer:
+    """Open the signer whose key is in a file.
 
-    Raises MalformedName for a scheme that is not known, KeyExposed and
-    HomeDamaged as `load_private_key` does, HomeDamaged for a key of another type.
+    Raises KeyExposed and HomeDamaged as `load_private_key` does, HomeDamaged
+    for a key of another type.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in _LOADERS:
-        known = ", ".join(f"{name}:" for name in _LOADERS)
-        raise MalformedName(f"{uri!r} names no signer", hint=f"known schemes: {known}")
-    return _LOADERS[scheme](rest, passphrase)
-
-
-def _load_file_signer(path: str, passphrase: bytes | None) -> Signer:
-    key = load_private_key(Path(path), passphrase=passphrase)
+    key = load_private_key(path, passphrase=passphrase)
     if not isinstance(key, Ed25519PrivateKey):
-        raise HomeDamaged("the key is not an Ed25519 key", where=path, hint="restore it from a backup")
+        raise HomeDamaged("the key is not an Ed25519 key", where=str(path), hint="restore it from a backup")
     return FileSigner(key)
-
-
-_LOADERS: Mapping[str, Callable[[str, bytes | None], Signer]] = MappingProxyType({"file": _load_file_signer})
