@@ -120,10 +120,12 @@ class UnverifiedRecord:
         Raises UntrustedIssuer, SignatureMismatch, DisclosureMismatch,
         RecordExpired, MalformedRecord, MalformedEncoding, MalformedContent.
         """
-        key = organisation.record_keys.get(self.key_id) if organisation.org == self.issuer else None
-        if key is None:  # 2c
-            problem = f"the key is none of {organisation.org}'s, or {organisation.org} is not the issuer"
-            raise UntrustedIssuer(problem, reason="KEY_NOT_OF_ISSUER")
+        if organisation.org != self.issuer:  # 2c
+            raise UntrustedIssuer(f"the record is not {organisation.org}'s", reason="KEY_NOT_OF_ISSUER")
+        key = organisation.record_keys.get(self.key_id)
+        if key is None:
+            problem, hint = f"the key is none of {self.issuer}'s", "ask for its current identity document"
+            raise UntrustedIssuer(problem, reason="KEY_NOT_OF_ISSUER", hint=hint)
         Ed25519Key(key.public_key).verify(self._jws.signature, message=self._jws.signing_input)  # 2b
         record = self._read()  # 6a, 2d, 3 to 5, 7
         if not key.is_valid_at(record.issued_at):  # 6b
