@@ -32,6 +32,7 @@ from tocsin.interchange.mapping import (
     list_of,
     mapped,
     text_of,
+    word_of,
 )
 
 SOURCE = "avid"
@@ -43,10 +44,10 @@ _CVE = re.compile(r"CVE-\d{4}-\d{4,}")
 _SEP = re.compile(r"[SEP]\d{4}")
 _LIFECYCLE = re.compile(r"L0[1-6]")
 _CWE = re.compile(r"CWE-\d{1,5}")
-_ARTIFACTS = {"model": "model", "system": "system", "dataset": "dataset"}
-_REPORTS = {"issue": "issue", "advisory": "advisory", "measurement": "measurement", "detection": "detection"}
-_LINKS = {"source": "source", "model": "model", "screenshot": "screenshot", "documentation": "documentation"}
-_DOMAINS = {"security": "security", "ethics": "ethics", "performance": "performance"}
+_ARTIFACTS = frozenset({"model", "system", "dataset"})
+_REPORTS = frozenset({"issue", "advisory", "measurement", "detection"})
+_LINKS = frozenset({"source", "model", "screenshot", "documentation"})
+_DOMAINS = frozenset({"security", "ethics", "performance"})
 _SEVERITIES = {"none": "negligible", "low": "low", "medium": "medium", "high": "high", "critical": "critical"}
 _KINDS = {
     "CVE Entry": "vulnerability",
@@ -103,10 +104,10 @@ def _finding(record: Mapping[str, Any], source_id: str) -> dict[str, Any]:
         "severity": _severity(group_of(impact.get("cvss"))),
         "subjects": _subjects(affects),
         "details": text_of(record.get("description")),
-        "report_type": _REPORTS.get(text_of(problem.get("type")).lower()),
+        "report_type": word_of(problem.get("type"), _REPORTS),
         "reported_on": text_of(record.get("reported_date")),
         "published_on": text_of(record.get("published_date")),
-        "risk_domain": distinct(_DOMAINS.get(str(item).lower(), "") for item in list_of(avid.get("risk_domain"))),
+        "risk_domain": distinct(word_of(item, _DOMAINS) for item in list_of(avid.get("risk_domain"))),
         "avid_sep": _codes(_SEP, avid.get("sep_view")),
         "lifecycle": _codes(_LIFECYCLE, avid.get("lifecycle_view")),
         "cwe": _codes(_CWE, [group_of(item).get("cweId") for item in list_of(impact.get("cwe"))]),
@@ -133,7 +134,7 @@ def _subjects(affects: Mapping[str, Any]) -> list[dict[str, Any]]:
     vendor = clip(vendors[0], 200) if len(vendors) == 1 else ""
     named = [
         {
-            "kind": _ARTIFACTS.get(text_of(item.get("type")).lower(), "system"),
+            "kind": word_of(item.get("type"), _ARTIFACTS, otherwise="system"),
             "name": clip(text_of(item.get("name")), 200),
             "vendor": vendor,
         }
@@ -216,5 +217,5 @@ def _external_ids(record: Mapping[str, Any], source_id: str) -> list[dict[str, s
 def _reference(item: Mapping[str, Any]) -> dict[str, str]:
     url = "%20".join(text_of(item.get("url")).split())
     label = clip(text_of(item.get("label")), 1000)
-    kind = _LINKS.get(text_of(item.get("type")).lower(), "other")
+    kind = word_of(item.get("type"), _LINKS, otherwise="other")
     return {"url": url, "label": label, "kind": kind} if url else {}

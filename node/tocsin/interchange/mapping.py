@@ -90,6 +90,12 @@ def text_of(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def word_of(value: object, vocabulary: frozenset[str], *, otherwise: str = "") -> str:
+    """Read `value` as a word of a vocabulary, in whatever case it is written."""
+    word = text_of(value).lower()
+    return word if word in vocabulary else otherwise
+
+
 def group_of(value: object) -> Mapping[str, Any]:
     """Read `value` as a group; anything else is an empty one."""
     return value if isinstance(value, Mapping) else {}
