@@ -1,7 +1,7 @@
 """This module makes the bytes that leave, and is the only one that does.
 
-Preview, delivery and export call the same two functions with the same
-decision, so what is previewed is what is sent, byte for byte.
+Preview and delivery take the same decision and present the record by the same
+function, so what is previewed is what is sent, byte for byte.
 """
 
 from tocsin.identity.names import OrgId

@@ -23,6 +23,7 @@ _MATCHING = """
 """
 _BEHIND = "AND (issued_at, id) < (?6, ?7) ORDER BY issued_at DESC, id DESC LIMIT ?8"
 _BEFORE_ALL = (2**63 - 1, 2**63 - 1)
+_AGAIN = "begin again without a page token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +72,5 @@ def _parse_token(token: str, where: RecordFilter) -> tuple[int, int]:
         case [int(issued_at), int(row), str(fingerprint)]:
             if fingerprint == _fingerprint(where):
                 return issued_at, row
-            raise MalformedRequest("the page token belongs to a listing with other filters")
-    raise MalformedRequest("the page token is not one that this node has made")
+            raise MalformedRequest("the page token belongs to a listing with other filters", hint=_AGAIN)
+    raise MalformedRequest("the page token is not one that this node has made", hint=_AGAIN)
