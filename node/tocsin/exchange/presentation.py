@@ -45,9 +45,9 @@ def missing(record: VerifiedRecord, decision: Decision, *, held: frozenset[str] 
     Groups and lists go along with what is inside them and do not count, nor
     do the fields that are open in every record.
     """
-    return says_something(record.kind, decision.disclosed - (held or frozenset()))
+    return withholdable(record.kind, decision.disclosed - (held or frozenset()))
 
 
-def says_something(kind: str, paths: frozenset[str]) -> frozenset[str]:
-    """Return those of some field paths that hold a value and can be withheld; where there is none, nothing is said."""
+def withholdable(kind: str, paths: frozenset[str]) -> frozenset[str]:
+    """Return those of some field paths that hold a value and can be withheld: where there is none, nothing is said."""
     return (paths & leaves(kind).keys()) - plain(kind)

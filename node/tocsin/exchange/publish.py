@@ -67,9 +67,11 @@ def queue_partners(
     what was posted meanwhile was not queued for them.
     """
     wanted = [partner for partner in partners if partner in policies.policies]
+    if not wanted:
+        return {}
     counts = dict.fromkeys(wanted, 0)
     with store.transaction():
-        for digest in store.records.own_current() if wanted else ():
+        for digest in store.records.own_current():
             record = load_own(store, digest, organisation=organisation, now=now)
             if record is None:
                 continue
