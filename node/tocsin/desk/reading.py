@@ -23,7 +23,7 @@ class Reading:
 
     def list_records(self, request: v1.ListRecordsRequest) -> v1.ListRecordsResponse:
         """List current records, newest first; raises MalformedRequest and MalformedName for a filter that is none."""
-        size = _size(request.page_size)
+        size = request.page_size
         if request.full:
             size = min(size or MOST_FULL, MOST_FULL)
         found = self._store.records.list(_filter(request), page_size=size, page_token=request.page_token)
@@ -40,7 +40,7 @@ class Reading:
 
     def search_records(self, request: v1.SearchRecordsRequest) -> v1.SearchRecordsResponse:
         """Find current records by the words they contain, best first."""
-        found = self._store.records.search(request.text, limit=_size(request.limit))
+        found = self._store.records.search(request.text, limit=request.limit)
         return v1.SearchRecordsResponse(records=[listed_message(record, self._store) for record in found])
 
     def _whole(self, record: StoredRecord, *, with_token: bool) -> v1.Record:
@@ -78,9 +78,3 @@ def _filter(request: v1.ListRecordsRequest) -> RecordFilter:
         tlp=enum_claim("Tlp", request.tlp),
         severity=request.severity,
     )
-
-
-def _size(size: int) -> int:
-    if size < 0:
-        raise MalformedRequest(f"{size} records cannot be returned", hint="0 means 50; more than 500 is cut to 500")
-    return size

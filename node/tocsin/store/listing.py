@@ -49,7 +49,8 @@ def find(db: Connections, where: RecordFilter, *, page_size: int, page_token: st
 def page_limit(asked: int) -> int:
     """Return how many records to return where `asked` are wanted. Raises MalformedRequest."""
     if asked < 0:
-        raise MalformedRequest("a page cannot hold fewer than no records")
+        hint = f"0 means {PAGE_SIZE_DEFAULT}; more than {PAGE_SIZE_MAX} is cut to {PAGE_SIZE_MAX}"
+        raise MalformedRequest(f"{asked} records cannot be returned", hint=hint)
     return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
 
 
