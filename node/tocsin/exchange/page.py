@@ -106,14 +106,7 @@ class VerifiedPage:
 
     sender: OrgId
     feed_id: str
-    issued_at: int
     entries: tuple[PageEntry, ...]
-    statement: str
-
-    @property
-    def last(self) -> Position:
-        """Return where to go on after this page."""
-        return Position(self.feed_id, self.entries[-1].sequence)
 
 
 def build_page(
@@ -176,9 +169,7 @@ def parse_page(page: v1.Page, *, sender: Organisation, audience: OrgId, now: int
     feed_id = str(claims["feed"])
     if page.cursor != format_cursor(Position(feed_id, entries[-1].sequence)):  # 7
         raise _broken("its cursor does not point behind its last entry", sender.org)
-    return VerifiedPage(
-        sender=sender.org, feed_id=feed_id, issued_at=_number(claims["iat"]), entries=entries, statement=page.statement
-    )
+    return VerifiedPage(sender=sender.org, feed_id=feed_id, entries=entries)
 
 
 def _check_size(page: v1.Page) -> None:

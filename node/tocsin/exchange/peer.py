@@ -64,10 +64,9 @@ class PeerClient:
         except TimeoutError:
             raise self._unreachable("does not answer") from None
 
-    async def pull(self, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
+    async def pull(self, cursor: str) -> v1.Page | None:
         """Return the page that follows a cursor, or None where nothing does."""
-        request = v1.PullRequest(cursor=cursor, max_entries=max_entries)
-        answer = await self._answer(self._stub.Pull(request, timeout=CALL_SECONDS))
+        answer = await self._answer(self._stub.Pull(v1.PullRequest(cursor=cursor), timeout=CALL_SECONDS))
         return answer.page if answer.HasField("page") else None
 
     async def subscribe(self, cursor: str) -> AsyncGenerator[v1.Page | None, None]:

@@ -51,9 +51,7 @@ class SqliteFeeds:
 
     def get(self, partner: str) -> Feed | None:
         """Return the feed of a partner."""
-        row = self._db.row(
-            "SELECT partner, feed_id, head, acknowledged, last_sent_at FROM feeds WHERE partner = ?", (partner,)
-        )
+        row = self._db.row("SELECT partner, feed_id, head, acknowledged FROM feeds WHERE partner = ?", (partner,))
         return None if row is None else Feed(*row)  # type: ignore[arg-type]
 
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:

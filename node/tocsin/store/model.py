@@ -159,7 +159,6 @@ class Feed:
     feed_id: str
     head: int  # the last sequence number given
     acknowledged: int  # the last one that the partner says it has stored
-    last_sent_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,6 @@ class PeerRow:
     role: PeerRole
     state: PeerState
     document: bytes  # its identity document
-    added_at: int
     last_received_at: int | None = None
     last_sent_at: int | None = None
     last_error_reason: str = ""  # empty: nothing has gone wrong since something last went right

@@ -6,8 +6,8 @@ from tocsin.store.connection import Connections, Row, Value
 from tocsin.store.model import PeerCounts, PeerRole, PeerRow, PeerState
 
 _SELECT = """
-    SELECT org, role, state, document, added_at, last_received_at, last_sent_at, last_error_reason, last_error,
-        last_error_at FROM peers
+    SELECT org, role, state, document, last_received_at, last_sent_at, last_error_reason, last_error, last_error_at
+        FROM peers
 """
 
 
