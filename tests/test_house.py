@@ -57,7 +57,7 @@ def test_every_module_says_in_its_first_line_what_it_is():
     silent = []
     for path in SOURCES:
         docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-        if not docstring.split("\n")[0].rstrip().endswith("."):
+        if not re.match(r"This (module|package|room) .+[.:]$", docstring.split("\n")[0]):
             silent.append(relative(path))
     assert silent == []
 
