@@ -102,7 +102,7 @@ def test_a_file_that_is_no_case_study_is_reported_with_its_place(text, where, re
 def test_every_published_case_study_is_mapped():
     results = list(read_atlas(shared("data/atlas/ATLAS.yaml").read_bytes(), name="ATLAS.yaml"))
     assert [r for r in results if isinstance(r, Unmapped)] == []
-    assert len({r.source_id for r in results}) == 42
+    assert len({r.content["external_ids"][0]["value"] for r in results}) == 42
 
 
 def test_every_single_file_is_mapped():

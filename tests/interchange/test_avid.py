@@ -107,4 +107,4 @@ def test_an_empty_file_holds_nothing():
 def test_every_published_record_is_mapped(file, count):
     results = list(read_avid(shared(f"data/avid/{file}").read_bytes(), name=file))
     assert [r for r in results if isinstance(r, Unmapped)] == []
-    assert len(results) == len({r.source_id for r in results}) == count
+    assert len(results) == len({r.content["external_ids"][0]["value"] for r in results}) == count

@@ -97,7 +97,7 @@ def _read(study: object, where: str) -> Mapped | Unmapped:
     source_id = text_of(study.get("id"))
     if not _CASE_STUDY.fullmatch(source_id):
         return Unmapped(where, f"the id {source_id[:40]!r} is not one of a case study")
-    return mapped("incident", _incident(study), source=SOURCE, original=study, source_id=source_id, where=where)
+    return mapped("incident", _incident(study), source=SOURCE, original=study, where=where)
 
 
 def _incident(study: Mapping[str, Any]) -> dict[str, Any]:

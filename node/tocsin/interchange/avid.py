@@ -87,9 +87,7 @@ def _read(record: object, where: str) -> Mapped | Unmapped:
     source_id = text_of(metadata.get("report_id")) or text_of(metadata.get("vuln_id"))
     if not source_id:
         return Unmapped(where, "no metadata.report_id and no metadata.vuln_id")
-    return mapped(
-        "finding", _finding(record, source_id), source=SOURCE, original=record, source_id=source_id, where=where
-    )
+    return mapped("finding", _finding(record, source_id), source=SOURCE, original=record, where=where)
 
 
 def _finding(record: Mapping[str, Any], source_id: str) -> dict[str, Any]:

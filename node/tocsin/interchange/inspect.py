@@ -57,8 +57,7 @@ def read_inspect(data: bytes, *, name: str) -> Iterator[Mapped | Unmapped]:
     if not text_of(spec.get("task")) or not text_of(spec.get("model")):
         yield Unmapped(f"{name}:1", "not an Inspect log: no eval.task or no eval.model")
         return
-    source_id = text_of(spec.get("eval_id")) or text_of(spec.get("task_id")) or text_of(spec.get("run_id"))
-    yield mapped("evaluation", _evaluation(log), source=SOURCE, original=log, source_id=source_id, where=f"{name}:1")
+    yield mapped("evaluation", _evaluation(log), source=SOURCE, original=log, where=f"{name}:1")
 
 
 def _object(data: bytes) -> Mapping[str, Any]:

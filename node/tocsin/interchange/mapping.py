@@ -31,7 +31,6 @@ class Mapped:
 
     kind: str
     content: dict[str, Any]
-    source_id: str
     where: str
     digest: str
 
@@ -45,7 +44,7 @@ class Unmapped:
 
 
 def mapped(
-    kind: str, content: Mapping[str, Any], *, source: str, original: Mapping[str, Any], source_id: str, where: str
+    kind: str, content: Mapping[str, Any], *, source: str, original: Mapping[str, Any], where: str
 ) -> Mapped | Unmapped:
     """Add the original to the content, drop what is empty, and hold the result against the contract."""
     text = _canonical(original).decode()
@@ -55,7 +54,7 @@ def mapped(
         check_content(kind, filled)
     except MalformedContent as problem:
         return Unmapped(where, "; ".join(problem.details) or str(problem))
-    return Mapped(kind, filled, source_id, where, hashlib.sha256(text.encode()).hexdigest())
+    return Mapped(kind, filled, where, hashlib.sha256(text.encode()).hexdigest())
 
 
 def pruned(value: Any) -> Any:  # noqa: ANN401 - any JSON value
