@@ -21,7 +21,6 @@ from tocsin.encoding import dump_json, parse_json
 from tocsin.errors import MalformedEncoding
 from tocsin.interchange.mapping import (
     MAX_GROUPS,
-    MAX_ITEMS,
     Mapped,
     Unmapped,
     clip,
@@ -30,6 +29,7 @@ from tocsin.interchange.mapping import (
     mapped,
     text_of,
 )
+from tocsin.schema.contract import DEFAULT_MAX_ITEMS
 
 SOURCE = "inspect"
 
@@ -118,7 +118,7 @@ def _evaluation(log: Mapping[str, Any]) -> dict[str, Any]:
         "invalidated": log.get("invalidated") if isinstance(log.get("invalidated"), bool) else None,
         "redaction_of_samples": {"withheld_n": completed} if completed else {},
         "prompts": _prompts(log),
-        "tags": [clip(str(tag), 100) for tag in list_of(spec.get("tags"))][:MAX_ITEMS],
+        "tags": [clip(str(tag), 100) for tag in list_of(spec.get("tags"))][:DEFAULT_MAX_ITEMS],
         "external_ids": [{"scheme": "INSPECT", "value": text_of(spec.get("eval_id"))}] if spec.get("eval_id") else [],
     }
 
@@ -134,18 +134,19 @@ def _dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
         "name": clip(text_of(dataset.get("name")), 200),
         "samples": _count(dataset.get("samples")),
         "location": text_of(dataset.get("location"))[:1000],
-        "sample_ids": [clip(str(item), 200) for item in list_of(dataset.get("sample_ids"))][:MAX_ITEMS],
+        "sample_ids": _names(map(str, list_of(dataset.get("sample_ids")))),
     }
 
 
 def _names(items: Iterable[str]) -> list[str]:
-    return [clip(item, 200) for item in items][:MAX_ITEMS]
+    return [clip(item, 200) for item in items][:DEFAULT_MAX_ITEMS]
 
 
 def _eval_spec(log: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     config = group_of(spec.get("config"))
     plan = group_of(log.get("plan"))
     revision = group_of(spec.get("revision"))
+    commit = text_of(revision.get("commit"))
     return {
         "eval_id": text_of(spec.get("eval_id")),
         "run_id": text_of(spec.get("run_id")),
@@ -164,15 +165,11 @@ def _eval_spec(log: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any
         "fail_on_error": str(config["fail_on_error"]).lower() if "fail_on_error" in config else "",
         "revision": {
             "origin": text_of(revision.get("origin"))[:1000],
-            "commit": commit if _COMMIT.fullmatch(commit := text_of(revision.get("commit"))) else "",
+            "commit": commit if _COMMIT.fullmatch(commit) else "",
             "dirty": revision.get("dirty") if isinstance(revision.get("dirty"), bool) else None,
         },
-        "packages": [clip(f"{name}=={version}", 200) for name, version in group_of(spec.get("packages")).items()][
-            :MAX_ITEMS
-        ],
-        "scorers": [clip(text_of(group_of(item).get("name")), 200) for item in list_of(spec.get("scorers"))][
-            :MAX_ITEMS
-        ],
+        "packages": _names(f"{name}=={version}" for name, version in group_of(spec.get("packages")).items()),
+        "scorers": _names(text_of(group_of(item).get("name")) for item in list_of(spec.get("scorers"))),
     }
 
 
@@ -204,7 +201,7 @@ def _results(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _prompts(log: Mapping[str, Any]) -> list[str]:
     """Take the templates of the plan's steps: exact text that was put to the model."""
     steps = [group_of(group_of(step).get("params")) for step in list_of(group_of(log.get("plan")).get("steps"))]
-    return [text_of(params.get("template")) for params in steps if text_of(params.get("template"))][:MAX_ITEMS]
+    return [text_of(params.get("template")) for params in steps if text_of(params.get("template"))][:DEFAULT_MAX_ITEMS]
 
 
 def _count(value: object) -> int | None:

@@ -8,15 +8,13 @@ from typing import Any
 from tocsin.encoding import dump_json
 from tocsin.errors import MalformedContent
 from tocsin.schema.check import check_content
+from tocsin.schema.contract import DEFAULT_MAX_ITEMS
 
 # Above it the original is not kept whole: a record with all its disclosures must stay below 1 MiB.
 MAX_ORIGINAL = 400_000
 
 # The contract's limit for the one line that says what a record is.
 MAX_TITLE = 300
-
-# The contract's limit for a list that states none.
-MAX_ITEMS = 64
 
 # Each part of a group is a disclosure of its own, and a record has at most 512; the original keeps the rest.
 MAX_GROUPS = 32
@@ -79,7 +77,7 @@ def clip(text: str, length: int = MAX_TITLE) -> str:
 
 def distinct(values: Iterable[str]) -> list[str]:
     """Keep the first of equal values, in order, up to the contract's limit for a list."""
-    return list(dict.fromkeys(value for value in values if value))[:MAX_ITEMS]
+    return list(dict.fromkeys(value for value in values if value))[:DEFAULT_MAX_ITEMS]
 
 
 def text_of(value: object) -> str:
