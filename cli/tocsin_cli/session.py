@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from tocsin.desk.home import Home
-    from tocsin.desk.room import Progress, Puller
+    from tocsin.desk.room import Puller
+    from tocsin.exchange.progress import Progress
     from tocsin.identity.names import OrgId
 
 Answer = TypeVar("Answer", bound="Message")

@@ -155,3 +155,12 @@ def test_problems_in_policy_files_are_warned_of_with_their_line(root, open_offic
     (root / "keys" / "root-1.pem").unlink()
     (warning,) = status(open_office(root)).warnings
     assert warning.startswith("policies/aisi.example.toml:2: ")
+
+
+def test_a_peer_is_shown_with_the_entries_of_it_that_were_refused(office):
+    refused(office)
+    (refusal,) = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B)).peer.refusals
+    assert refusal.reason == "BAD_SIGNATURE"
+    assert refusal.sequence == 1
+    assert refusal.refused_at.ToSeconds() == NOW
+    assert all(not peer.refusals for peer in office.desk.list_peers(v1.ListPeersRequest()).peers)

@@ -154,3 +154,12 @@ def test_a_long_run_still_fits_into_a_record():
     drafted = Draft(RecordId("3f2b8c1e-6a57-4d0f-9b1e-0c2d4e6f8a10"), "evaluation", "AMBER")
     lab = found("lab-a.example")
     issue(drafted, content, issuer=lab.organisation.org, signer=lab.record, now=NOW, random=seeded("long"))
+
+
+@pytest.mark.parametrize(("text", "kept"), [("a" * 390_000, True), ("名" * 130_000, True), ("名" * 140_000, False)])
+def test_an_original_is_kept_as_long_as_its_bytes_fit_into_a_record(text, kept):
+    content = read_one(json.dumps({**LOG, "samples": [text]}, ensure_ascii=False).encode()).content
+    assert ("original" in content["source"]) is kept
+    lab = found("lab-a.example")
+    drafted = Draft(RecordId("3f2b8c1e-6a57-4d0f-9b1e-0c2d4e6f8a10"), "evaluation", "AMBER")
+    issue(drafted, content, issuer=lab.organisation.org, signer=lab.record, now=NOW, random=seeded("original"))

@@ -29,6 +29,8 @@ COLUMNS = (
     Column("problem", flexible=True),
 )
 
+REFUSAL_COLUMNS = (Column("refused at"), Column("reason"), Column("entry", right=True), Column("record"))
+
 peer = group(
     name="peer",
     examples=(
@@ -141,6 +143,15 @@ def show(session: Session, *, org: str, as_json: bool) -> None:
             ("problem", found.last_error),
         ]
     )
+    if found.refusals:
+        output.data()
+        output.table(
+            REFUSAL_COLUMNS,
+            [
+                (timestamp_text(refusal.refused_at), refusal.reason, str(refusal.sequence), refusal.digest)
+                for refusal in found.refusals
+            ],
+        )
 
 
 @click.command(cls=Command, examples=("tocsin peer suspend lab-b.example",))

@@ -8,8 +8,8 @@ import asyncio
 
 from tocsin.desk.layout import Layout
 from tocsin.errors import PeerMisbehaved, PeerRefused
-from tocsin.exchange.peer import PEER_REASON, PeerClient, TlsKeys
-from tocsin.identity.certificate import certificate_pem
+from tocsin.exchange.peer import PEER_REASON, PeerClient
+from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin_cli.demo.network import Node

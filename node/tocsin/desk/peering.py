@@ -61,7 +61,11 @@ class Peering:
 
     def get_peer(self, request: v1.GetPeerRequest) -> v1.GetPeerResponse:
         """Return one organisation that the node knows; raises MalformedName and NotFound."""
-        return v1.GetPeerResponse(peer=self._message(find_peer(self._store, request.org)))
+        peer = self._message(find_peer(self._store, request.org))
+        for refusal in self._store.intake.refusals(peer.organisation.org):
+            told = peer.refusals.add(sequence=refusal.sequence, digest=refusal.digest, reason=refusal.reason)
+            told.refused_at.FromSeconds(refusal.at)
+        return v1.GetPeerResponse(peer=peer)
 
     def add_peer(self, request: v1.AddPeerRequest) -> v1.AddPeerResponse:
         """Register an organisation, confirm a pending one, or take its newer document.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tocsin.desk.home import Home
-from tocsin.exchange.progress import Progress as Progress
+from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
 
 

@@ -24,8 +24,7 @@ import grpc.aio
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
 from tocsin.exchange.status import RETRY_AFTER, parse_trailing
 from tocsin.exchange.wire import CALL_SECONDS, CONNECT_SECONDS, SILENCE_SECONDS, client_options
-from tocsin.identity.certificate import TlsKeys as TlsKeys
-from tocsin.identity.certificate import certificate_pem
+from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.v1 import exchange_service_pb2 as v1

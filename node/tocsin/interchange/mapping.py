@@ -10,7 +10,7 @@ from tocsin.errors import MalformedContent
 from tocsin.schema.check import check_content
 from tocsin.schema.contract import DEFAULT_MAX_ITEMS
 
-# Above it the original is not kept whole: a record with all its disclosures must stay below 1 MiB.
+# Bytes above which the original is not kept: a record with all its disclosures must stay below 1 MiB.
 MAX_ORIGINAL = 400_000
 
 # The contract's limit for the one line that says what a record is.
@@ -45,14 +45,14 @@ def mapped(
     kind: str, content: Mapping[str, Any], *, source: str, original: Mapping[str, Any], where: str
 ) -> Mapped | Unmapped:
     """Add the original to the content, drop what is empty, and hold the result against the contract."""
-    text = _canonical(original).decode()
-    whole = {**content, "source": {"format": source, "original": text if len(text) <= MAX_ORIGINAL else ""}}
+    text = _canonical(original)
+    whole = {**content, "source": {"format": source, "original": text.decode() if len(text) <= MAX_ORIGINAL else ""}}
     filled = pruned(whole)
     try:
         check_content(kind, filled)
     except MalformedContent as problem:
         return Unmapped(where, "; ".join(problem.details) or str(problem))
-    return Mapped(kind, filled, where, hashlib.sha256(text.encode()).hexdigest())
+    return Mapped(kind, filled, where, hashlib.sha256(text).hexdigest())
 
 
 def pruned(value: Any) -> Any:  # noqa: ANN401 - any JSON value

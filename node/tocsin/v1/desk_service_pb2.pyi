@@ -215,6 +215,42 @@ class Organisation(_message.Message):
 Global___Organisation: _TypeAlias = Organisation  # noqa: Y015
 
 @_typing.final
+class Refusal(_message.Message):
+    """An entry of a peer's feed that was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REFUSED_AT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its place in the peer's feed."""
+    digest: _builtins.str
+    """Digest of the record that it was about."""
+    reason: _builtins.str
+    """Why: reason code."""
+    @_builtins.property
+    def refused_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        refused_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refused_at", b"refused_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "reason", b"reason", "refused_at", b"refused_at", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
+@_typing.final
 class Peer(_message.Message):
     """An organisation that the node knows, and how the exchange with it goes."""
 
@@ -232,6 +268,7 @@ class Peer(_message.Message):
     LAST_RECEIVED_AT_FIELD_NUMBER: _builtins.int
     LAST_SENT_AT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
     role: Global___PeerRole.ValueType
     """What it may do."""
     state: Global___PeerState.ValueType
@@ -262,6 +299,10 @@ class Peer(_message.Message):
     def last_sent_at(self) -> _timestamp_pb2.Timestamp:
         """Last time something was sent to it."""
 
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
+        """Entries of its feed that were refused, newest first, at most 50; only where one peer was asked for."""
+
     def __init__(
         self,
         *,
@@ -277,10 +318,11 @@ class Peer(_message.Message):
         last_received_at: _timestamp_pb2.Timestamp | None = ...,
         last_sent_at: _timestamp_pb2.Timestamp | None = ...,
         last_error: _builtins.str = ...,
+        refusals: _abc.Iterable[Global___Refusal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "organisation", b"organisation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_acknowledged", b"entries_acknowledged", "entries_refused", b"entries_refused", "entries_sent", b"entries_sent", "last_error", b"last_error", "last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "organisation", b"organisation", "policy_file", b"policy_file", "records_received", b"records_received", "role", b"role", "state", b"state", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_acknowledged", b"entries_acknowledged", "entries_refused", b"entries_refused", "entries_sent", b"entries_sent", "last_error", b"last_error", "last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "organisation", b"organisation", "policy_file", b"policy_file", "records_received", b"records_received", "refusals", b"refusals", "role", b"role", "state", b"state", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
