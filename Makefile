@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test dev check proto docs lock clean
+.PHONY: demo test fuzz dev check proto docs lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/tocsin demo
 
 test: $(VENV)/ready
 	$(BIN)/pytest -n 2 -q
+
+fuzz: $(VENV)/ready
+	TOCSIN_FUZZ=1 $(BIN)/pytest -n 2 -q $$(grep -rlE "hypothesis" tests --include="test_*.py")
 
 dev: $(VENV)/ready
 	@echo "ready: . $(BIN)/activate"

@@ -243,5 +243,5 @@ class Federation(RuleBasedStateMachine):
                     assert "discoverers" not in self.parties[partner].store.records.get(digest).content
 
 
-Federation.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+Federation.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
 TestFederation = Federation.TestCase

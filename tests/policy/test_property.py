@@ -107,7 +107,7 @@ class Drawn:
         }
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(st.integers(0, 2**64))
 def test_what_is_delivered_is_what_the_reference_allows(seed):
     drawn = Drawn(seed)
@@ -118,7 +118,7 @@ def test_what_is_delivered_is_what_the_reference_allows(seed):
     assert decision.disclosed <= drawn.record.paths
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(0, 2**64))
 def test_what_is_told_to_be_withheld_is_nothing_that_goes_and_nothing_local(seed):
     drawn = Drawn(seed)

@@ -145,7 +145,7 @@ def shape(value):
     return value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(WITHHELD, WITHHELD, SUBJECT, SUBJECT, st.integers(0, 2**32))
 def test_records_that_differ_in_what_is_withheld_look_alike_to_the_partner(one, other, subject, another, seed):
     assert partner_sees(one, subject, f"{seed}-1") == partner_sees(other, another, f"{seed}-2")

@@ -565,7 +565,7 @@ CLAIMS = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(NAMES, CLAIMS, max_size=4), st.lists(st.sampled_from([A, B, X]), max_size=3))
 def test_whatever_an_issuer_signs_is_read_or_refused_and_never_breaks_the_reader(payload, disclosures):
     try:

@@ -1,0 +1,9 @@
+"""Every run draws the same examples; `make fuzz` draws others, and prints how to see a failure again."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("fuzz", database=None, deadline=None, print_blob=True)
+settings.load_profile("fuzz" if os.environ.get("TOCSIN_FUZZ") else "fixed")
