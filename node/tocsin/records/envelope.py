@@ -14,11 +14,11 @@ a claim of an unknown name is kept and means nothing.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tocsin.encoding import JSON, MAX_INTEGER
 from tocsin.errors import MalformedName, MalformedRecord
 from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
+from tocsin.schema.check import is_time
 from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
 
 REQUIRED = ("iss", "iat", "record_id", "version", "kind", "schema", "status", "tlp", "_sd_alg", "content")
@@ -31,7 +31,6 @@ MAX_VERSION = 2**32 - 1
 """The contract counts versions in 32 bits."""
 
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +153,8 @@ def _permitted_use(value: JSON) -> tuple[str, ...]:
 
 
 def _time(value: JSON) -> str:
-    try:
-        # Parsing alone would also take months and hours of one digit.
-        if isinstance(value, str) and datetime.strptime(value, _TIME).replace(tzinfo=UTC).strftime(_TIME) == value:
-            return value
-    except ValueError:
-        pass
+    if isinstance(value, str) and is_time(value):
+        return value
     raise _bad("retention_until", "not a time in UTC such as 2026-03-01T12:00:00Z")
 
 
