@@ -11,7 +11,6 @@ lint rules guarantee.
 """
 
 import asyncio
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,9 +40,6 @@ STREAM_SECONDS = 24 * 3600.0
 LOCK_PATIENCE_SECONDS = 3.0
 """How long to wait for another command to let go of the home; a node has its socket open sooner than that."""
 _LOCK_PAUSE_SECONDS = 0.05
-_MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # what the desk sends at most: a page of full records
-
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def home_folder() -> Path:
@@ -218,7 +214,9 @@ class HomeDesk:
         self._open.close()
 
     def _method(self, request: "Message") -> Callable[["Message"], Any]:
-        method: Callable[[Message], Any] = getattr(self._desk, _WORD.sub("_", _name(request)).lower())
+        from tocsin.desk.desk import method_name
+
+        method: Callable[[Message], Any] = getattr(self._desk, method_name(_name(request)))
         return method
 
 
@@ -248,8 +246,10 @@ def _serialise(request: "Message") -> bytes:
 def _channel(path: Path) -> "grpc.Channel":
     import grpc
 
+    from tocsin.config import DESK_MESSAGE_BYTES
+
     options = [
-        ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", DESK_MESSAGE_BYTES),
         ("grpc.enable_http_proxy", 0),
         ("grpc.default_authority", "localhost"),
     ]

@@ -44,6 +44,9 @@ DEFAULT_STREAMS_PER_PEER = 4
 # A peer that catches up makes two calls for a page of 256 records: 25 pages a second, about what a core verifies.
 DEFAULT_CALLS_PER_MINUTE = 3000
 
+# The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of full records.
+DESK_MESSAGE_BYTES = 64 * 1024 * 1024
+
 # `sockaddr_un.sun_path` has 108 bytes, the last one a NUL.
 LONGEST_SOCKET_PATH = 107
 # Where a socket fits whatever the runtime and temporary directories are called.

@@ -10,11 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.desk.conftest import FINDING, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
+from tocsin.config import DESK_MESSAGE_BYTES
 from tocsin.desk.reading import MOST_FULL
 from tocsin.desk.title import title_of
 from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound, StoreCorrupt
 from tocsin.records.sdjwt import MAX_TOKEN
-from tocsin.services.listener import DESK_MESSAGE_BYTES
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 

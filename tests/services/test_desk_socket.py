@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.nodes import finding, make_place, running
-from tocsin.desk.desk import Desk
+from tocsin.desk.desk import Desk, method_name
 from tocsin.errors import (
     HomeDamaged,
     HomeLocked,
@@ -21,7 +21,6 @@ from tocsin.errors import (
     NotFound,
     PortBusy,
 )
-from tocsin.services.desk import method_name
 from tocsin.services.errors import from_rpc_error
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import exchange_service_pb2

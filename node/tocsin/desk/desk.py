@@ -6,6 +6,7 @@ is a TocsinError. The methods may be called from several threads at once, except
 people: file permission of the home, or of the desk socket, has let them in.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 
 from tocsin.desk.home import Home
@@ -17,6 +18,13 @@ from tocsin.desk.room import NO_EVENTS, Events, Puller, Room
 from tocsin.desk.status import Status
 from tocsin.desk.syncing import Syncing
 from tocsin.v1 import desk_service_pb2 as v1
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def method_name(call: str) -> str:
+    """Return the name of the desk's method for a call: `post_records` for `PostRecords`."""
+    return _WORD.sub("_", call).lower()
 
 
 class Desk:

@@ -1,20 +1,17 @@
 """This module finds what somebody names: an organisation by its id, a record by the beginning of its own."""
 
 from difflib import get_close_matches
-from functools import lru_cache
 
 from tocsin.desk.home import Home
 from tocsin.errors import NotFound
+from tocsin.exchange.directory import known_organisation
 from tocsin.identity.names import OrgId, parse_org
-from tocsin.identity.root import Organisation, parse_identity
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.store.model import PeerRow, StoredRecord
 from tocsin.store.protocol import Store
 
 MOST_SHOWN = 8
 """Peers that a hint lists; more of them nobody reads there."""
-MOST_KNOWN = 256
-"""Identities kept in memory: each takes milliseconds to verify, and a status asks for every peer's."""
 
 
 def find_peer(store: Store, name: str) -> PeerRow:
@@ -38,12 +35,6 @@ def _unknown(org: OrgId, known: list[str]) -> NotFound:
     else:
         hint = "list the peers with: tocsin peer list" if known else "add the first peer with: tocsin peer add FILE"
     return NotFound(f"{org} is not a peer", hint=hint)
-
-
-@lru_cache(MOST_KNOWN)
-def known_organisation(document: bytes) -> Organisation:
-    """Read a document that was verified when it was taken; it may have expired since."""
-    return parse_identity(document, now=0, check_expiry=False)
 
 
 def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:

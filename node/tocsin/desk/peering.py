@@ -10,11 +10,12 @@ its newer documents prove themselves: each is signed by the keys of the last.
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from tocsin.desk.lookup import find_peer, known_organisation
+from tocsin.desk.lookup import find_peer
 from tocsin.desk.messages import organisation_message, peer_message
 from tocsin.desk.policyfiles import load_policies, write_starter
 from tocsin.desk.room import Room
 from tocsin.errors import Conflict, MalformedRequest
+from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.publish import queue_partners
 from tocsin.identity.fingerprint import verify_fingerprint
 from tocsin.identity.names import OrgId

@@ -11,7 +11,7 @@ from tocsin.desk.messages import seen_message
 from tocsin.desk.policyfiles import changed_files, load_policies
 from tocsin.desk.room import Room
 from tocsin.errors import MalformedRequest, NotPermitted
-from tocsin.exchange.presentation import presentation
+from tocsin.exchange.presentation import decide_today, presentation
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.policy.explain import Explanation, explain
@@ -79,7 +79,14 @@ class Policies:
         """
         home = self._room.home
         record, partner = self._asked(request.id, request.partner)
-        decision = self._explain(record, partner).decision
+        decision = decide_today(
+            home.store,
+            record,
+            partner=partner,
+            policies=home.policies,
+            now=self._room.clock(),
+            own=record.issuer == home.organisation.org,
+        )
         if not decision.delivered:
             hint = f"see why, and what would change it: tocsin explain {request.id} --to {partner}"
             raise NotPermitted(f"{partner} does not get this record: {decision.why}", hint=hint)

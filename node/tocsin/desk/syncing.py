@@ -8,9 +8,10 @@ a message that says why; the others go on.
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from tocsin.desk.lookup import find_peer, known_organisation
+from tocsin.desk.lookup import find_peer
 from tocsin.desk.room import Puller, Room
 from tocsin.errors import PeerPending, PeerSuspended, TocsinError
+from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerState

@@ -8,6 +8,7 @@ lock makes sure that nobody else does.
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tocsin.errors import NotFound
 from tocsin.identity.certificate import certificate_pem
@@ -15,6 +16,18 @@ from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.protocol import Store
+
+MOST_KNOWN = 256
+"""Identities kept in memory: each takes milliseconds to verify, and a status asks for every peer's."""
+
+
+@lru_cache(MOST_KNOWN)
+def known_organisation(document: bytes) -> Organisation:
+    """Read a document that was verified when it was taken.
+
+    Its expiry is looked at whenever it is used, because it passes while the node runs.
+    """
+    return parse_identity(document, now=0, check_expiry=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +65,10 @@ class Directory:
     def refresh(self) -> None:
         """Read the peers from the store again."""
         with self._refreshing:
-            peers = {}
-            for row in self._store.peers.list():
-                known = self._peers.get(row.org)
-                if known is None or known.organisation.document != row.document:
-                    # Its expiry is looked at whenever it is used, because it passes while the node runs.
-                    organisation = parse_identity(row.document, now=0, check_expiry=False)
-                else:
-                    organisation = known.organisation
-                peers[organisation.org] = KnownPeer(organisation, row.role, row.state)
+            peers = {
+                row.org: KnownPeer(known_organisation(row.document), row.role, row.state)
+                for row in self._store.peers.list()
+            }
             self._pins = {pin: org for org, peer in peers.items() for pin in peer.organisation.pins}
             certificates = [certificate_pem(der) for peer in peers.values() for der in peer.organisation.node_certs]
             self._roots = b"".join(certificates) or self._own_certificate

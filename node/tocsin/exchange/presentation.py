@@ -12,8 +12,10 @@ from tocsin.records.record import VerifiedRecord
 from tocsin.store.protocol import Store
 
 
-def decide_today(store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int) -> Decision:
-    """Ask policy about an own record, with what the store knows of it: who was named, and what was revealed."""
+def decide_today(
+    store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int, own: bool = True
+) -> Decision:
+    """Ask policy about a record, with what the store knows of it: who was named, and what was revealed."""
     return decide(
         record,
         partner=partner,
@@ -22,6 +24,7 @@ def decide_today(store: Store, record: VerifiedRecord, *, partner: OrgId, polici
         recipients=store.records.recipients(record.digest),
         granted=store.feeds.granted(partner, record.digest),
         now=now,
+        own=own,
     )
 
 

@@ -6,14 +6,13 @@ belongs to the event loop.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
-from tocsin.desk.desk import Desk
+from tocsin.desk.desk import Desk, method_name
 from tocsin.desk.home import Home
 from tocsin.desk.room import Puller
 from tocsin.exchange.directory import Directory
@@ -26,8 +25,6 @@ from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer
 Unary = Callable[[object, Message, Context], Awaitable[Message]]
 Stream = Callable[[object, Message, Context], AsyncIterator[Message]]
 
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
-
 
 def desk_service(desk: Desk) -> DeskServiceServicer:
     """Return DeskService, as the desk does it."""
@@ -38,11 +35,6 @@ def desk_service(desk: Desk) -> DeskServiceServicer:
     }
     servicer: DeskServiceServicer = type("DeskService", (DeskServiceServicer,), methods)()
     return servicer
-
-
-def method_name(call: str) -> str:
-    """Return the name of the desk's method for a call: `post_records` for `PostRecords`."""
-    return _WORD.sub("_", call).lower()
 
 
 def side_of(home: Home, *, clock: Callable[[], int]) -> Side:

@@ -16,7 +16,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from tocsin.config import is_private_folder
+from tocsin.config import DESK_MESSAGE_BYTES, is_private_folder
 from tocsin.desk.layout import PRIVATE_FILE, PRIVATE_FOLDER
 from tocsin.errors import HomeDamaged, PortBusy
 from tocsin.exchange.directory import Directory
@@ -30,8 +30,6 @@ from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_Exc
 EXCHANGE_SERVICE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"].full_name
 DESK_SERVICE = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"].full_name
 
-# The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of full records.
-DESK_MESSAGE_BYTES = 64 * 1024 * 1024
 # Two dozen commands and a script that does not wait; more is a mistake.
 DESK_CALLS_AT_ONCE = 64
 DESK_OPTIONS: Options = (
