@@ -10,6 +10,7 @@ ratios to 4 KiB pages, SQLite's own default: less is faster, or smaller.
 """
 
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from tocsin.store.sqlite import SqliteStore, open_store
 
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
 RECORDS = 1000
+ROUNDS = 9  # each size takes its turn in each: what slows the machine for a while slows all of them
 SOURCES = (0, 6000)  # characters of the source that a record carries
 COMMIT = 100  # records in one transaction
 WORDS = [f"{start}{end}" for start in ("in", "ex", "pro", "con", "sub") for end in ("ject", "tract", "duce", "vert")]
@@ -90,17 +92,22 @@ def measure(path: Path, page_size: int, records: list[VerifiedRecord]) -> dict[s
 
 
 def compare(records: list[VerifiedRecord]) -> None:
-    """Print a line for each page size."""
+    """Print a line for each page size: medians over rounds in which all sizes take their turn."""
     size = sum(len(record.token) for record in records) // len(records)
     sys.stdout.write(f"{len(records)} records of {size} bytes on average\n")
-    first: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    runs: dict[int, list[dict[str, float]]] = {page_size: [] for page_size in PAGE_SIZES}
+    for _ in range(ROUNDS):
         for page_size in PAGE_SIZES:
-            runs = [measure(Path(folder) / f"{page_size}-{run}.db", page_size, records) for run in range(3)]
-            best = {name: min(run[name] for run in runs) for name in runs[0]}
-            first = first or best
-            line = "  ".join(f"{name} {best[name] / first[name]:.2f}" for name in best)
-            sys.stdout.write(f"{page_size:>6}  {line}\n")
+            with tempfile.TemporaryDirectory() as folder:
+                runs[page_size].append(measure(Path(folder) / "store.db", page_size, records))
+    medians = {
+        page_size: {name: statistics.median(run[name] for run in done) for name in done[0]}
+        for page_size, done in runs.items()
+    }
+    first = medians[PAGE_SIZES[0]]
+    for page_size, figures in medians.items():
+        line = "  ".join(f"{name} {figures[name] / first[name]:.2f}" for name in figures)
+        sys.stdout.write(f"{page_size:>6}  {line}\n")
 
 
 def main() -> None:

@@ -55,6 +55,8 @@ def _tell_policies(home: Home) -> None:
     """Say what the policy files changed, and which of them nothing is shared by."""
     for problem in home.policies.problems:
         _log.warning("%s: nothing is shared by this file", problem)
+    if home.policies.floor is None:
+        _log.warning("policies/floor.toml is missing or has problems: nothing is sent to anybody")
     for partner, count in home.newly_queued.items():
         _log.info("policies have changed: %d records queued for %s", count, partner)
 
