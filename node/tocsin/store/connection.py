@@ -22,9 +22,9 @@ from tocsin.store.migrations import KNOWN, migrate
 from tocsin.store.schema import APPLICATION_ID
 
 PAGE_SIZE = 8192
-"""Bytes. Measured by benchmarks/page_size.py against SQLite's 4096: a tenth slower for records of 8 KiB, as signed here and
-padded with decoys, a tenth faster for those of 19 KiB that carry their source, no larger on disk. With 16384 no two records
-of 8 KiB fit one page, and the file is 1.7 times as large (docs/decisions/0008)."""
+"""Bytes. Measured by benchmarks/page_size.py against SQLite's 4096: a tenth slower for records of 8 KiB, as they are
+signed here, padded with decoys; a tenth faster for those of 19 KiB that carry their source; no larger on disk. With
+16384 no two records of 8 KiB fit one page, and the file is 1.7 times as large (docs/decisions/0008)."""
 BUSY_SECONDS = 5.0  # a backup tool may hold the file for a moment; a second node cannot: the home has its own lock
 CACHE_KIB = 16384  # of the writing connection; readers keep SQLite's 2 MiB
 
