@@ -17,6 +17,7 @@ it never leaves this machine) and the exit code of the command.
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
     │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
+    │   ├── ReleaseBlocked                                             FAILED_PRECONDITION
     │   └── NotPermitted                                               PERMISSION_DENIED
     ├── StateConflict        what is there, or is not                                      6
     │   ├── NotFound                                                   NOT_FOUND
@@ -26,9 +27,10 @@ it never leaves this machine) and the exit code of the command.
     │   ├── QuotaExceeded                                              RESOURCE_EXHAUSTED
     │   └── PeerUnreachable  PeerRefused         PeerMisbehaved        UNAVAILABLE
     ├── DataLoss             our own data is not what we wrote         DATA_LOSS             8
-    │   └── StoreCorrupt
+    │   └── StoreCorrupt     AuditInconsistent
     ├── LocalState           this machine, never on the wire                               9
     │   ├── HomeMissing      HomeExists    HomeDamaged   HomeLocked    KeyExposed
+    │   ├── ProfileMissing   ProfileExists
     │   └── PortBusy         NodeNotRunning               IdentityExpired
     └── InternalError        a bug; the detail stays in the log        INTERNAL             70
 
@@ -222,6 +224,7 @@ class Unauthenticated(
     reasons={
         "PIN_MISMATCH": "the certificate's key is no known organisation's",
         "BAD_TLS_VERSION": "the connection is not TLS 1.3",
+        "PERSON_UNKNOWN": "the certificate's key is no person's of this organisation",
     },
 ):
     """Nobody we know is calling."""
@@ -237,6 +240,14 @@ class PeerPending(
 
 class PeerSuspended(AccessDenied, status="FAILED_PRECONDITION", reasons={"PEER_SUSPENDED": "the peering is suspended"}):
     """A peer that was suspended."""
+
+
+class ReleaseBlocked(
+    AccessDenied,
+    status="FAILED_PRECONDITION",
+    reasons={"LINT_BLOCKED": "the content holds what should not go that far, and nobody has overridden it by name"},
+):
+    """Content that the linter does not let go this far; `details` has a line for each finding."""
 
 
 class NotPermitted(
@@ -302,6 +313,10 @@ class StoreCorrupt(DataLoss, reasons={"STORE_CORRUPT": "the store does not read 
     """A store that does not read as it was written."""
 
 
+class AuditInconsistent(DataLoss, reasons={"AUDIT_INCONSISTENT": "the decision log is not the one that was written"}):
+    """A decision log whose chain or seals do not hold."""
+
+
 class LocalState(TocsinError, exit_code=9):
     """The state of this machine; never on the wire."""
 
@@ -324,6 +339,14 @@ class HomeLocked(LocalState, reasons={"HOME_LOCKED": "another process holds the 
 
 class KeyExposed(LocalState, reasons={"KEY_EXPOSED": "a key file can be read by others"}):
     """A key file that others can read."""
+
+
+class ProfileMissing(LocalState, reasons={"PROFILE_MISSING": "nobody on this machine has a profile for the home"}):
+    """A home that nobody here may ask anything of."""
+
+
+class ProfileExists(LocalState, reasons={"PROFILE_EXISTS": "a profile stands there already"}):
+    """A profile that would be overwritten."""
 
 
 class PortBusy(LocalState, reasons={"PORT_BUSY": "the address cannot be listened on"}):

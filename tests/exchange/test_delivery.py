@@ -8,7 +8,7 @@ from tests.support.organisations import NOW, found, record_key, signer
 from tocsin.errors import Conflict, MalformedCursor, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.presentation import decide_today, presentation
+from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.publish import load_own, publish, queue_changed_policies, queue_partners
 from tocsin.exchange.status import status_of
 from tocsin.store.model import PeerState, RecordFilter, Standing

@@ -19,7 +19,7 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import NotPermitted
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.presentation import decide_today, presentation
+from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.publish import publish, queue_changed_policies
 from tocsin.exchange.reveal import reveal
 from tocsin.policy.model import Floor, PolicySet

@@ -11,7 +11,7 @@ from tocsin.desk.messages import seen_message
 from tocsin.desk.policyfiles import changed_files, load_policies
 from tocsin.desk.room import Room
 from tocsin.errors import MalformedRequest, NotPermitted
-from tocsin.exchange.presentation import decide_today, presentation
+from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.policy.explain import Explanation, explain

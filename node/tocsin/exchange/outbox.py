@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from tocsin.exchange.cursor import new_feed_id, resolve_cursor
 from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, PageEntry, build_page
-from tocsin.exchange.presentation import decide_today, further_disclosures, missing, presentation, withholdable
+from tocsin.release.presentation import decide_today, further_disclosures, missing, presentation, withholdable
 from tocsin.exchange.publish import load_own
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation

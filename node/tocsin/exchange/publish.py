@@ -8,7 +8,7 @@ what of the record, if anything, the partner does not hold yet.
 from collections.abc import Iterable
 
 from tocsin.errors import Conflict, Malformed, RecordExpired, RecordRefused, StoreCorrupt, UntrustedIssuer
-from tocsin.exchange.presentation import decide_today, missing
+from tocsin.release.presentation import decide_today, missing
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.model import PolicySet

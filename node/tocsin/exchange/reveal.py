@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tocsin.errors import MalformedName, NotPermitted
-from tocsin.exchange.presentation import decide_today, missing
+from tocsin.release.presentation import decide_today, missing
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet

@@ -5,6 +5,7 @@ version of one record, whatever of it is disclosed here.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -71,6 +72,7 @@ class WithheldPath(NamedTuple):
 
     path: str
     reason: str  # empty: not told
+    until: int = 0  # 0: not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,10 @@ class StoredRecord:
     received_from: str
     stored_at: int
     standing: Standing
-    token: str
+    token: str  # empty where its retention has ended
     content_json: str
+    marking: str = ""  # what counts today: `tlp`, or what the signed schedule has lowered it to
+    author: str = ""  # person who posted it; empty for a received record
 
     @property
     def own(self) -> bool:
@@ -162,18 +166,6 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """Say on what a send rested, so that it can be explained for as long as the record lives."""
-
-    rule: str
-    file: str
-    line: int
-    policy_digest: str  # of the policy file as it was
-    agreement: str
-    withheld: tuple[tuple[str, str, str], ...]  # path, reason, why
-
-
-@dataclass(frozen=True, slots=True)
 class FeedEntry:
     """Hold an entry that has its number; `disclosed` is what it carried when it was last sent."""
 
@@ -181,19 +173,6 @@ class FeedEntry:
     kind: EntryKind
     digest: str
     disclosed: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Hold one line of the history of sends: what went, to whom, and on what basis."""
-
-    partner: str
-    sequence: int
-    kind: EntryKind
-    digest: str
-    disclosed: tuple[str, ...]
-    basis: Basis
-    sent_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +220,110 @@ class PeerCounts:
     entries_sent: int
     entries_acknowledged: int
     waiting: int
+
+
+class ReviewState(StrEnum):
+    """Say where a proposed release, or a partner's request, stands."""
+
+    OPEN = "open"
+    RELEASED = "released"  # enough people agreed; a request: something was revealed
+    REJECTED = "rejected"
+    VOID = "void"  # record, policy or recipients changed: what was agreed to is not what would go
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Hold what would go to whom, for people to agree to. `id` is the hash of `body`, the exact JSON text."""
+
+    id: str
+    digest: str
+    body: str
+    state: ReviewState
+    proposed_by: tuple[str, ...]  # they may not approve it
+    proposed_at: int
+    approvals_needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """Hold what one person decided about a proposal, under its signature."""
+
+    person: str
+    approves: bool
+    statement: str  # tocsin-act+jwt
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosureRequest:
+    """Hold what a partner asked for."""
+
+    id: str
+    peer: str
+    digest: str
+    paths: tuple[str, ...]
+    why: str
+    asked_at: int
+    state: ReviewState
+
+
+class DueKind(StrEnum):
+    """Say what happens when its time has come."""
+
+    HOLD = "hold"  # a delay before release is over
+    EMBARGO = "embargo"  # an embargo, or a date until which a rule withholds, has passed
+    DOWNGRADE = "downgrade"  # the marking is lowered, as signed
+    RETENTION = "retention"  # what is held must go
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Hold one thing to be done; `partner` empty: for all of them."""
+
+    kind: DueKind
+    digest: str
+    partner: str
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySetRow:
+    """Hold one set of policy files that was put in force.
+
+    `statement` covers the files that a person applied; a starter that the node
+    added since is covered by being exactly the starter.
+    """
+
+    subject: str  # what the statement is on; the same for a set that only gained starters
+    statement: str  # tocsin-act+jwt
+    person: str
+    files: Mapping[str, str]  # name -> text
+    signed: frozenset[str]  # names that the statement covers
+    applied_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Hold one entry of the decision log as it is written: `body` is the exact text that `hash` covers."""
+
+    sequence: int
+    at: int
+    act: str
+    person: str
+    partner: str
+    digest: str
+    body: str
+    hash: str
+    seal: str  # empty but on the last entry of a transaction
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Say which entries of the decision log are wanted; empty and 0 mean no limit."""
+
+    digest: str = ""
+    partner: str = ""
+    person: str = ""
+    act: str = ""
+    since: int = 0
+    until: int = 0

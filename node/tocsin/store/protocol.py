@@ -1,12 +1,16 @@
 """This module says what the floors above need of a store; `tocsin.store.sqlite` is the one there is.
 
-A store is five shelves behind one lock for writers:
+A store is a row of shelves behind one lock for writers:
 
     records       what is said: versions, holdings, search, recipients, idempotency keys
     feeds         what goes out: candidates, numbered entries, grants, the history of sends
     intake        what came in: cursors, verdicts, withheld paths
     peers         who is out there
-    policy_files  which policy files were evaluated
+    people        our own: who they are, and what they may do
+    reviews       what waits for somebody's decision: proposed releases, and what partners ask for
+    due           what is to be done at a time
+    policies      the sets of policy files that were put in force
+    audit         the rows of the decision log, which nothing changes
 
 Every method that writes is a transaction of its own, or joins the one around
 it:
@@ -21,28 +25,35 @@ has written so far. What a method returned is not a promise about the next
 call unless both stand in one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
+from tocsin.people.person import Person, Role
 from tocsin.records.record import VerifiedRecord
 from tocsin.store.model import (
     Added,
-    Basis,
+    AuditFilter,
+    AuditRow,
+    DisclosureRequest,
+    Due,
     EntryKind,
     Feed,
     FeedEntry,
+    Opinion,
     PeerCounts,
     PeerRole,
     PeerRow,
     PeerState,
+    PolicySetRow,
     Position,
+    Proposal,
     RecordCounts,
     RecordFilter,
     RecordList,
     Refusal,
-    Send,
+    ReviewState,
     StoredRecord,
     Verdict,
     WithheldPath,
@@ -52,8 +63,8 @@ from tocsin.store.model import (
 class Records(Protocol):
     """Keep what is said."""
 
-    def add(self, record: VerifiedRecord, *, received_from: str = "", now: int) -> Added:
-        """Keep a verified record; empty `received_from`: an own one.
+    def add(self, record: VerifiedRecord, *, received_from: str = "", author: str = "", now: int) -> Added:
+        """Keep a verified record; empty `received_from`: an own one, by this author.
 
         A digest held before grows to the disclosures of `record`, which must
         hold all of the earlier ones (RuntimeError). A second digest for one
@@ -101,6 +112,12 @@ class Records(Protocol):
     def recipients(self, digest: str) -> frozenset[OrgId]:
         """Return whom the poster named; empty: not narrowed."""
 
+    def remark(self, digest: str, marking: str) -> None:
+        """Keep the marking that counts from now on, as the origin's signed schedule says."""
+
+    def erase(self, digest: str) -> None:
+        """Delete what is held of a record (token, content, search); the row with its plain claims stays."""
+
     def remember_key(self, key: str, digest: str, *, now: int) -> None:
         """Keep an idempotency key. Raises Conflict where it stands for another record."""
 
@@ -133,15 +150,13 @@ class Feeds(Protocol):
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
         """Return the feed of a partner, making it with this id where there is none."""
 
-    def append(
-        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], basis: Basis, now: int
-    ) -> int:
-        """Give an entry the next number, keep the send in the history, and return the number."""
+    def append(self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], now: int) -> int:
+        """Give an entry the next number, and return it."""
 
     def entries(self, partner: str, *, after: int, limit: int) -> tuple[FeedEntry, ...]:
         """Return numbered entries behind a number."""
 
-    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str], basis: Basis, now: int) -> None:
+    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str]) -> None:
         """Keep that an entry went again with fewer fields."""
 
     def void(self, partner: str, sequence: int) -> None:
@@ -164,9 +179,6 @@ class Feeds(Protocol):
 
     def withdraw_grants(self, partner: str) -> None:
         """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
-
-    def history(self, digest: str, *, partner: str = "") -> tuple[Send, ...]:
-        """Return every send of a record, oldest first."""
 
 
 class Intake(Protocol):
@@ -228,14 +240,107 @@ class Peers(Protocol):
         """Count what went to and came from a peer."""
 
 
-class PolicyFiles(Protocol):
-    """Keep which policy files were evaluated over the records."""
+class People(Protocol):
+    """Keep our own people, those who left among them."""
 
-    def seen(self) -> Mapping[str, str]:
-        """Return file -> SHA-256 of its text in hex, as last kept."""
+    def add(self, person: Person) -> None:
+        """Register a person. Raises Conflict for a name, key or certificate that is known, whoever's it is."""
 
-    def replace(self, digests: Mapping[str, str], *, now: int) -> None:
-        """Keep this set in place of the earlier one."""
+    def get(self, name: str) -> Person:
+        """Return a person. Raises NotFound."""
+
+    def by_pin(self, pin: str) -> Person | None:
+        """Return the active person whose certificate has this pin."""
+
+    def list(self) -> tuple[Person, ...]:
+        """Return everybody, by name."""
+
+    def set_roles(self, name: str, roles: frozenset[Role]) -> Person:
+        """Change what a person may do. Raises NotFound."""
+
+    def remove(self, name: str) -> Person:
+        """Keep that a person may do nothing any more. Raises NotFound."""
+
+    def replace(self, person: Person) -> None:
+        """Keep new keys for a person who is known, and active from now on. Raises NotFound."""
+
+
+class Reviews(Protocol):
+    """Keep what waits for somebody's decision."""
+
+    def propose(self, proposal: Proposal) -> None:
+        """Keep a proposal."""
+
+    def get(self, prefix: str) -> Proposal | DisclosureRequest:
+        """Return a review by the beginning of its id. Raises NotFound, and Conflict where that is ambiguous."""
+
+    def of(self, digest: str) -> tuple[Proposal, ...]:
+        """Return every proposal about a record, oldest first."""
+
+    def list(self, *, open_only: bool) -> tuple[Proposal | DisclosureRequest, ...]:
+        """Return the reviews, oldest first."""
+
+    def count_open(self) -> int:
+        """Count those that wait."""
+
+    def set_state(self, review: str, state: ReviewState) -> None:
+        """Keep where a review stands; `review` is its whole id."""
+
+    def decide(self, proposal: str, opinion: Opinion) -> None:
+        """Keep what a person decided, in place of what the same person decided before."""
+
+    def opinions(self, proposal: str) -> tuple[Opinion, ...]:
+        """Return what people decided, oldest first."""
+
+    def ask(self, request: DisclosureRequest) -> None:
+        """Keep what a partner asks for."""
+
+    def asked(self, peer: str, digest: str) -> tuple[DisclosureRequest, ...]:
+        """Return what a partner asked for of a record, oldest first."""
+
+    def count_asked(self, peer: str, *, since: int) -> int:
+        """Count what a partner asked for at this time or later."""
+
+
+class Dues(Protocol):
+    """Keep what is to be done at a time."""
+
+    def add(self, due: Due) -> None:
+        """Keep one; the same one again changes nothing."""
+
+    def until(self, now: int, *, limit: int) -> tuple[Due, ...]:
+        """Return what is due at this time or earlier, earliest first."""
+
+    def done(self, due: Due) -> None:
+        """Take one away."""
+
+    def next_at(self) -> int | None:
+        """Return when the next one is due."""
+
+
+class Policies(Protocol):
+    """Keep the sets of policy files that were put in force; none is ever changed."""
+
+    def latest(self) -> PolicySetRow | None:
+        """Return the set in force; None before there was one."""
+
+    def put(self, row: PolicySetRow) -> None:
+        """Put a set in force."""
+
+
+class Audit(Protocol):
+    """Keep the rows of the decision log. There is no way to change one."""
+
+    def head(self) -> AuditRow | None:
+        """Return the last row."""
+
+    def append(self, rows: Iterable[AuditRow]) -> None:
+        """Add rows; the first one follows the head (RuntimeError otherwise)."""
+
+    def list(
+        self, where: AuditFilter, *, after: int = 0, before: int = 0, limit: int, newest_first: bool = False
+    ) -> tuple[AuditRow, ...]:
+        """Return rows with a sequence above `after`, and below `before` where it is given."""
 
 
 class Store(Protocol):
@@ -258,8 +363,24 @@ class Store(Protocol):
         """Who is out there."""
 
     @property
-    def policy_files(self) -> PolicyFiles:
-        """Which policy files were evaluated."""
+    def people(self) -> People:
+        """Who our own people are."""
+
+    @property
+    def reviews(self) -> Reviews:
+        """What waits for a decision."""
+
+    @property
+    def dues(self) -> Dues:
+        """What is to be done at a time."""
+
+    @property
+    def policies(self) -> Policies:
+        """What is in force."""
+
+    @property
+    def audit(self) -> Audit:
+        """The rows of the decision log."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit everything inside together, durably, or nothing of it.

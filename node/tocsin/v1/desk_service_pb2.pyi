@@ -12,6 +12,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tocsin.v1 import exchange_service_pb2 as _exchange_service_pb2
 from tocsin.v1 import record_pb2 as _record_pb2
 import builtins as _builtins
 import sys
@@ -115,6 +116,98 @@ PEER_STATE_SUSPENDED: PeerState.ValueType  # 3
 PEER_STATE_REMOVED: PeerState.ValueType  # 4
 """Ended."""
 Global___PeerState: _TypeAlias = PeerState  # noqa: Y015
+
+class _ReviewKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_KIND_UNSPECIFIED: _ReviewKind.ValueType  # 0
+    """Never written."""
+    REVIEW_KIND_RELEASE: _ReviewKind.ValueType  # 1
+    """A record that needs further people to agree before it goes."""
+    REVIEW_KIND_REQUEST: _ReviewKind.ValueType  # 2
+    """A partner that asks for withheld fields."""
+
+class ReviewKind(_ReviewKind, metaclass=_ReviewKindEnumTypeWrapper):
+    """What waits for a decision."""
+
+REVIEW_KIND_UNSPECIFIED: ReviewKind.ValueType  # 0
+"""Never written."""
+REVIEW_KIND_RELEASE: ReviewKind.ValueType  # 1
+"""A record that needs further people to agree before it goes."""
+REVIEW_KIND_REQUEST: ReviewKind.ValueType  # 2
+"""A partner that asks for withheld fields."""
+Global___ReviewKind: _TypeAlias = ReviewKind  # noqa: Y015
+
+class _ReviewState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_STATE_UNSPECIFIED: _ReviewState.ValueType  # 0
+    """Never written."""
+    REVIEW_STATE_OPEN: _ReviewState.ValueType  # 1
+    """Waits for somebody."""
+    REVIEW_STATE_RELEASED: _ReviewState.ValueType  # 2
+    """A release that enough people agreed to; a request that was answered with a reveal."""
+    REVIEW_STATE_REJECTED: _ReviewState.ValueType  # 3
+    """Somebody said no."""
+    REVIEW_STATE_VOID: _ReviewState.ValueType  # 4
+    """Record, policy or recipients changed: what was agreed to is not what would go."""
+
+class ReviewState(_ReviewState, metaclass=_ReviewStateEnumTypeWrapper):
+    """Where a review stands."""
+
+REVIEW_STATE_UNSPECIFIED: ReviewState.ValueType  # 0
+"""Never written."""
+REVIEW_STATE_OPEN: ReviewState.ValueType  # 1
+"""Waits for somebody."""
+REVIEW_STATE_RELEASED: ReviewState.ValueType  # 2
+"""A release that enough people agreed to; a request that was answered with a reveal."""
+REVIEW_STATE_REJECTED: ReviewState.ValueType  # 3
+"""Somebody said no."""
+REVIEW_STATE_VOID: ReviewState.ValueType  # 4
+"""Record, policy or recipients changed: what was agreed to is not what would go."""
+Global___ReviewState: _TypeAlias = ReviewState  # noqa: Y015
+
+class _PersonRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PersonRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERSON_ROLE_UNSPECIFIED: _PersonRole.ValueType  # 0
+    """Never written."""
+    PERSON_ROLE_ANALYST: _PersonRole.ValueType  # 1
+    """Reads and posts records."""
+    PERSON_ROLE_RELEASER: _PersonRole.ValueType  # 2
+    """Approves and rejects releases, and reveals fields."""
+    PERSON_ROLE_POLICY_ADMIN: _PersonRole.ValueType  # 3
+    """Puts policies in force."""
+    PERSON_ROLE_AUDITOR: _PersonRole.ValueType  # 4
+    """Reads everything, changes nothing."""
+    PERSON_ROLE_OPERATOR: _PersonRole.ValueType  # 5
+    """Peers, people, and the running of the node; no records."""
+
+class PersonRole(_PersonRole, metaclass=_PersonRoleEnumTypeWrapper):
+    """What a person may do."""
+
+PERSON_ROLE_UNSPECIFIED: PersonRole.ValueType  # 0
+"""Never written."""
+PERSON_ROLE_ANALYST: PersonRole.ValueType  # 1
+"""Reads and posts records."""
+PERSON_ROLE_RELEASER: PersonRole.ValueType  # 2
+"""Approves and rejects releases, and reveals fields."""
+PERSON_ROLE_POLICY_ADMIN: PersonRole.ValueType  # 3
+"""Puts policies in force."""
+PERSON_ROLE_AUDITOR: PersonRole.ValueType  # 4
+"""Reads everything, changes nothing."""
+PERSON_ROLE_OPERATOR: PersonRole.ValueType  # 5
+"""Peers, people, and the running of the node; no records."""
+Global___PersonRole: _TypeAlias = PersonRole  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):
@@ -336,19 +429,25 @@ class WithheldField(_message.Message):
 
     PATH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Path of the field, such as `subjects[*].version`."""
     reason: _builtins.str
     """Why, where it is told: `infohazard`, `trade_secret`, …"""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Until when, where it is told."""
+
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
         reason: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,6 +473,8 @@ class Record(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    MARKING_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """SHA-256 over the signed token, base64url: the same for everybody who holds any part of it."""
     title: _builtins.str
@@ -390,6 +491,10 @@ class Record(_message.Message):
     """The SD-JWT text that this node holds; only where it was asked for."""
     signature: _builtins.str
     """`verified`, or the reason code why it is not any more, such as `KEY_NOT_VALID`; empty in lists."""
+    marking: _record_pb2.Tlp.ValueType
+    """Marking that counts today: the signed one, or what the signed schedule has lowered it to."""
+    author: _builtins.str
+    """Person who posted it; empty for a received record, and for one from before there were people."""
     @_builtins.property
     def envelope(self) -> _record_pb2.Envelope:
         """Plain claims."""
@@ -431,10 +536,12 @@ class Record(_message.Message):
         key_id: _builtins.str = ...,
         token: _builtins.str = ...,
         signature: _builtins.str = ...,
+        marking: _record_pb2.Tlp.ValueType = ...,
+        author: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "envelope", b"envelope", "stored_at", b"stored_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "signature", b"signature", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "marking", b"marking", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "signature", b"signature", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,6 +580,8 @@ class GetStatusResponse(_message.Message):
     STORE_BYTES_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    REVIEWS_OPEN_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     serving: _builtins.bool
     """Whether a node is running; false where the command opened the home itself."""
     version: _builtins.str
@@ -485,6 +594,8 @@ class GetStatusResponse(_message.Message):
     """Current records of others."""
     store_bytes: _builtins.int
     """Bytes of the store."""
+    reviews_open: _builtins.int
+    """Releases and requests that wait for somebody's decision."""
     @_builtins.property
     def organisation(self) -> Global___Organisation:
         """The organisation itself."""
@@ -501,6 +612,10 @@ class GetStatusResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What needs somebody's attention."""
 
+    @_builtins.property
+    def caller(self) -> Global___Colleague:
+        """The caller."""
+
     def __init__(
         self,
         *,
@@ -514,10 +629,12 @@ class GetStatusResponse(_message.Message):
         store_bytes: _builtins.int = ...,
         peers: _abc.Iterable[Global___Peer] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        reviews_open: _builtins.int = ...,
+        caller: Global___Colleague | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["organisation", b"organisation", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "organisation", b"organisation", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listen", b"listen", "organisation", b"organisation", "own_records", b"own_records", "peers", b"peers", "received_records", b"received_records", "serving", b"serving", "started_at", b"started_at", "store_bytes", b"store_bytes", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "listen", b"listen", "organisation", b"organisation", "own_records", b"own_records", "peers", b"peers", "received_records", b"received_records", "reviews_open", b"reviews_open", "serving", b"serving", "started_at", b"started_at", "store_bytes", b"store_bytes", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -872,6 +989,8 @@ class Draft(_message.Message):
     CONTENT_JSON_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    DOWNGRADE_AT_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
     kind: _record_pb2.RecordKind.ValueType
     """What it is about."""
     tlp: _record_pb2.Tlp.ValueType
@@ -894,6 +1013,14 @@ class Draft(_message.Message):
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Narrow the recipients to these organisations; empty: whom policy allows."""
 
+    @_builtins.property
+    def downgrade_at(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Downgrade]:
+        """Steps by which the marking is lowered, signed with the record."""
+
+    @_builtins.property
+    def overrides(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Findings of the linter that the poster takes upon itself, by name: `email` everywhere, `email@summary` in one field."""
+
     def __init__(
         self,
         *,
@@ -906,10 +1033,12 @@ class Draft(_message.Message):
         content_json: _builtins.str = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         idempotency_key: _builtins.str = ...,
+        downgrade_at: _abc.Iterable[_record_pb2.Downgrade] | None = ...,
+        overrides: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_json", b"content_json", "idempotency_key", b"idempotency_key", "kind", b"kind", "pap", b"pap", "permitted_use", b"permitted_use", "recipients", b"recipients", "relay", b"relay", "retention_until", b"retention_until", "tlp", b"tlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_json", b"content_json", "downgrade_at", b"downgrade_at", "idempotency_key", b"idempotency_key", "kind", b"kind", "overrides", b"overrides", "pap", b"pap", "permitted_use", b"permitted_use", "recipients", b"recipients", "relay", b"relay", "retention_until", b"retention_until", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -955,6 +1084,8 @@ class PostedRecord(_message.Message):
     ERROR_REASON_FIELD_NUMBER: _builtins.int
     ERROR_DETAILS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    LINT_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
     """It was posted before, under the same idempotency key."""
     error_reason: _builtins.str
@@ -975,6 +1106,14 @@ class PostedRecord(_message.Message):
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the poster should know: a named recipient that no policy lets the record reach, say."""
 
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]:
+        """Partners that get it later, and what it waits for."""
+
+    @_builtins.property
+    def lint(self) -> _containers.RepeatedCompositeFieldContainer[Global___LintFinding]:
+        """What the linter found; it never repeats the value."""
+
     def __init__(
         self,
         *,
@@ -984,14 +1123,96 @@ class PostedRecord(_message.Message):
         error_reason: _builtins.str = ...,
         error_details: _abc.Iterable[_builtins.str] | None = ...,
         notices: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: _abc.Iterable[Global___Waiting] | None = ...,
+        lint: _abc.Iterable[Global___LintFinding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_details", b"error_details", "error_reason", b"error_reason", "existed", b"existed", "notices", b"notices", "queued_for", b"queued_for", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_details", b"error_details", "error_reason", b"error_reason", "existed", b"existed", "lint", b"lint", "notices", b"notices", "queued_for", b"queued_for", "record", b"record", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PostedRecord: _TypeAlias = PostedRecord  # noqa: Y015
+
+@_typing.final
+class LintFinding(_message.Message):
+    """Something in a record's content that perhaps should not be there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    DISCLOSURE_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Name of the rule: `email`, `home-path`, `git-remote`, `key`, `ip-address`, `long-quote`, `deny-list`."""
+    path: _builtins.str
+    """Path of the field."""
+    disclosure: _record_pb2.DisclosureClass.ValueType
+    """Disclosure class of the field."""
+    overridden: _builtins.bool
+    """Whether the poster has taken it upon itself."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        path: _builtins.str = ...,
+        disclosure: _record_pb2.DisclosureClass.ValueType = ...,
+        overridden: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure", "overridden", b"overridden", "path", b"path", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LintFinding: _TypeAlias = LintFinding  # noqa: Y015
+
+@_typing.final
+class Waiting(_message.Message):
+    """A partner that gets a record later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    approvals_needed: _builtins.int
+    """Further people who must agree."""
+    review: _builtins.str
+    """Review that waits for them: the beginning of its id is enough to name it."""
+    why: _builtins.str
+    """All of it in one sentence."""
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """Earliest time at which it goes."""
+
+    @_builtins.property
+    def approved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those who have."""
+
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        approvals_needed: _builtins.int = ...,
+        approved_by: _abc.Iterable[_builtins.str] | None = ...,
+        review: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_needed", b"approvals_needed", "approved_by", b"approved_by", "not_before", b"not_before", "partner", b"partner", "review", b"review", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Waiting: _TypeAlias = Waiting  # noqa: Y015
 
 @_typing.final
 class PostRecordsResponse(_message.Message):
@@ -1203,17 +1424,50 @@ class SearchRecordsResponse(_message.Message):
 Global___SearchRecordsResponse: _TypeAlias = SearchRecordsResponse  # noqa: Y015
 
 @_typing.final
-class CheckPoliciesRequest(_message.Message):
-    """Nothing to say."""
+class PolicyFile(_message.Message):
+    """A policy file as text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `floor.toml`, or the partner's organisation id and `.toml`."""
+    text: _builtins.str
+    """What it says."""
     def __init__(
         self,
+        *,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyFile: _TypeAlias = PolicyFile  # noqa: Y015
+
+@_typing.final
+class CheckPoliciesRequest(_message.Message):
+    """Which files to check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """Files that stand in for those of the same name in the home's folder; empty: the folder as it is."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___PolicyFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1233,7 +1487,7 @@ class PolicyProblem(_message.Message):
     line: _builtins.int
     """Line, from 1."""
     message: _builtins.str
-    """What is wrong."""
+    """What is wrong, and below it, where it is known, the line with a caret."""
     def __init__(
         self,
         *,
@@ -1269,7 +1523,7 @@ class CheckPoliciesResponse(_message.Message):
 
     @_builtins.property
     def changed_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Files that differ from what the running node uses, because they changed since it started."""
+        """Files that differ from what is in force: `policy plan` says what they would change."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1301,19 +1555,25 @@ class ExplainRecordRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     PARTNER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Record id or any unique prefix of it, or a record digest."""
     partner: _builtins.str
     """Organisation id of the partner."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """Decide as of this time; absent: now."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         partner: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "partner", b"partner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "id", b"id", "partner", b"partner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1330,6 +1590,7 @@ class FieldVerdict(_message.Message):
     DISCLOSURE_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Path of the field, such as `subjects[*].version`."""
     shared: _builtins.bool
@@ -1340,6 +1601,10 @@ class FieldVerdict(_message.Message):
     """Why."""
     reason: _builtins.str
     """Reason told to the partner for a withheld field, where the policy names it."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the rule withholds it, where it says so."""
+
     def __init__(
         self,
         *,
@@ -1348,10 +1613,11 @@ class FieldVerdict(_message.Message):
         disclosure: _record_pb2.DisclosureClass.ValueType = ...,
         why: _builtins.str = ...,
         reason: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure", "path", b"path", "reason", b"reason", "shared", b"shared", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure", "path", b"path", "reason", b"reason", "shared", b"shared", "until", b"until", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1371,6 +1637,7 @@ class ExplainRecordResponse(_message.Message):
     AGREEMENT_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     HINTS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     delivered: _builtins.bool
     """Whether the record goes to the partner."""
     rule: _builtins.str
@@ -1391,6 +1658,10 @@ class ExplainRecordResponse(_message.Message):
     def hints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What would change the verdict."""
 
+    @_builtins.property
+    def waiting(self) -> Global___Waiting:
+        """What it waits for, where it goes but not yet."""
+
     def __init__(
         self,
         *,
@@ -1402,10 +1673,11 @@ class ExplainRecordResponse(_message.Message):
         agreement: _builtins.str = ...,
         fields: _abc.Iterable[Global___FieldVerdict] | None = ...,
         hints: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: Global___Waiting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "delivered", b"delivered", "fields", b"fields", "file", b"file", "hints", b"hints", "line", b"line", "rule", b"rule", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "delivered", b"delivered", "fields", b"fields", "file", b"file", "hints", b"hints", "line", b"line", "rule", b"rule", "waiting", b"waiting", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1505,6 +1777,7 @@ class RevealFieldsResponse(_message.Message):
 
     QUEUED_FIELD_NUMBER: _builtins.int
     ALREADY_SENT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queued(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields that are queued now."""
@@ -1513,19 +1786,1158 @@ class RevealFieldsResponse(_message.Message):
     def already_sent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields that the partner had already."""
 
+    @_builtins.property
+    def waiting(self) -> Global___Waiting:
+        """What the queued ones wait for, if anything."""
+
     def __init__(
         self,
         *,
         queued: _abc.Iterable[_builtins.str] | None = ...,
         already_sent: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: Global___Waiting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_sent", b"already_sent", "queued", b"queued"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_sent", b"already_sent", "queued", b"queued", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevealFieldsResponse: _TypeAlias = RevealFieldsResponse  # noqa: Y015
+
+@_typing.final
+class PlanPoliciesRequest(_message.Message):
+    """Which files to weigh."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """Files that stand in for those of the same name in the home's folder; empty: the folder as it is."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___PolicyFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanPoliciesRequest: _TypeAlias = PlanPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class PolicyChange(_message.Message):
+    """What becomes of one record for one partner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PARTNER_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Digest of the record."""
+    record_id: _builtins.str
+    """Record id."""
+    title: _builtins.str
+    """Title."""
+    tlp: _record_pb2.Tlp.ValueType
+    """Marking that counts today."""
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    whole: _builtins.bool
+    """The record goes under one set of files and not under the other."""
+    rule: _builtins.str
+    """Rule that would decide."""
+    file: _builtins.str
+    """File of the rule."""
+    line: _builtins.int
+    """Line of the rule, from 1."""
+    @_builtins.property
+    def released(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that would go and did not."""
+
+    @_builtins.property
+    def stopped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that would not go any more, for whoever does not hold them yet."""
+
+    @_builtins.property
+    def waiting(self) -> Global___Waiting:
+        """What the release would wait for."""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        tlp: _record_pb2.Tlp.ValueType = ...,
+        partner: _builtins.str = ...,
+        whole: _builtins.bool = ...,
+        released: _abc.Iterable[_builtins.str] | None = ...,
+        stopped: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: Global___Waiting | None = ...,
+        rule: _builtins.str = ...,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "file", b"file", "line", b"line", "partner", b"partner", "record_id", b"record_id", "released", b"released", "rule", b"rule", "stopped", b"stopped", "title", b"title", "tlp", b"tlp", "waiting", b"waiting", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyChange: _TypeAlias = PolicyChange  # noqa: Y015
+
+@_typing.final
+class PlanPoliciesResponse(_message.Message):
+    """How a plan goes: progress, changes in between, and a last message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    CHANGED_FILES_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    weighed: _builtins.int
+    """Records weighed so far."""
+    total: _builtins.int
+    """Records in all."""
+    done: _builtins.bool
+    """Whether this is the last message."""
+    subject: _builtins.str
+    """In the last message: what `policy apply` signs. Names the files, and those that they replace."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:
+        """What would change, as it is found."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """In the last message: everything wrong with the files; they cannot be applied then."""
+
+    @_builtins.property
+    def changed_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the last message: files that differ from what is in force."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """In the last message: the files that it would put in force, for the signer to see for itself."""
+
+    def __init__(
+        self,
+        *,
+        weighed: _builtins.int = ...,
+        total: _builtins.int = ...,
+        changes: _abc.Iterable[Global___PolicyChange] | None = ...,
+        done: _builtins.bool = ...,
+        problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        changed_files: _abc.Iterable[_builtins.str] | None = ...,
+        subject: _builtins.str = ...,
+        files: _abc.Iterable[Global___PolicyFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "changes", b"changes", "done", b"done", "files", b"files", "problems", b"problems", "subject", b"subject", "total", b"total", "weighed", b"weighed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanPoliciesResponse: _TypeAlias = PlanPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class ApplyPoliciesRequest(_message.Message):
+    """A set of policy files to put in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    statement: _builtins.str
+    """Signature of the caller over the subject of the plan: `tocsin-act+jwt`."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """All of them, as planned."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___PolicyFile] | None = ...,
+        statement: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyPoliciesRequest: _TypeAlias = ApplyPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class Queued(_message.Message):
+    """A number of records for a partner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    records: _builtins.int
+    """Records."""
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner", b"partner", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Queued: _TypeAlias = Queued  # noqa: Y015
+
+@_typing.final
+class ApplyPoliciesResponse(_message.Message):
+    """The files are in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: _builtins.int
+    REVIEWS_VOIDED_FIELD_NUMBER: _builtins.int
+    REVIEWS_OPENED_FIELD_NUMBER: _builtins.int
+    reviews_voided: _builtins.int
+    """Proposed releases that it made void, and those that it made."""
+    reviews_opened: _builtins.int
+    """Releases that are proposed anew."""
+    @_builtins.property
+    def queued(self) -> _containers.RepeatedCompositeFieldContainer[Global___Queued]:
+        """What is queued by it."""
+
+    def __init__(
+        self,
+        *,
+        queued: _abc.Iterable[Global___Queued] | None = ...,
+        reviews_voided: _builtins.int = ...,
+        reviews_opened: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queued", b"queued", "reviews_opened", b"reviews_opened", "reviews_voided", b"reviews_voided"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyPoliciesResponse: _TypeAlias = ApplyPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class GetPolicyMatrixRequest(_message.Message):
+    """Whose policies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organisation ids; empty: every partner."""
+
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyMatrixRequest: _TypeAlias = GetPolicyMatrixRequest  # noqa: Y015
+
+@_typing.final
+class PolicyCell(_message.Message):
+    """How far records of a kind and a marking go to a partner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    CONDITIONAL_FIELD_NUMBER: _builtins.int
+    HOLD_SECONDS_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    kind: _record_pb2.RecordKind.ValueType
+    """Kind of record."""
+    tlp: _record_pb2.Tlp.ValueType
+    """Marking."""
+    classes: _record_pb2.DisclosureClass.ValueType
+    """Class up to which fields go; unspecified: nothing goes."""
+    withheld: _builtins.bool
+    """Some fields of that class are withheld, by the rule or by the floor."""
+    conditional: _builtins.bool
+    """Whether a condition has a say: the cell is what it lets out at most."""
+    hold_seconds: _builtins.int
+    """Seconds of delay after issue."""
+    approvals: _builtins.int
+    """Further people who must agree."""
+    rule: _builtins.str
+    """First rule that covers it."""
+    file: _builtins.str
+    """File of the rule."""
+    line: _builtins.int
+    """Line of the rule, from 1."""
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        kind: _record_pb2.RecordKind.ValueType = ...,
+        tlp: _record_pb2.Tlp.ValueType = ...,
+        classes: _record_pb2.DisclosureClass.ValueType = ...,
+        withheld: _builtins.bool = ...,
+        conditional: _builtins.bool = ...,
+        hold_seconds: _builtins.int = ...,
+        approvals: _builtins.int = ...,
+        rule: _builtins.str = ...,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "classes", b"classes", "conditional", b"conditional", "file", b"file", "hold_seconds", b"hold_seconds", "kind", b"kind", "line", b"line", "partner", b"partner", "rule", b"rule", "tlp", b"tlp", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyCell: _TypeAlias = PolicyCell  # noqa: Y015
+
+@_typing.final
+class GetPolicyMatrixResponse(_message.Message):
+    """Partners by kinds and markings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCell]:
+        """One for each partner, kind and marking, in that order."""
+
+    def __init__(
+        self,
+        *,
+        cells: _abc.Iterable[Global___PolicyCell] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyMatrixResponse: _TypeAlias = GetPolicyMatrixResponse  # noqa: Y015
+
+@_typing.final
+class ReviewItem(_message.Message):
+    """One presentation that a release would send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    SD_HASH_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PRESENTATION_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    sd_hash: _builtins.str
+    """SHA-256 of the presentation, base64url."""
+    policy_digest: _builtins.str
+    """SHA-256 of the partner's policy file in hex."""
+    rule: _builtins.str
+    """Name of the rule."""
+    approvals: _builtins.int
+    """Further people who must agree."""
+    presentation: _builtins.str
+    """The exact text that would be sent; only where one review was asked for."""
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """Earliest time at which it goes."""
+
+    @_builtins.property
+    def record(self) -> Global___Record:
+        """The record as the partner would see it; only where one review was asked for."""
+
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        sd_hash: _builtins.str = ...,
+        policy_digest: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        approvals: _builtins.int = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        presentation: _builtins.str = ...,
+        record: Global___Record | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "not_before", b"not_before", "partner", b"partner", "policy_digest", b"policy_digest", "presentation", b"presentation", "record", b"record", "rule", b"rule", "sd_hash", b"sd_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewItem: _TypeAlias = ReviewItem  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """Something that waits, or waited, for a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    OPENED_AT_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    REJECTED_BY_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """A release: SHA-256 over `body`, base64url. A request: random. The beginning is enough to name it."""
+    kind: Global___ReviewKind.ValueType
+    """What it is."""
+    state: Global___ReviewState.ValueType
+    """Where it stands."""
+    digest: _builtins.str
+    """Digest of the record."""
+    record_id: _builtins.str
+    """Record id."""
+    title: _builtins.str
+    """Title of the record."""
+    tlp: _record_pb2.Tlp.ValueType
+    """Marking that counts today."""
+    approvals_needed: _builtins.int
+    """Further people who must agree."""
+    rejected_by: _builtins.str
+    """Who said no."""
+    why: _builtins.str
+    """A request: what for."""
+    body: _builtins.str
+    """A release: the exact JSON text whose hash is the id and that an approval signs."""
+    @_builtins.property
+    def opened_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was proposed or asked."""
+
+    @_builtins.property
+    def by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A release: who proposed it, and may not approve it. A request: the partner."""
+
+    @_builtins.property
+    def approved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who has agreed."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewItem]:
+        """What would go to whom."""
+
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A request: the fields asked for."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___ReviewKind.ValueType = ...,
+        state: Global___ReviewState.ValueType = ...,
+        digest: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        tlp: _record_pb2.Tlp.ValueType = ...,
+        opened_at: _timestamp_pb2.Timestamp | None = ...,
+        by: _abc.Iterable[_builtins.str] | None = ...,
+        approvals_needed: _builtins.int = ...,
+        approved_by: _abc.Iterable[_builtins.str] | None = ...,
+        rejected_by: _builtins.str = ...,
+        items: _abc.Iterable[Global___ReviewItem] | None = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        why: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opened_at", b"opened_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_needed", b"approvals_needed", "approved_by", b"approved_by", "body", b"body", "by", b"by", "digest", b"digest", "id", b"id", "items", b"items", "kind", b"kind", "opened_at", b"opened_at", "paths", b"paths", "record_id", b"record_id", "rejected_by", b"rejected_by", "state", b"state", "title", b"title", "tlp", b"tlp", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class ListReviewsRequest(_message.Message):
+    """Which reviews to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """Those that are decided, too."""
+    def __init__(
+        self,
+        *,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsRequest: _TypeAlias = ListReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListReviewsResponse(_message.Message):
+    """Reviews, oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """The reviews."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class GetReviewRequest(_message.Message):
+    """One review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id, or any unique prefix of it."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewRequest: _TypeAlias = GetReviewRequest  # noqa: Y015
+
+@_typing.final
+class GetReviewResponse(_message.Message):
+    """One review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review, with presentations."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewResponse: _TypeAlias = GetReviewResponse  # noqa: Y015
+
+@_typing.final
+class DecideReviewRequest(_message.Message):
+    """What somebody decides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    APPROVE_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the review."""
+    approve: _builtins.bool
+    """Agree to it; otherwise it is rejected or declined."""
+    statement: _builtins.str
+    """Signature of the caller over id and verdict, `tocsin-act+jwt`; empty for a request."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        approve: _builtins.bool = ...,
+        statement: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "id", b"id", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewRequest: _TypeAlias = DecideReviewRequest  # noqa: Y015
+
+@_typing.final
+class DecideReviewResponse(_message.Message):
+    """The decision is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    QUEUED_FOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review, as it stands now."""
+
+    @_builtins.property
+    def queued_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partners that the record is queued for by it."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+        queued_for: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queued_for", b"queued_for", "review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
+
+@_typing.final
+class RequestFieldsRequest(_message.Message):
+    """Fields that somebody would like to have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Record id or any unique prefix of it, or a record digest."""
+    why: _builtins.str
+    """What for; the origin's people read it."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the fields."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "paths", b"paths", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestFieldsRequest: _TypeAlias = RequestFieldsRequest  # noqa: Y015
+
+@_typing.final
+class RequestFieldsResponse(_message.Message):
+    """The origin has been asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """Organisation id of the origin."""
+    state: _exchange_service_pb2.RequestState.ValueType
+    """Where the request stands there."""
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        state: _exchange_service_pb2.RequestState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestFieldsResponse: _TypeAlias = RequestFieldsResponse  # noqa: Y015
+
+@_typing.final
+class ListAuditRequest(_message.Message):
+    """Which entries of the decision log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    PARTNER_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    record: _builtins.str
+    """Only about this record: id, unique prefix or digest."""
+    partner: _builtins.str
+    """Only about this partner."""
+    person: _builtins.str
+    """Only by this person."""
+    act: _builtins.str
+    """Only this act, such as `sent` or `policy-applied`."""
+    page_size: _builtins.int
+    """Most entries at once; 0: 100; more than 1000 is cut to 1000."""
+    page_token: _builtins.str
+    """Where to go on, from the previous response."""
+    newest_first: _builtins.bool
+    """Newest first."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only from this time on."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Only before this time."""
+
+    def __init__(
+        self,
+        *,
+        record: _builtins.str = ...,
+        partner: _builtins.str = ...,
+        person: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        act: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "partner", b"partner", "person", b"person", "record", b"record", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRequest: _TypeAlias = ListAuditRequest  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """One entry of the decision log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
+    PARTNER_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its place: 1, 2, 3, … without gaps."""
+    act: _builtins.str
+    """What was done: `sent`, `approved`, `policy-applied`, …"""
+    person: _builtins.str
+    """Who did it; empty: the node itself."""
+    partner: _builtins.str
+    """Partner that it is about."""
+    digest: _builtins.str
+    """Digest of the record that it is about."""
+    body: _builtins.str
+    """The exact JSON text that the hash covers."""
+    hash: _builtins.str
+    """SHA-256 over the hash of the entry before and this body, base64url."""
+    seal: _builtins.str
+    """Signature of the node over this place and hash, `tocsin-audit+jwt`; on the last entry of each transaction."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        act: _builtins.str = ...,
+        person: _builtins.str = ...,
+        partner: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        body: _builtins.str = ...,
+        hash: _builtins.str = ...,
+        seal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "at", b"at", "body", b"body", "digest", b"digest", "hash", b"hash", "partner", b"partner", "person", b"person", "seal", b"seal", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class ListAuditResponse(_message.Message):
+    """Entries of the decision log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty: that was all."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
+        """The entries."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___AuditEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditResponse: _TypeAlias = ListAuditResponse  # noqa: Y015
+
+@_typing.final
+class VerifyAuditRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditRequest: _TypeAlias = VerifyAuditRequest  # noqa: Y015
+
+@_typing.final
+class VerifyAuditResponse(_message.Message):
+    """The decision log is whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    entries: _builtins.int
+    """How many entries there are."""
+    head: _builtins.str
+    """Hash of the last one: write it down elsewhere, and a log that was cut short shows."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When the last one was written."""
+
+    def __init__(
+        self,
+        *,
+        entries: _builtins.int = ...,
+        head: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015
+
+@_typing.final
+class Colleague(_message.Message):
+    """One of the organisation's own people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    ADDED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    key_id: _builtins.str
+    """RFC 7638 thumbprint of the key that signs its approvals: what people compare."""
+    active: _builtins.bool
+    """Whether it may still do it."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___PersonRole.ValueType]:
+        """What it may do."""
+
+    @_builtins.property
+    def added_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was added."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        roles: _abc.Iterable[Global___PersonRole.ValueType] | None = ...,
+        key_id: _builtins.str = ...,
+        active: _builtins.bool = ...,
+        added_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["added_at", b"added_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "added_at", b"added_at", "key_id", b"key_id", "name", b"name", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Colleague: _TypeAlias = Colleague  # noqa: Y015
+
+@_typing.final
+class ListPeopleRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeopleRequest: _TypeAlias = ListPeopleRequest  # noqa: Y015
+
+@_typing.final
+class ListPeopleResponse(_message.Message):
+    """The organisation's people, those who left among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    strict: _builtins.bool
+    """Whether nobody may hold release, policy and keys at once."""
+    @_builtins.property
+    def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___Colleague]:
+        """The people, by name."""
+
+    def __init__(
+        self,
+        *,
+        people: _abc.Iterable[Global___Colleague] | None = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeopleResponse: _TypeAlias = ListPeopleResponse  # noqa: Y015
+
+@_typing.final
+class AddPersonRequest(_message.Message):
+    """A person to register."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARD_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    card: _builtins.str
+    """Its card, as `tocsin person card` makes it: name, key and certificate under its own signature."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___PersonRole.ValueType]:
+        """What it may do."""
+
+    def __init__(
+        self,
+        *,
+        card: _builtins.str = ...,
+        roles: _abc.Iterable[Global___PersonRole.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddPersonRequest: _TypeAlias = AddPersonRequest  # noqa: Y015
+
+@_typing.final
+class AddPersonResponse(_message.Message):
+    """The person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def person(self) -> Global___Colleague:
+        """The person."""
+
+    def __init__(
+        self,
+        *,
+        person: Global___Colleague | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddPersonResponse: _TypeAlias = AddPersonResponse  # noqa: Y015
+
+@_typing.final
+class ChangePersonRequest(_message.Message):
+    """What a person may do from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___PersonRole.ValueType]:
+        """All of its roles."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        roles: _abc.Iterable[Global___PersonRole.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePersonRequest: _TypeAlias = ChangePersonRequest  # noqa: Y015
+
+@_typing.final
+class ChangePersonResponse(_message.Message):
+    """The person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def person(self) -> Global___Colleague:
+        """The person."""
+
+    def __init__(
+        self,
+        *,
+        person: Global___Colleague | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePersonResponse: _TypeAlias = ChangePersonResponse  # noqa: Y015
+
+@_typing.final
+class RemovePersonRequest(_message.Message):
+    """A person who leaves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovePersonRequest: _TypeAlias = RemovePersonRequest  # noqa: Y015
+
+@_typing.final
+class RemovePersonResponse(_message.Message):
+    """The person, who may do nothing any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def person(self) -> Global___Colleague:
+        """The person."""
+
+    def __init__(
+        self,
+        *,
+        person: Global___Colleague | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovePersonResponse: _TypeAlias = RemovePersonResponse  # noqa: Y015
 
 @_typing.final
 class SyncPeersRequest(_message.Message):

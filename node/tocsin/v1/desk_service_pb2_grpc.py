@@ -115,6 +115,71 @@ class DeskServiceStub:
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsResponse.FromString,
                 _registered_method=True)
+        self.PlanPolicies = channel.unary_stream(
+                '/tocsin.v1.DeskService/PlanPolicies',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesResponse.FromString,
+                _registered_method=True)
+        self.ApplyPolicies = channel.unary_unary(
+                '/tocsin.v1.DeskService/ApplyPolicies',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesResponse.FromString,
+                _registered_method=True)
+        self.GetPolicyMatrix = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetPolicyMatrix',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListReviews',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.GetReview = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetReview',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetReviewRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetReviewResponse.FromString,
+                _registered_method=True)
+        self.DecideReview = channel.unary_unary(
+                '/tocsin.v1.DeskService/DecideReview',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.DecideReviewRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
+        self.RequestFields = channel.unary_unary(
+                '/tocsin.v1.DeskService/RequestFields',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListAudit',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/tocsin.v1.DeskService/VerifyAudit',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
+        self.ListPeople = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListPeople',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListPeopleRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListPeopleResponse.FromString,
+                _registered_method=True)
+        self.AddPerson = channel.unary_unary(
+                '/tocsin.v1.DeskService/AddPerson',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.AddPersonRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.AddPersonResponse.FromString,
+                _registered_method=True)
+        self.ChangePerson = channel.unary_unary(
+                '/tocsin.v1.DeskService/ChangePerson',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ChangePersonRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ChangePersonResponse.FromString,
+                _registered_method=True)
+        self.RemovePerson = channel.unary_unary(
+                '/tocsin.v1.DeskService/RemovePerson',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.RemovePersonRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RemovePersonResponse.FromString,
+                _registered_method=True)
         self.SyncPeers = channel.unary_stream(
                 '/tocsin.v1.DeskService/SyncPeers',
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.SyncPeersRequest.SerializeToString,
@@ -238,6 +303,97 @@ class DeskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanPolicies(self, request, context):
+        """Says what changed policy files would newly release or stop, over the real records, telling the progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyPolicies(self, request, context):
+        """Puts a set of policy files in force, whole or not at all, under the signature of the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicyMatrix(self, request, context):
+        """Says up to which class each partner gets records of each kind and marking.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Lists what waits for somebody's decision: proposed releases, and what partners ask for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReview(self, request, context):
+        """Returns one of them with the exact presentations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideReview(self, request, context):
+        """Approves or rejects a proposed release, under the signature of the caller; or declines a request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestFields(self, request, context):
+        """Asks the origin of a record for fields that it withheld.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """Lists the decision log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Verifies the chain and the seals of the decision log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPeople(self, request, context):
+        """Lists the organisation's own people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddPerson(self, request, context):
+        """Registers a person by its card.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePerson(self, request, context):
+        """Changes what a person may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePerson(self, request, context):
+        """Ends what a person may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SyncPeers(self, request, context):
         """Fetches what peers have for this node now, and tells the progress page by page.
         """
@@ -327,6 +483,71 @@ def add_DeskServiceServicer_to_server(servicer, server):
                     servicer.RevealFields,
                     request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsResponse.SerializeToString,
+            ),
+            'PlanPolicies': grpc.unary_stream_rpc_method_handler(
+                    servicer.PlanPolicies,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesResponse.SerializeToString,
+            ),
+            'ApplyPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyPolicies,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesResponse.SerializeToString,
+            ),
+            'GetPolicyMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicyMatrix,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReviewsRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'GetReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReview,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetReviewRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetReviewResponse.SerializeToString,
+            ),
+            'DecideReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideReview,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.DecideReviewRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'RequestFields': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestFields,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditResponse.SerializeToString,
+            ),
+            'ListPeople': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeople,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListPeopleRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListPeopleResponse.SerializeToString,
+            ),
+            'AddPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddPerson,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.AddPersonRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.AddPersonResponse.SerializeToString,
+            ),
+            'ChangePerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePerson,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ChangePersonRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ChangePersonResponse.SerializeToString,
+            ),
+            'RemovePerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePerson,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RemovePersonRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.RemovePersonResponse.SerializeToString,
             ),
             'SyncPeers': grpc.unary_stream_rpc_method_handler(
                     servicer.SyncPeers,
@@ -767,6 +988,357 @@ class DeskService:
             '/tocsin.v1.DeskService/RevealFields',
             tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsRequest.SerializeToString,
             tocsin_dot_v1_dot_desk__service__pb2.RevealFieldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tocsin.v1.DeskService/PlanPolicies',
+            tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.PlanPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ApplyPolicies',
+            tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ApplyPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicyMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetPolicyMatrix',
+            tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetPolicyMatrixResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListReviews',
+            tocsin_dot_v1_dot_desk__service__pb2.ListReviewsRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetReview',
+            tocsin_dot_v1_dot_desk__service__pb2.GetReviewRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/DecideReview',
+            tocsin_dot_v1_dot_desk__service__pb2.DecideReviewRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestFields(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/RequestFields',
+            tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.RequestFieldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListAudit',
+            tocsin_dot_v1_dot_desk__service__pb2.ListAuditRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/VerifyAudit',
+            tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.VerifyAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeople(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListPeople',
+            tocsin_dot_v1_dot_desk__service__pb2.ListPeopleRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/AddPerson',
+            tocsin_dot_v1_dot_desk__service__pb2.AddPersonRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.AddPersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ChangePerson',
+            tocsin_dot_v1_dot_desk__service__pb2.ChangePersonRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ChangePersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/RemovePerson',
+            tocsin_dot_v1_dot_desk__service__pb2.RemovePersonRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.RemovePersonResponse.FromString,
             options,
             channel_credentials,
             insecure,

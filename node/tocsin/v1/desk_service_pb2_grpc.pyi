@@ -67,6 +67,32 @@ class DeskServiceStub:
     """Returns the exact bytes that a partner gets of a record."""
     RevealFields: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.RevealFieldsRequest, _desk_service_pb2.RevealFieldsResponse]
     """Queues further fields of a record for a partner that holds a part of it."""
+    PlanPolicies: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.PlanPoliciesRequest, _desk_service_pb2.PlanPoliciesResponse]
+    """Says what changed policy files would newly release or stop, over the real records, telling the progress."""
+    ApplyPolicies: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ApplyPoliciesRequest, _desk_service_pb2.ApplyPoliciesResponse]
+    """Puts a set of policy files in force, whole or not at all, under the signature of the caller."""
+    GetPolicyMatrix: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetPolicyMatrixRequest, _desk_service_pb2.GetPolicyMatrixResponse]
+    """Says up to which class each partner gets records of each kind and marking."""
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListReviewsRequest, _desk_service_pb2.ListReviewsResponse]
+    """Lists what waits for somebody's decision: proposed releases, and what partners ask for."""
+    GetReview: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetReviewRequest, _desk_service_pb2.GetReviewResponse]
+    """Returns one of them with the exact presentations."""
+    DecideReview: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.DecideReviewRequest, _desk_service_pb2.DecideReviewResponse]
+    """Approves or rejects a proposed release, under the signature of the caller; or declines a request."""
+    RequestFields: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.RequestFieldsRequest, _desk_service_pb2.RequestFieldsResponse]
+    """Asks the origin of a record for fields that it withheld."""
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListAuditRequest, _desk_service_pb2.ListAuditResponse]
+    """Lists the decision log."""
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.VerifyAuditRequest, _desk_service_pb2.VerifyAuditResponse]
+    """Verifies the chain and the seals of the decision log."""
+    ListPeople: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListPeopleRequest, _desk_service_pb2.ListPeopleResponse]
+    """Lists the organisation's own people."""
+    AddPerson: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.AddPersonRequest, _desk_service_pb2.AddPersonResponse]
+    """Registers a person by its card."""
+    ChangePerson: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ChangePersonRequest, _desk_service_pb2.ChangePersonResponse]
+    """Changes what a person may do."""
+    RemovePerson: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.RemovePersonRequest, _desk_service_pb2.RemovePersonResponse]
+    """Ends what a person may do."""
     SyncPeers: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.SyncPeersRequest, _desk_service_pb2.SyncPeersResponse]
     """Fetches what peers have for this node now, and tells the progress page by page."""
 
@@ -107,6 +133,32 @@ class DeskServiceAsyncStub(DeskServiceStub):
     """Returns the exact bytes that a partner gets of a record."""
     RevealFields: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.RevealFieldsRequest, _desk_service_pb2.RevealFieldsResponse]  # type: ignore[assignment]
     """Queues further fields of a record for a partner that holds a part of it."""
+    PlanPolicies: _aio.UnaryStreamMultiCallable[_desk_service_pb2.PlanPoliciesRequest, _desk_service_pb2.PlanPoliciesResponse]  # type: ignore[assignment]
+    """Says what changed policy files would newly release or stop, over the real records, telling the progress."""
+    ApplyPolicies: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ApplyPoliciesRequest, _desk_service_pb2.ApplyPoliciesResponse]  # type: ignore[assignment]
+    """Puts a set of policy files in force, whole or not at all, under the signature of the caller."""
+    GetPolicyMatrix: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetPolicyMatrixRequest, _desk_service_pb2.GetPolicyMatrixResponse]  # type: ignore[assignment]
+    """Says up to which class each partner gets records of each kind and marking."""
+    ListReviews: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListReviewsRequest, _desk_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """Lists what waits for somebody's decision: proposed releases, and what partners ask for."""
+    GetReview: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetReviewRequest, _desk_service_pb2.GetReviewResponse]  # type: ignore[assignment]
+    """Returns one of them with the exact presentations."""
+    DecideReview: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.DecideReviewRequest, _desk_service_pb2.DecideReviewResponse]  # type: ignore[assignment]
+    """Approves or rejects a proposed release, under the signature of the caller; or declines a request."""
+    RequestFields: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.RequestFieldsRequest, _desk_service_pb2.RequestFieldsResponse]  # type: ignore[assignment]
+    """Asks the origin of a record for fields that it withheld."""
+    ListAudit: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListAuditRequest, _desk_service_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """Lists the decision log."""
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.VerifyAuditRequest, _desk_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
+    """Verifies the chain and the seals of the decision log."""
+    ListPeople: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListPeopleRequest, _desk_service_pb2.ListPeopleResponse]  # type: ignore[assignment]
+    """Lists the organisation's own people."""
+    AddPerson: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.AddPersonRequest, _desk_service_pb2.AddPersonResponse]  # type: ignore[assignment]
+    """Registers a person by its card."""
+    ChangePerson: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ChangePersonRequest, _desk_service_pb2.ChangePersonResponse]  # type: ignore[assignment]
+    """Changes what a person may do."""
+    RemovePerson: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.RemovePersonRequest, _desk_service_pb2.RemovePersonResponse]  # type: ignore[assignment]
+    """Ends what a person may do."""
     SyncPeers: _aio.UnaryStreamMultiCallable[_desk_service_pb2.SyncPeersRequest, _desk_service_pb2.SyncPeersResponse]  # type: ignore[assignment]
     """Fetches what peers have for this node now, and tells the progress page by page."""
 
@@ -240,6 +292,110 @@ class DeskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_desk_service_pb2.RevealFieldsResponse, _abc.Awaitable[_desk_service_pb2.RevealFieldsResponse]]:
         """Queues further fields of a record for a partner that holds a part of it."""
+
+    @_abc_1.abstractmethod
+    def PlanPolicies(
+        self,
+        request: _desk_service_pb2.PlanPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.PlanPoliciesResponse], _abc.AsyncIterator[_desk_service_pb2.PlanPoliciesResponse]]:
+        """Says what changed policy files would newly release or stop, over the real records, telling the progress."""
+
+    @_abc_1.abstractmethod
+    def ApplyPolicies(
+        self,
+        request: _desk_service_pb2.ApplyPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ApplyPoliciesResponse, _abc.Awaitable[_desk_service_pb2.ApplyPoliciesResponse]]:
+        """Puts a set of policy files in force, whole or not at all, under the signature of the caller."""
+
+    @_abc_1.abstractmethod
+    def GetPolicyMatrix(
+        self,
+        request: _desk_service_pb2.GetPolicyMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetPolicyMatrixResponse, _abc.Awaitable[_desk_service_pb2.GetPolicyMatrixResponse]]:
+        """Says up to which class each partner gets records of each kind and marking."""
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _desk_service_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListReviewsResponse, _abc.Awaitable[_desk_service_pb2.ListReviewsResponse]]:
+        """Lists what waits for somebody's decision: proposed releases, and what partners ask for."""
+
+    @_abc_1.abstractmethod
+    def GetReview(
+        self,
+        request: _desk_service_pb2.GetReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetReviewResponse, _abc.Awaitable[_desk_service_pb2.GetReviewResponse]]:
+        """Returns one of them with the exact presentations."""
+
+    @_abc_1.abstractmethod
+    def DecideReview(
+        self,
+        request: _desk_service_pb2.DecideReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.DecideReviewResponse, _abc.Awaitable[_desk_service_pb2.DecideReviewResponse]]:
+        """Approves or rejects a proposed release, under the signature of the caller; or declines a request."""
+
+    @_abc_1.abstractmethod
+    def RequestFields(
+        self,
+        request: _desk_service_pb2.RequestFieldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.RequestFieldsResponse, _abc.Awaitable[_desk_service_pb2.RequestFieldsResponse]]:
+        """Asks the origin of a record for fields that it withheld."""
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _desk_service_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListAuditResponse, _abc.Awaitable[_desk_service_pb2.ListAuditResponse]]:
+        """Lists the decision log."""
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _desk_service_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.VerifyAuditResponse, _abc.Awaitable[_desk_service_pb2.VerifyAuditResponse]]:
+        """Verifies the chain and the seals of the decision log."""
+
+    @_abc_1.abstractmethod
+    def ListPeople(
+        self,
+        request: _desk_service_pb2.ListPeopleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListPeopleResponse, _abc.Awaitable[_desk_service_pb2.ListPeopleResponse]]:
+        """Lists the organisation's own people."""
+
+    @_abc_1.abstractmethod
+    def AddPerson(
+        self,
+        request: _desk_service_pb2.AddPersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.AddPersonResponse, _abc.Awaitable[_desk_service_pb2.AddPersonResponse]]:
+        """Registers a person by its card."""
+
+    @_abc_1.abstractmethod
+    def ChangePerson(
+        self,
+        request: _desk_service_pb2.ChangePersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ChangePersonResponse, _abc.Awaitable[_desk_service_pb2.ChangePersonResponse]]:
+        """Changes what a person may do."""
+
+    @_abc_1.abstractmethod
+    def RemovePerson(
+        self,
+        request: _desk_service_pb2.RemovePersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.RemovePersonResponse, _abc.Awaitable[_desk_service_pb2.RemovePersonResponse]]:
+        """Ends what a person may do."""
 
     @_abc_1.abstractmethod
     def SyncPeers(

@@ -130,6 +130,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The organisation's own identity document has expired."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 52
     """A bug; the detail is in the node's log."""
+    ERROR_REASON_PERSON_UNKNOWN: _ErrorReason.ValueType  # 53
+    """The certificate's key is no person's of this organisation."""
+    ERROR_REASON_LINT_BLOCKED: _ErrorReason.ValueType  # 54
+    """The content holds what should not go that far, and nobody has overridden it by name."""
+    ERROR_REASON_AUDIT_INCONSISTENT: _ErrorReason.ValueType  # 55
+    """The decision log is not the one that was written."""
+    ERROR_REASON_PROFILE_MISSING: _ErrorReason.ValueType  # 56
+    """Nobody on this machine has a profile for the home."""
+    ERROR_REASON_PROFILE_EXISTS: _ErrorReason.ValueType  # 57
+    """A profile stands there already."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -240,4 +250,14 @@ ERROR_REASON_IDENTITY_EXPIRED: ErrorReason.ValueType  # 51
 """The organisation's own identity document has expired."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 52
 """A bug; the detail is in the node's log."""
+ERROR_REASON_PERSON_UNKNOWN: ErrorReason.ValueType  # 53
+"""The certificate's key is no person's of this organisation."""
+ERROR_REASON_LINT_BLOCKED: ErrorReason.ValueType  # 54
+"""The content holds what should not go that far, and nobody has overridden it by name."""
+ERROR_REASON_AUDIT_INCONSISTENT: ErrorReason.ValueType  # 55
+"""The decision log is not the one that was written."""
+ERROR_REASON_PROFILE_MISSING: ErrorReason.ValueType  # 56
+"""Nobody on this machine has a profile for the home."""
+ERROR_REASON_PROFILE_EXISTS: ErrorReason.ValueType  # 57
+"""A profile stands there already."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tocsin/v1/exchange_service.proto\x12\ttocsin.v1\"x\n\x05\x45ntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tocsin.v1.EntryKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x14\n\x0cpresentation\x18\x04 \x01(\t\x12\x13\n\x0b\x64isclosures\x18\x05 \x03(\t\"Z\n\x04Page\x12\x11\n\tstatement\x18\x01 \x01(\t\x12!\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x10.tocsin.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"2\n\x0bPullRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x13\n\x0bmax_entries\x18\x02 \x01(\r\"-\n\x0cPullResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"\"\n\x10SubscribeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"2\n\x11SubscribeResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"$\n\x12\x41\x63knowledgeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x15\n\x13\x41\x63knowledgeResponse\"/\n\x0e\x44\x65liverRequest\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"!\n\x0f\x44\x65liverResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t*o\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_RECORD\x10\x01\x12\x1a\n\x16\x45NTRY_KIND_DISCLOSURES\x10\x02\x12\x13\n\x0f\x45NTRY_KIND_VOID\x10\x03\x32\xa4\x02\n\x0f\x45xchangeService\x12\x37\n\x04Pull\x12\x16.tocsin.v1.PullRequest\x1a\x17.tocsin.v1.PullResponse\x12H\n\tSubscribe\x12\x1b.tocsin.v1.SubscribeRequest\x1a\x1c.tocsin.v1.SubscribeResponse0\x01\x12L\n\x0b\x41\x63knowledge\x12\x1d.tocsin.v1.AcknowledgeRequest\x1a\x1e.tocsin.v1.AcknowledgeResponse\x12@\n\x07\x44\x65liver\x12\x19.tocsin.v1.DeliverRequest\x1a\x1a.tocsin.v1.DeliverResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tocsin/v1/exchange_service.proto\x12\ttocsin.v1\"x\n\x05\x45ntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tocsin.v1.EntryKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x14\n\x0cpresentation\x18\x04 \x01(\t\x12\x13\n\x0b\x64isclosures\x18\x05 \x03(\t\"Z\n\x04Page\x12\x11\n\tstatement\x18\x01 \x01(\t\x12!\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x10.tocsin.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"2\n\x0bPullRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x13\n\x0bmax_entries\x18\x02 \x01(\r\"-\n\x0cPullResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"\"\n\x10SubscribeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"2\n\x11SubscribeResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"$\n\x12\x41\x63knowledgeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x15\n\x13\x41\x63knowledgeResponse\"/\n\x0e\x44\x65liverRequest\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\"!\n\x0f\x44\x65liverResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"F\n\x18RequestDisclosureRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05paths\x18\x02 \x03(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"C\n\x19RequestDisclosureResponse\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.tocsin.v1.RequestState*o\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_RECORD\x10\x01\x12\x1a\n\x16\x45NTRY_KIND_DISCLOSURES\x10\x02\x12\x13\n\x0f\x45NTRY_KIND_VOID\x10\x03*|\n\x0cRequestState\x12\x1d\n\x19REQUEST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12REQUEST_STATE_OPEN\x10\x01\x12\x19\n\x15REQUEST_STATE_GRANTED\x10\x02\x12\x1a\n\x16REQUEST_STATE_DECLINED\x10\x03\x32\x84\x03\n\x0f\x45xchangeService\x12\x37\n\x04Pull\x12\x16.tocsin.v1.PullRequest\x1a\x17.tocsin.v1.PullResponse\x12H\n\tSubscribe\x12\x1b.tocsin.v1.SubscribeRequest\x1a\x1c.tocsin.v1.SubscribeResponse0\x01\x12L\n\x0b\x41\x63knowledge\x12\x1d.tocsin.v1.AcknowledgeRequest\x1a\x1e.tocsin.v1.AcknowledgeResponse\x12@\n\x07\x44\x65liver\x12\x19.tocsin.v1.DeliverRequest\x1a\x1a.tocsin.v1.DeliverResponse\x12^\n\x11RequestDisclosure\x12#.tocsin.v1.RequestDisclosureRequest\x1a$.tocsin.v1.RequestDisclosureResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tocsin.v1.exchange_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENTRYKIND']._serialized_start=593
-  _globals['_ENTRYKIND']._serialized_end=704
+  _globals['_ENTRYKIND']._serialized_start=734
+  _globals['_ENTRYKIND']._serialized_end=845
+  _globals['_REQUESTSTATE']._serialized_start=847
+  _globals['_REQUESTSTATE']._serialized_end=971
   _globals['_ENTRY']._serialized_start=47
   _globals['_ENTRY']._serialized_end=167
   _globals['_PAGE']._serialized_start=169
@@ -53,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERREQUEST']._serialized_end=556
   _globals['_DELIVERRESPONSE']._serialized_start=558
   _globals['_DELIVERRESPONSE']._serialized_end=591
-  _globals['_EXCHANGESERVICE']._serialized_start=707
-  _globals['_EXCHANGESERVICE']._serialized_end=999
+  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_start=593
+  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_end=663
+  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_start=665
+  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_end=732
+  _globals['_EXCHANGESERVICE']._serialized_start=974
+  _globals['_EXCHANGESERVICE']._serialized_end=1362
 # @@protoc_insertion_point(module_scope)

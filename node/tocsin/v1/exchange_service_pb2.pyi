@@ -49,6 +49,34 @@ ENTRY_KIND_VOID: EntryKind.ValueType  # 3
 """Nothing any more: what stood here is withheld today."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
+class _RequestState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RequestStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RequestState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REQUEST_STATE_UNSPECIFIED: _RequestState.ValueType  # 0
+    """Never sent."""
+    REQUEST_STATE_OPEN: _RequestState.ValueType  # 1
+    """Nobody has answered yet."""
+    REQUEST_STATE_GRANTED: _RequestState.ValueType  # 2
+    """The origin revealed something: it comes with the feed."""
+    REQUEST_STATE_DECLINED: _RequestState.ValueType  # 3
+    """The origin's people said no."""
+
+class RequestState(_RequestState, metaclass=_RequestStateEnumTypeWrapper):
+    """Where a request stands."""
+
+REQUEST_STATE_UNSPECIFIED: RequestState.ValueType  # 0
+"""Never sent."""
+REQUEST_STATE_OPEN: RequestState.ValueType  # 1
+"""Nobody has answered yet."""
+REQUEST_STATE_GRANTED: RequestState.ValueType  # 2
+"""The origin revealed something: it comes with the feed."""
+REQUEST_STATE_DECLINED: RequestState.ValueType  # 3
+"""The origin's people said no."""
+Global___RequestState: _TypeAlias = RequestState  # noqa: Y015
+
 @_typing.final
 class Entry(_message.Message):
     """One entry of a feed."""
@@ -307,3 +335,57 @@ class DeliverResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeliverResponse: _TypeAlias = DeliverResponse  # noqa: Y015
+
+@_typing.final
+class RequestDisclosureRequest(_message.Message):
+    """Fields that the caller would like to have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Digest of the record, which the caller was sent."""
+    why: _builtins.str
+    """What for, in at most 500 characters; read by the origin's people."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the fields, such as `steps` or `subjects[*].version`; at most 32."""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "paths", b"paths", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestDisclosureRequest: _TypeAlias = RequestDisclosureRequest  # noqa: Y015
+
+@_typing.final
+class RequestDisclosureResponse(_message.Message):
+    """The request is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___RequestState.ValueType
+    """Where it stands."""
+    def __init__(
+        self,
+        *,
+        state: Global___RequestState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestDisclosureResponse: _TypeAlias = RequestDisclosureResponse  # noqa: Y015

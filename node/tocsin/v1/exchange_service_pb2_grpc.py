@@ -55,6 +55,11 @@ class ExchangeServiceStub:
                 request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.DeliverRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.DeliverResponse.FromString,
                 _registered_method=True)
+        self.RequestDisclosure = channel.unary_unary(
+                '/tocsin.v1.ExchangeService/RequestDisclosure',
+                request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServiceServicer:
@@ -89,6 +94,13 @@ class ExchangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestDisclosure(self, request, context):
+        """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.Deliver,
                     request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.DeliverRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.DeliverResponse.SerializeToString,
+            ),
+            'RequestDisclosure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestDisclosure,
+                    request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class ExchangeService:
             '/tocsin.v1.ExchangeService/Deliver',
             tocsin_dot_v1_dot_exchange__service__pb2.DeliverRequest.SerializeToString,
             tocsin_dot_v1_dot_exchange__service__pb2.DeliverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestDisclosure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.ExchangeService/RequestDisclosure',
+            tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.SerializeToString,
+            tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ExchangeServiceStub:
     """Tells the sender how far the caller has durably stored its feed."""
     Deliver: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.DeliverRequest, _exchange_service_pb2.DeliverResponse]
     """Hands over a page of the feed that the caller keeps for the receiver. Refused to readers."""
+    RequestDisclosure: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RequestDisclosureRequest, _exchange_service_pb2.RequestDisclosureResponse]
+    """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -57,6 +59,8 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """Tells the sender how far the caller has durably stored its feed."""
     Deliver: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.DeliverRequest, _exchange_service_pb2.DeliverResponse]  # type: ignore[assignment]
     """Hands over a page of the feed that the caller keeps for the receiver. Refused to readers."""
+    RequestDisclosure: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RequestDisclosureRequest, _exchange_service_pb2.RequestDisclosureResponse]  # type: ignore[assignment]
+    """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves signed pages of a partner's feed, and nothing else."""
@@ -92,5 +96,13 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.DeliverResponse, _abc.Awaitable[_exchange_service_pb2.DeliverResponse]]:
         """Hands over a page of the feed that the caller keeps for the receiver. Refused to readers."""
+
+    @_abc_1.abstractmethod
+    def RequestDisclosure(
+        self,
+        request: _exchange_service_pb2.RequestDisclosureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.RequestDisclosureResponse, _abc.Awaitable[_exchange_service_pb2.RequestDisclosureResponse]]:
+        """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

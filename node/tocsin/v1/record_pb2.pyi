@@ -329,6 +329,7 @@ class FieldRules(_message.Message):
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
     EXAMPLE_FIELD_NUMBER: _builtins.int
+    COARSE_FIELD_NUMBER: _builtins.int
     disclosure: Global___DisclosureClass.ValueType
     """Disclosure class; on a group, the default of the fields inside it."""
     required: _builtins.bool
@@ -347,6 +348,12 @@ class FieldRules(_message.Message):
     """Largest number allowed."""
     example: _builtins.str
     """An example value, shown in templates."""
+    @_builtins.property
+    def coarse(self) -> Global___Coarse:
+        """The field is the coarse twin of another one of its message: nobody writes it, it is derived when the record is
+        issued, and it is one class wider than the exact value.
+        """
+
     def __init__(
         self,
         *,
@@ -359,10 +366,11 @@ class FieldRules(_message.Message):
         minimum: _builtins.float | None = ...,
         maximum: _builtins.float | None = ...,
         example: _builtins.str = ...,
+        coarse: Global___Coarse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "coarse", b"coarse", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "disclosure", b"disclosure", "example", b"example", "max_items", b"max_items", "max_length", b"max_length", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "pattern", b"pattern", "required", b"required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "coarse", b"coarse", "disclosure", b"disclosure", "example", b"example", "max_items", b"max_items", "max_length", b"max_length", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "pattern", b"pattern", "required", b"required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
@@ -374,6 +382,34 @@ class FieldRules(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
 
 Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
+
+@_typing.final
+class Coarse(_message.Message):
+    """How a coarse twin follows from the exact value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OF_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    of: _builtins.str
+    """Name of the exact field, in the same message."""
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Ascending bounds between bands of a number: `[1, 10]` makes `<1`, `1-10` and `>10`. Empty: the month of a time."""
+
+    def __init__(
+        self,
+        *,
+        of: _builtins.str = ...,
+        bounds: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "of", b"of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Coarse: _TypeAlias = Coarse  # noqa: Y015
 
 @_typing.final
 class Envelope(_message.Message):
@@ -397,6 +433,7 @@ class Envelope(_message.Message):
     PERMITTED_USE_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
     RETENTION_UNTIL_FIELD_NUMBER: _builtins.int
+    DOWNGRADE_AT_FIELD_NUMBER: _builtins.int
     iss: _builtins.str
     """Organisation that says it: its canonical id, a lower-case DNS name."""
     iat: _builtins.int
@@ -427,6 +464,10 @@ class Envelope(_message.Message):
     def permitted_use(self) -> _containers.RepeatedScalarFieldContainer[Global___PermittedUse.ValueType]:
         """What a recipient may use it for."""
 
+    @_builtins.property
+    def downgrade_at(self) -> _containers.RepeatedCompositeFieldContainer[Global___Downgrade]:
+        """When the marking becomes less restrictive, as the origin signed it: ascending times, descending markings."""
+
     def __init__(
         self,
         *,
@@ -444,14 +485,41 @@ class Envelope(_message.Message):
         permitted_use: _abc.Iterable[Global___PermittedUse.ValueType] | None = ...,
         relay: Global___Relay.ValueType = ...,
         retention_until: _builtins.str = ...,
+        downgrade_at: _abc.Iterable[Global___Downgrade] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exp", b"exp", "iat", b"iat", "iss", b"iss", "kind", b"kind", "pap", b"pap", "permitted_use", b"permitted_use", "record_id", b"record_id", "relay", b"relay", "retention_until", b"retention_until", "schema", b"schema", "status", b"status", "supersedes", b"supersedes", "tlp", b"tlp", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downgrade_at", b"downgrade_at", "exp", b"exp", "iat", b"iat", "iss", b"iss", "kind", b"kind", "pap", b"pap", "permitted_use", b"permitted_use", "record_id", b"record_id", "relay", b"relay", "retention_until", b"retention_until", "schema", b"schema", "status", b"status", "supersedes", b"supersedes", "tlp", b"tlp", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Envelope: _TypeAlias = Envelope  # noqa: Y015
+
+@_typing.final
+class Downgrade(_message.Message):
+    """One step of a signed schedule by which a marking is lowered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    at: _builtins.str
+    """When: RFC 3339 UTC."""
+    tlp: Global___Tlp.ValueType
+    """The marking from then on."""
+    def __init__(
+        self,
+        *,
+        at: _builtins.str = ...,
+        tlp: Global___Tlp.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "tlp", b"tlp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Downgrade: _TypeAlias = Downgrade  # noqa: Y015
 
 FIELD_FIELD_NUMBER: _builtins.int
 CLAIM_FIELD_NUMBER: _builtins.int
