@@ -300,6 +300,7 @@ class PolicySetRow:
     files: Mapping[str, str]  # name -> text
     signed: frozenset[str]  # names that the statement covers
     applied_at: int
+    replaces: str = ""  # subject of the set before, which the statement covers too; empty for the first one
 
 
 @dataclass(frozen=True, slots=True)
