@@ -1915,6 +1915,7 @@ class PlanPoliciesResponse(_message.Message):
     CHANGED_FILES_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     weighed: _builtins.int
     """Records weighed so far."""
     total: _builtins.int
@@ -1923,6 +1924,8 @@ class PlanPoliciesResponse(_message.Message):
     """Whether this is the last message."""
     subject: _builtins.str
     """In the last message: what `policy apply` signs. Names the files, and those that they replace."""
+    replaces: _builtins.str
+    """In the last message: the subject of the files in force, which they replace; so the signer can work out the subject."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:
         """What would change, as it is found."""
@@ -1950,10 +1953,11 @@ class PlanPoliciesResponse(_message.Message):
         changed_files: _abc.Iterable[_builtins.str] | None = ...,
         subject: _builtins.str = ...,
         files: _abc.Iterable[Global___PolicyFile] | None = ...,
+        replaces: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "changes", b"changes", "done", b"done", "files", b"files", "problems", b"problems", "subject", b"subject", "total", b"total", "weighed", b"weighed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "changes", b"changes", "done", b"done", "files", b"files", "problems", b"problems", "replaces", b"replaces", "subject", b"subject", "total", b"total", "weighed", b"weighed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
