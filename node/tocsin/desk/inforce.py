@@ -1,0 +1,158 @@
+"""This module keeps the set of policy files that is in force, each under the signature of the person who applied it.
+
+    files in the home's folder    what people edit: counts for nothing
+            | policy apply        signed by a policy-admin: all of them, and the set that they replace
+            v
+    set in the store              verified whenever it is read, and again for every page
+
+A set is believed by these steps; where one fails nothing is in force, so
+nothing is sent to anybody and nothing accepted:
+
+1. there is a set, and the person who applied it is known (also one who left)
+2. the statement is signed with that person's key, and is on applying policies
+3. what it is on are the files that are said to be signed, and the set before
+4. a file that is not signed is, to the letter, the starter of a new partner,
+   which shares nothing
+
+A statement names the set that it replaces: an old one cannot be used to bring
+an old set back. Where a person's keys were replaced, what the old ones signed
+counts no more, and somebody applies the policies again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+from tocsin.audit.entry import Entry, Event
+from tocsin.audit.log import Log
+from tocsin.errors import Conflict, MalformedPolicy, NotFound, TocsinError
+from tocsin.identity.names import OrgId
+from tocsin.identity.root import Organisation
+from tocsin.people.act import Act, policy_subject, verify_act
+from tocsin.people.person import Person
+from tocsin.policy.model import PolicySet, Problem
+from tocsin.policy.parse import parse_policies
+from tocsin.policy.starter import starter_policy
+from tocsin.store.model import PolicySetRow
+from tocsin.store.protocol import Store
+
+FOLDER: Final = "policies"
+SUFFIX: Final = ".toml"
+NOTHING: Final = "nothing is in force, so nothing is sent and nothing accepted: a policy-admin runs tocsin policy apply"
+MOST_PARSED: Final = 4
+"""Sets kept as parsed: the one in force, the one before, and what is being planned."""
+
+
+def load_in_force(store: Store, organisation: Organisation) -> PolicySet:
+    """Return the set in force, verified by the steps above; an empty one, with the problem, where a step fails."""
+    row = store.policies.latest()
+    if row is None:
+        return _nothing(NOTHING)
+    try:
+        _verify(row, store=store, organisation=organisation)
+    except TocsinError as error:
+        return _nothing(f"the policies in force are not believed: {error.message}; {NOTHING}")
+    return parse_set(row.files)
+
+
+def parse_set(files: Mapping[str, str]) -> PolicySet:
+    """Return files, given by their bare names, as a set whose places are as people see them; the same set again."""
+    return _parse(tuple(sorted(files.items())))
+
+
+@lru_cache(MOST_PARSED)
+def _parse(files: tuple[tuple[str, str], ...]) -> PolicySet:
+    return parse_policies({f"{FOLDER}/{name}": text for name, text in files})
+
+
+def put_in_force(
+    store: Store,
+    files: Mapping[str, str],
+    *,
+    statement: str,
+    person: Person,
+    organisation: Organisation,
+    log: Log,
+    now: int,
+) -> PolicySet:
+    """Put files in force, whole or not at all, and return the set. The caller MUST have seen that the person may.
+
+    Raises MalformedPolicy where a file has a problem, Conflict where the
+    statement is on other files or on a set that was replaced since, and what
+    `verify_act` raises.
+    """
+    policies = parse_set(files)
+    if policies.problems:
+        details = tuple(str(problem) for problem in policies.problems)
+        hint = "put them in order, see: tocsin policy check"
+        raise MalformedPolicy("the files have problems, and what is in force stays", hint=hint, details=details)
+    with store.transaction():
+        before = store.policies.latest()
+        replaced = before.subject if before else ""
+        row = PolicySetRow(
+            subject=policy_subject(files, replaces=replaced),
+            statement=statement,
+            person=person.name,
+            files=dict(files),
+            signed=frozenset(files),
+            applied_at=now,
+            replaces=replaced,
+        )
+        _verify_statement(row, person=person, organisation=organisation)
+        store.policies.put(row)
+        log.append(_applied(row), now=now)
+    return policies
+
+
+def adopt_starter(store: Store, partner: OrgId, *, now: int) -> None:
+    """Put the starter of a new partner in force, which shares nothing; a file that is in force for it stays.
+
+    Where nothing is in force nothing comes in force by this either.
+    """
+    name = f"{partner}{SUFFIX}"
+    with store.transaction():
+        row = store.policies.latest()
+        if row is None or name in row.files:
+            return
+        store.policies.put(replace(row, files={**row.files, name: starter_policy(partner)}, applied_at=now))
+
+
+def _verify(row: PolicySetRow, *, store: Store, organisation: Organisation) -> None:
+    """Follow the steps above. Raises a TocsinError that says which one failed."""
+    # 1.
+    try:
+        person = store.people.get(row.person)
+    except NotFound:
+        raise Conflict(f"nobody named {row.person!r} is known", reason="CONFLICT") from None
+    # 2. and 3.
+    _verify_statement(row, person=person, organisation=organisation)
+    # 4.
+    for name in sorted(row.files.keys() - row.signed):
+        if row.files[name] != starter_policy(OrgId(name.removesuffix(SUFFIX))):
+            raise Conflict(f"{FOLDER}/{name} was not signed by anybody", reason="CONFLICT")
+
+
+def _verify_statement(row: PolicySetRow, *, person: Person, organisation: Organisation) -> None:
+    """Refuse a set whose signed files are not what the person signed."""
+    act = verify_act(row.statement, org=organisation.org, person=person)
+    signed = {name: text for name, text in row.files.items() if name in row.signed}
+    if act.act is not Act.APPLY_POLICIES or act.on != policy_subject(signed, replaces=row.replaces):
+        raise Conflict(
+            f"{person.name} signed other files, or the set in force is not the one that these were to replace",
+            reason="CONFLICT",
+            hint="plan and apply again: tocsin policy plan",
+        )
+
+
+def _applied(row: PolicySetRow) -> Entry:
+    """Return what the decision log keeps of an apply: which files, by their hashes."""
+    digests = {name: sha256(text.encode()).hexdigest() for name, text in sorted(row.files.items())}
+    details = {"subject": row.subject, "replaces": row.replaces, "files": digests, "statement": row.statement}
+    return Entry(Event.POLICY_APPLIED, person=row.person, details=details)
+
+
+def _nothing(message: str) -> PolicySet:
+    """Return a set by which nothing goes to anybody."""
+    return replace(parse_set({}), problems=(Problem(FOLDER, 1, message),))
