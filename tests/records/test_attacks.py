@@ -226,6 +226,7 @@ def claims():
         "permitted_use": ["anything"],
         "relay": "everybody",
         "retention_until": "2030-1-1T00:00:00Z",
+        "downgrade_at": {"at": "2030-01-01T00:00:00Z", "tlp": "CLEAR"},
     }
     bad = {
         f"{name} out of its contract": (with_claims(**{name: value}), MalformedRecord, "BAD_CLAIM")
@@ -244,7 +245,30 @@ def claims():
         "15 not valid yet": (with_claims(nbf=NOW + SKEW + 1), RecordExpired, "NOT_VALID_NOW"),
         "15 issued in the future": (with_claims(iat=NOW + SKEW + 1), RecordExpired, "NOT_VALID_NOW"),
     }
-    return missing | concealed | bad | more
+    return missing | concealed | bad | more | schedules()
+
+
+def schedules():
+    """Schedules of downgrades for a record marked AMBER."""
+    first, second = "2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z"
+    wrong = {
+        "raised": [(first, "RED")],
+        "to what it is": [(first, "AMBER")],
+        "down and up": [(first, "CLEAR"), (second, "GREEN")],
+        "to one marking twice": [(first, "GREEN"), (second, "GREEN")],
+        "back in time": [(second, "GREEN"), (first, "CLEAR")],
+        "twice at one time": [(first, "GREEN"), (first, "CLEAR")],
+        "to no marking": [(first, "WHITE")],
+        "at no time": [("soon", "GREEN")],
+        "at a number": [(NOW, "GREEN")],
+    }
+    made = {name: [{"at": at, "tlp": tlp} for at, tlp in steps] for name, steps in wrong.items()}
+    made |= {"without a time": [{"tlp": "GREEN"}], "by a text": ["GREEN"], "by itself": None}
+    made["with something more"] = [{"at": first, "tlp": "GREEN", "unless": "asked"}]
+    return {
+        f"marking lowered {name}": (with_claims(downgrade_at=steps), MalformedRecord, "BAD_CLAIM")
+        for name, steps in made.items()
+    } | {"14 downgrade_at disclosed": (injected("downgrade_at", []), MalformedRecord, "MISSING_CLAIM")}
 
 
 ATTACKS = headers() | bodies() | disclosures() | claims()

@@ -11,6 +11,7 @@ from tocsin.encoding import decode_base64url
 from tocsin.errors import DisclosureMismatch, MalformedContent, MalformedRecord, UntrustedIssuer
 from tocsin.identity.details import index_keys
 from tocsin.identity.names import RecordId
+from tocsin.records.envelope import Downgrade
 from tocsin.records.record import Draft, extend, issue, parse_record, sd_hash
 
 A = found("lab-a.example")
@@ -80,6 +81,7 @@ def test_every_claim_of_a_draft_is_found_again():
         permitted_use=("evaluation", "no_competitive_use"),
         relay="community",
         retention_until="2030-01-01T00:00:00Z",
+        downgrade_at=(Downgrade("2029-01-01T00:00:00Z", "GREEN"),),
         exp=NOW + 60,
     )
     content = {"title": "T", "incident_class": "near_miss", "summary": "S"}
@@ -87,7 +89,23 @@ def test_every_claim_of_a_draft_is_found_again():
     for name in ("record_id", "kind", "tlp", "version", "supersedes", "status", "pap", "permitted_use", "relay"):
         assert getattr(record, name) == getattr(draft, name)
     assert (record.retention_until, record.expires_at) == (draft.retention_until, draft.exp)
+    assert record.downgrade_at == draft.downgrade_at
     assert (record.issued_at, record.issuer, record.key_id) == (NOW, "lab-a.example", A.record.key_id)
+
+
+MIDNIGHT = 1893456000  # 2030-01-01T00:00:00Z
+
+
+@pytest.mark.parametrize(
+    ("now", "marking"),
+    [(0, "RED"), (MIDNIGHT - 1, "RED"), (MIDNIGHT, "AMBER"), (MIDNIGHT + 1, "AMBER"), (MIDNIGHT + 2, "CLEAR")],
+)
+def test_a_marking_is_lowered_at_the_moments_that_the_origin_signed(now, marking):
+    steps = (Downgrade("2030-01-01T00:00:00Z", "AMBER"), Downgrade("2030-01-01T00:00:01.5Z", "CLEAR"))
+    record = verify(make(tlp="RED", downgrade_at=steps).token)
+    assert payload_of(record.token)["downgrade_at"] == [{"at": at, "tlp": tlp} for at, tlp in steps]
+    assert (record.tlp, record.marking_at(now)) == ("RED", marking)
+    assert make(tlp="RED").marking_at(now) == "RED"
 
 
 def test_what_says_nothing_is_not_written():

@@ -75,6 +75,15 @@ MISTAKES = [
     ("json", '["lab-b.example"]', '"lab-b.example"', "f:2: record.to: not a list"),
     ("toml", 'record.to = ["lab-b.example"]', "record.to = [1]", "f:3: record.to: not a text: write it in quotes"),
     ("toml", "record.tlp", "record.retention_until", "f:2: record.retention_until: not a time in UTC"),
+    *[
+        ("toml", 'record.to = ["lab-b.example"]', f"record.downgrade_at = {steps}", f"f:3: record.downgrade_at: {said}")
+        for steps, said in [
+            ('[{tlp = "GREEN"}]', "not steps such as"),
+            ('{at = 2027-01-01T00:00:00Z, tlp = "GREEN"}', "not a list"),
+            ('[{at = 2027-01-01, tlp = "GREEN"}]', "not a time in UTC"),
+            ('[{at = 2027-01-01T00:00:00Z, tlp = "WHITE"}]', "none of CLEAR, GREEN"),
+        ]
+    ],
     ("toml", 'kind = "model"', 'kind = "modell"', "f:11: subjects[0].kind: none of model"),
     ("toml", 'name = "Example-LM 3"', "", "f:10: subjects[0].name: missing"),
     ("yaml", "until: 2026-06-01T12:00:00+02:00", "untl: 2026-06-01", "f:7: embargo.untl: no such field"),
@@ -117,6 +126,14 @@ BROKEN = {
 @pytest.mark.parametrize("format", FILES)
 def test_toml_yaml_and_json_say_the_same(format):
     assert parse_content_file(FILES[format].encode(), format=format, name="f") == (SETTINGS, CONTENT)
+
+
+def test_a_schedule_of_downgrades_is_read():
+    text = 'record.downgrade_at = [{at = 2027-01-01T01:00:00+01:00, tlp = "GREEN"}]'
+
+    settings, _ = parse_content_file(text.encode(), format="toml", name="f")
+
+    assert settings == {"downgrade_at": [{"at": "2027-01-01T00:00:00Z", "tlp": "GREEN"}]}
 
 
 @pytest.mark.parametrize(("format", "right", "wrong", "detail"), MISTAKES, ids=[case[3] for case in MISTAKES])

@@ -5,6 +5,7 @@
     kind           finding, incident, evaluation         supersedes? digest of the previous version
     schema         tocsin.v1                             status      issued, corrected, …
     tlp, pap?      markings                              permitted_use?, relay?, retention_until?
+    downgrade_at?  [{"at": …, "tlp": …}, …]              when the marking becomes less restrictive, step by step
 
 None of them may be hidden in a disclosure (RFC 9901 section 9.7). A value of
 no known vocabulary is refused, since an unknown marking cannot be obeyed;
@@ -14,15 +15,18 @@ a claim of an unknown name is kept and means nothing.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tocsin.encoding import JSON, MAX_INTEGER
 from tocsin.errors import MalformedName, MalformedRecord
 from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
-from tocsin.schema.check import is_time
+from tocsin.schema.check import is_time, unix_seconds
 from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
 
 REQUIRED = ("iss", "iat", "record_id", "version", "kind", "schema", "status", "tlp", "_sd_alg", "content")
-PLAIN = frozenset((*REQUIRED, "exp", "nbf", "supersedes", "pap", "permitted_use", "relay", "retention_until"))
+PLAIN = frozenset(
+    (*REQUIRED, "exp", "nbf", "supersedes", "pap", "permitted_use", "relay", "retention_until", "downgrade_at")
+)
 
 NO_RELAY = "none"
 """The default, and therefore never written."""
@@ -33,9 +37,19 @@ MAX_VERSION = 2**32 - 1
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
+class Downgrade(NamedTuple):
+    """A step by which a marking is lowered: the moment as RFC 3339 text, and the marking from then on."""
+
+    at: str
+    tlp: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The plain claims; times in unix seconds, `retention_until` as RFC 3339 text, what is absent empty."""
+    """The plain claims; times in unix seconds, `retention_until` as RFC 3339 text, what is absent empty.
+
+    `tlp` is the marking as it was signed; `marking_at` is the one that holds.
+    """
 
     issuer: OrgId
     issued_at: int
@@ -50,6 +64,16 @@ class Envelope:
     permitted_use: tuple[str, ...]
     relay: str
     retention_until: str
+    downgrade_at: tuple[Downgrade, ...]
+
+    def marking_at(self, now: int) -> str:
+        """Return the marking that holds at a time (unix seconds), by the schedule that the origin signed."""
+        marking = self.tlp
+        for step in self.downgrade_at:
+            if unix_seconds(step.at) > now:
+                break
+            marking = step.tlp
+        return marking
 
 
 def dump_envelope(envelope: Envelope) -> dict[str, JSON]:
@@ -69,6 +93,7 @@ def dump_envelope(envelope: Envelope) -> dict[str, JSON]:
         "permitted_use": list(envelope.permitted_use),
         "relay": "" if envelope.relay == NO_RELAY else envelope.relay,
         "retention_until": envelope.retention_until,
+        "downgrade_at": [{"at": step.at, "tlp": step.tlp} for step in envelope.downgrade_at],
     }
     return {name: value for name, value in claims.items() if value not in (None, "", [])}
 
@@ -84,6 +109,7 @@ def parse_envelope(claims: Mapping[str, JSON]) -> Envelope:
     if claims["schema"] != SCHEMA:
         raise _bad("schema", f"not {SCHEMA}")
     version = _integer(claims, "version", least=1, most=MAX_VERSION)
+    tlp = _choice(claims, "tlp", TLPS)
     return Envelope(
         issuer=parse_issuer(claims),
         issued_at=_integer(claims, "iat"),
@@ -93,11 +119,12 @@ def parse_envelope(claims: Mapping[str, JSON]) -> Envelope:
         supersedes=_supersedes(claims.get("supersedes", ""), version=version),
         kind=_choice(claims, "kind", tuple(KINDS)),
         status=_choice(claims, "status", STATUSES),
-        tlp=_choice(claims, "tlp", TLPS),
+        tlp=tlp,
         pap=_choice(claims, "pap", PAPS) if "pap" in claims else "",
         permitted_use=_permitted_use(claims.get("permitted_use", [])),
         relay=_choice(claims, "relay", RELAYS) if "relay" in claims else NO_RELAY,
-        retention_until=_time(claims["retention_until"]) if "retention_until" in claims else "",
+        retention_until=_time(claims, "retention_until") if "retention_until" in claims else "",
+        downgrade_at=_downgrades(claims.get("downgrade_at", []), tlp=tlp),
     )
 
 
@@ -152,10 +179,28 @@ def _permitted_use(value: JSON) -> tuple[str, ...]:
     return uses
 
 
-def _time(value: JSON) -> str:
+def _time(claims: Mapping[str, JSON], name: str) -> str:
+    value = claims[name]
     if isinstance(value, str) and is_time(value):
         return value
-    raise _bad("retention_until", "not a time in UTC such as 2026-03-01T12:00:00Z")
+    raise _bad(name, "not a time in UTC such as 2026-03-01T12:00:00Z")
+
+
+def _downgrades(value: JSON, *, tlp: str) -> tuple[Downgrade, ...]:
+    """Read the schedule: each step is later than the one before it, and its marking less restrictive."""
+    if not isinstance(value, list):
+        raise _bad("downgrade_at", "not a list")
+    steps: list[Downgrade] = []
+    for one in value:
+        if not isinstance(one, dict) or one.keys() != {"at", "tlp"}:
+            raise _bad("downgrade_at", "not a list of steps with a time and a marking each")
+        step = Downgrade(_time(one, "at"), _choice(one, "tlp", TLPS))
+        if TLPS.index(step.tlp) >= TLPS.index(steps[-1].tlp if steps else tlp):
+            raise _bad("downgrade_at", "not a list of descending markings, the first below that of the record")
+        if steps and unix_seconds(step.at) <= unix_seconds(steps[-1].at):
+            raise _bad("downgrade_at", "not a list of ascending times")
+        steps.append(step)
+    return tuple(steps)
 
 
 def _bad(name: str, problem: str) -> MalformedRecord:

@@ -24,7 +24,7 @@ from tocsin.identity.names import KeyId, OrgId, RecordId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import SD_ALG, Disclosure, digest_of, unfold
-from tocsin.records.envelope import NO_RELAY, Envelope, dump_envelope, parse_envelope, parse_issuer
+from tocsin.records.envelope import NO_RELAY, Downgrade, Envelope, dump_envelope, parse_envelope, parse_issuer
 from tocsin.records.fieldpath import CONTENT, field_path, read_paths
 from tocsin.records.jws import CLOCK_SKEW, UnverifiedJws, parse_claims, parse_jws, sign, verify_times
 from tocsin.records.layout import lay_out
@@ -50,6 +50,7 @@ class Draft:
     permitted_use: tuple[str, ...] = ()
     relay: str = NO_RELAY
     retention_until: str = ""
+    downgrade_at: tuple[Downgrade, ...] = ()
     exp: int | None = None
 
 
@@ -218,6 +219,7 @@ def _plain_claims(draft: Draft, *, issuer: OrgId, now: int) -> dict[str, JSON]:
         permitted_use=draft.permitted_use,
         relay=draft.relay,
         retention_until=draft.retention_until,
+        downgrade_at=draft.downgrade_at,
     )
     claims = {**dump_envelope(envelope), SD_ALG: HASH}
     parse_envelope({**claims, CONTENT: None})

@@ -76,6 +76,11 @@ def is_time(value: object) -> bool:
     return True
 
 
+def unix_seconds(time: str) -> int:
+    """Return the first whole unix second at which a time, as `is_time` accepts it, has come."""
+    return math.ceil(datetime.datetime.fromisoformat(time).timestamp())
+
+
 def _refuse(kind: str, problems: tuple[Problem, ...]) -> None:
     """Raise where there are problems."""
     if not problems:

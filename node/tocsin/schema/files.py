@@ -6,6 +6,7 @@ into the envelope and into no content:
     record.kind = "finding"
     record.tlp = "AMBER"
     record.to = ["aisi.example"]
+    record.downgrade_at = [{at = 2027-01-01T00:00:00Z, tlp = "GREEN"}]
 
     title = "Tool output can redirect an agent's next action"
     …
@@ -30,9 +31,11 @@ _VOCABULARIES: Mapping[str, tuple[str, ...]] = {
     "permitted_use": PERMITTED_USES,
     "relay": RELAYS,
     "retention_until": (),
+    "downgrade_at": (),
     "to": (),
 }
-_LISTS = frozenset({"permitted_use", "to"})
+_NO_TIME = "not a time in UTC such as 2026-03-01T12:00:00Z"
+_LISTS = frozenset({"permitted_use", "downgrade_at", "to"})
 
 
 def parse_content_file(
@@ -80,6 +83,8 @@ def _setting_problem(name: str, value: object) -> str:
         return f"no such setting, did you mean {near[0]!r}?" if near else "no such setting"
     if name in _LISTS and not isinstance(value, list):
         return "not a list"
+    if name == "downgrade_at":
+        return _schedule_problem(value)
     vocabulary = _VOCABULARIES[name]
     for one in value if isinstance(value, list) and name in _LISTS else [value]:
         if not isinstance(one, str):
@@ -87,7 +92,19 @@ def _setting_problem(name: str, value: object) -> str:
         if vocabulary and one not in vocabulary:
             return f"none of {', '.join(vocabulary)}"
     if name == "retention_until" and not is_time(value):
-        return "not a time in UTC such as 2026-03-01T12:00:00Z"
+        return _NO_TIME
+    return ""
+
+
+def _schedule_problem(steps: object) -> str:
+    """Return what is wrong with the shape of a schedule, or nothing; its order is looked at when it is signed."""
+    for step in steps if isinstance(steps, list) else ():
+        if not isinstance(step, dict) or step.keys() != {"at", "tlp"}:
+            return 'not steps such as {at = 2027-01-01T00:00:00Z, tlp = "GREEN"}'
+        if not is_time(step["at"]):
+            return _NO_TIME
+        if step["tlp"] not in TLPS:
+            return f"none of {', '.join(TLPS)}"
     return ""
 
 
