@@ -9,8 +9,9 @@ HOME/                        0700   everything an organisation's node owns
     tls.pem                         the key of the node's certificate
     log.pem, witness.pem            named in the identity document for the transparency log
   identity/document.tocsin          the organisation's identity: the chain of its root documents
-  policies/floor.toml               what never leaves, whoever asks
+  policies/floor.toml               what never leaves, whoever asks: the working copy that people edit
   policies/PARTNER.toml             what one partner gets
+  names.txt                         names that the linter looks for, one a line; need not be there
   tocsin.db                         the store
   run/                       0700   the desk socket, while a node runs
   lock                              held by the one process that uses the home
@@ -54,6 +55,11 @@ class Layout:
     def policies(self) -> Path:
         """Return the folder of the policy files."""
         return self.root / "policies"
+
+    @property
+    def names(self) -> Path:
+        """Return the path of the names that must not go far; it need not be there."""
+        return self.root / "names.txt"
 
     @property
     def store(self) -> Path:
