@@ -57,6 +57,12 @@ def load_in_force(store: Store, organisation: Organisation) -> PolicySet:
     return parse_set(row.files)
 
 
+def files_in_force(store: Store) -> Mapping[str, str]:
+    """Return the texts of the set in force by bare name, whether or not it is believed."""
+    row = store.policies.latest()
+    return row.files if row else {}
+
+
 def parse_set(files: Mapping[str, str]) -> PolicySet:
     """Return files, given by their bare names, as a set whose places are as people see them; the same set again."""
     return _parse(tuple(sorted(files.items())))
@@ -64,7 +70,10 @@ def parse_set(files: Mapping[str, str]) -> PolicySet:
 
 @lru_cache(MOST_PARSED)
 def _parse(files: tuple[tuple[str, str], ...]) -> PolicySet:
-    return parse_policies({f"{FOLDER}/{name}": text for name, text in files})
+    policies = parse_policies({f"{FOLDER}/{name}": text for name, text in files})
+    # A floor that is not there has no place to be named by; here it has.
+    named = (replace(p, file=f"{FOLDER}/{p.file.removeprefix(f'{FOLDER}/')}") for p in policies.problems)
+    return replace(policies, problems=tuple(named))
 
 
 def put_in_force(
