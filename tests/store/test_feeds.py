@@ -8,7 +8,6 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, NotFound
 from tocsin.store.model import (
-    Basis,
     EntryKind,
     Outcome,
     PeerCounts,
@@ -20,7 +19,6 @@ from tocsin.store.model import (
 )
 
 B, C = "lab-b.example", "aisi.example"
-BASIS = Basis("open", "policies/lab-b.example.toml", 7, "ab" * 32, "MOU 7", (("steps", "infohazard", "listed"),))
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def feed(store):
 
 
 def append(store, digest, *paths, kind=EntryKind.RECORD, to=B):
-    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), basis=BASIS, now=NOW)
+    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), now=NOW)
 
 
 class TestCandidates:
@@ -89,7 +87,7 @@ class TestEntries:
         append(store, digest, "title", "summary")
         append(store, digest, "steps", kind=EntryKind.DISCLOSURES)
         assert store.feeds.sent(B, digest) == {"title", "summary", "steps"}
-        store.feeds.narrow(B, 1, disclosed=frozenset({"title"}), basis=BASIS, now=NOW + 9)
+        store.feeds.narrow(B, 1, disclosed=frozenset({"title"}))
         assert store.feeds.sent(B, digest) == {"title", "steps"}
         assert store.feeds.holds(B, digest, before=2)
         assert not store.feeds.holds(B, digest, before=1)
@@ -99,18 +97,6 @@ class TestEntries:
         assert append(store, digest, "severity") == 3
         assert store.feeds.sent(B, digest) == {"severity"}
         assert [entry.kind for entry in store.feeds.entries(B, after=0, limit=9)] == ["void", "disclosures", "record"]
-
-    @pytest.mark.usefixtures("feed")
-    def test_the_history_of_sends_forgets_nothing(self, store, records):
-        digest = records[0]
-        append(store, digest, "title", "summary")
-        store.feeds.narrow(B, 1, disclosed=frozenset({"title"}), basis=BASIS, now=NOW + 9)
-        store.feeds.void(B, 1)
-        first, again = store.feeds.history(digest)
-        assert first.disclosed == ("summary", "title")
-        assert again.disclosed == ("title",)
-        assert (first.basis, first.sent_at, again.sent_at) == (BASIS, NOW, NOW + 9)
-        assert store.feeds.history(digest, partner=C) == ()
 
     @pytest.mark.usefixtures("feed")
     def test_an_acknowledgement_never_goes_back(self, store, records):
@@ -151,11 +137,11 @@ class TestIntake:
 
     def test_the_latest_word_on_what_is_withheld_counts(self, store, records):
         digest = records[0]
-        store.intake.note_withheld(B, digest, [WithheldPath("steps", "infohazard"), WithheldPath("poc", "")])
-        store.intake.note_withheld(B, digest, [WithheldPath("poc", "embargo")])
-        assert store.intake.withheld(digest) == (("poc", "embargo"),)
+        store.intake.note_withheld(B, digest, [WithheldPath("steps", "infohazard", NOW), WithheldPath("poc", "")])
+        store.intake.note_withheld(B, digest, [WithheldPath("poc", "embargo", NOW + 9)])
+        assert store.intake.withheld(digest) == (("poc", "embargo", NOW + 9),)
         store.intake.note_withheld(C, digest, [WithheldPath("steps", "")])
-        assert store.intake.withheld(digest) == (("poc", "embargo"), ("steps", ""))
+        assert store.intake.withheld(digest) == (("poc", "embargo", NOW + 9), ("steps", "", 0))
 
 
 class TestPeers:
@@ -214,10 +200,3 @@ class TestPeers:
         store.feeds.queue(B, records[2], now=NOW)
         store.intake.move(B, Position("f", 1), [Verdict(1, Outcome.REFUSED, "d", "BAD_ALG")], now=NOW)
         assert store.peers.counts(B) == PeerCounts(0, 1, 2, 1, 1)
-
-
-def test_policy_files_are_replaced_as_a_set(store):
-    assert store.policy_files.seen() == {}
-    store.policy_files.replace({"floor.toml": "1", "b.toml": "2"}, now=NOW)
-    store.policy_files.replace({"floor.toml": "3"}, now=NOW)
-    assert store.policy_files.seen() == {"floor.toml": "3"}

@@ -58,6 +58,7 @@ class Connections:
         self._lock = threading.RLock()
         self._writing_thread: int | None = None
         self._readers: deque[sqlite3.Connection] = deque()
+        self._behind: dict[str, None] = {}  # statements to run when the transaction that is open has ended
         self._closed = False
         _require_file(path, create=create)
         with reported(path):
@@ -84,6 +85,7 @@ class Connections:
                     yield
                 return
             self._writing_thread = threading.get_ident()
+            self._behind = {}
             try:
                 # IMMEDIATE: the right to write is taken now, not in the middle of the work.
                 self._database.conn.execute("BEGIN IMMEDIATE")
@@ -93,8 +95,15 @@ class Connections:
                 except BaseException:
                     self._database.conn.rollback()
                     raise
+                for statement in self._behind:
+                    self._database.conn.execute(statement)
             finally:
                 self._writing_thread = None
+
+    def after_commit(self, *statements: str) -> None:
+        """Run statements behind the transaction that is open, each once: what cannot stand inside."""
+        self._writer()
+        self._behind |= dict.fromkeys(statements)
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Run one statement of this thread's transaction; return the number of rows that it changed."""

@@ -1,15 +1,15 @@
-"""This module keeps what goes out: candidates, numbered entries, grants and the history of sends.
+"""This module keeps what goes out: candidates, numbered entries and grants.
 
 An entry keeps its number for ever. What it carries may only shrink: `entries`
-holds what it carried when it last went, `sends` every time that this was
-something new.
+holds what it carried when it last went; every time that this was something
+new is an entry of the decision log.
 """
 
 import json
 from collections.abc import Iterable
 
 from tocsin.store.connection import Connections, Row
-from tocsin.store.model import Basis, EntryKind, Feed, FeedEntry, Send
+from tocsin.store.model import EntryKind, Feed, FeedEntry
 from tocsin.store.records import row_id
 
 
@@ -66,10 +66,8 @@ class SqliteFeeds:
                 raise RuntimeError("a feed that was just made is not there")
             return feed
 
-    def append(
-        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], basis: Basis, now: int
-    ) -> int:
-        """Give an entry the next number, and keep the send."""
+    def append(self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], now: int) -> int:
+        """Give an entry the next number."""
         with self._db.transaction():
             self._db.execute("UPDATE feeds SET head = head + 1, last_sent_at = ? WHERE partner = ?", (now, partner))
             sequence = self._db.number("SELECT head FROM feeds WHERE partner = ?", (partner,))
@@ -77,7 +75,6 @@ class SqliteFeeds:
                 "INSERT INTO entries (partner, sequence, kind, record, disclosed) VALUES (?, ?, ?, ?, ?)",
                 (partner, sequence, kind, row_id(self._db, digest), _paths_text(disclosed)),
             )
-            self._keep_send(partner, sequence, basis, now=now)
             return sequence
 
     def entries(self, partner: str, *, after: int, limit: int) -> tuple[FeedEntry, ...]:
@@ -89,14 +86,13 @@ class SqliteFeeds:
         )
         return tuple(_entry(row) for row in rows)
 
-    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str], basis: Basis, now: int) -> None:
+    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str]) -> None:
         """Keep that an entry went again with fewer fields."""
         with self._db.transaction():
             self._db.execute(
                 "UPDATE entries SET disclosed = ? WHERE partner = ? AND sequence = ?",
                 (_paths_text(disclosed), partner, sequence),
             )
-            self._keep_send(partner, sequence, basis, now=now)
 
     def void(self, partner: str, sequence: int) -> None:
         """Keep that an entry carries nothing any more."""
@@ -157,35 +153,6 @@ class SqliteFeeds:
         with self._db.transaction():
             self._db.execute("DELETE FROM grants WHERE partner = ?", (partner,))
 
-    def history(self, digest: str, *, partner: str = "") -> tuple[Send, ...]:
-        """Return every send of a record, oldest first."""
-        rows = self._db.rows(
-            "SELECT s.partner, s.sequence, s.kind, r.digest, s.disclosed, s.withheld, s.rule, s.file, s.line,"
-            " s.policy_digest, s.agreement, s.sent_at FROM sends AS s JOIN records AS r ON r.id = s.record"
-            " WHERE r.digest = ?1 AND (?2 = '' OR s.partner = ?2) ORDER BY s.id",
-            (digest, partner),
-        )
-        return tuple(_send(row) for row in rows)
-
-    def _keep_send(self, partner: str, sequence: int, basis: Basis, *, now: int) -> None:
-        """Copy what an entry carries now into the history, with the basis of it."""
-        self._db.execute(
-            "INSERT INTO sends (partner, sequence, kind, record, disclosed, withheld, rule, file, line, policy_digest,"
-            " agreement, sent_at) SELECT partner, sequence, kind, record, disclosed, ?, ?, ?, ?, ?, ?, ? FROM entries"
-            " WHERE partner = ? AND sequence = ?",
-            (
-                json.dumps(basis.withheld),
-                basis.rule,
-                basis.file,
-                basis.line,
-                basis.policy_digest,
-                basis.agreement,
-                now,
-                partner,
-                sequence,
-            ),
-        )
-
 
 def _paths_text(paths: frozenset[str]) -> str:
     return json.dumps(sorted(paths))
@@ -198,24 +165,4 @@ def _entry(row: Row) -> FeedEntry:
         kind=EntryKind.VOID if void else EntryKind(str(kind)),
         digest=str(digest),
         disclosed=frozenset() if void else frozenset(json.loads(str(disclosed))),
-    )
-
-
-def _send(row: Row) -> Send:
-    partner, sequence, kind, digest, disclosed, withheld, rule, file, line, policy_digest, agreement, sent_at = row
-    return Send(
-        partner=str(partner),
-        sequence=int(sequence or 0),
-        kind=EntryKind(str(kind)),
-        digest=str(digest),
-        disclosed=tuple(json.loads(str(disclosed))),
-        basis=Basis(
-            rule=str(rule),
-            file=str(file),
-            line=int(line or 0),
-            policy_digest=str(policy_digest),
-            agreement=str(agreement),
-            withheld=tuple((path, reason, why) for path, reason, why in json.loads(str(withheld))),
-        ),
-        sent_at=int(sent_at or 0),
     )

@@ -72,15 +72,15 @@ class SqliteIntake:
             record = row_id(self._db, digest)
             self._db.execute("DELETE FROM withheld WHERE record = ? AND peer = ?", (record, peer))
             self._db.execute_many(
-                "INSERT OR REPLACE INTO withheld (record, peer, path, reason) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO withheld (record, peer, path, reason, until) VALUES (?, ?, ?, ?, ?)",
                 [(record, peer, *note) for note in withheld],
             )
 
     def withheld(self, digest: str) -> tuple[WithheldPath, ...]:
         """Return what senders said they withheld of a record, by path."""
         rows = self._db.rows(
-            "SELECT DISTINCT w.path, w.reason FROM withheld AS w JOIN records AS r ON r.id = w.record"
-            " WHERE r.digest = ? ORDER BY w.path, w.reason",
+            "SELECT DISTINCT w.path, w.reason, w.until FROM withheld AS w JOIN records AS r ON r.id = w.record"
+            " WHERE r.digest = ? ORDER BY w.path, w.reason, w.until",
             (digest,),
         )
-        return tuple(WithheldPath(str(path), str(reason)) for path, reason in rows)
+        return tuple(WithheldPath(str(path), str(reason), int(until or 0)) for path, reason, until in rows)

@@ -19,7 +19,7 @@ from tocsin.store.model import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RecordFilter
 _MATCHING = """
     FROM records WHERE standing = 'current'
     AND (?1 = '' OR kind = ?1) AND (?2 = '' OR issuer = ?2) AND issued_at >= ?3
-    AND (?4 = '' OR tlp = ?4) AND (?5 = '' OR severity = ?5)
+    AND (?4 = '' OR marking = ?4) AND (?5 = '' OR severity = ?5)
 """
 _BEHIND = "AND (issued_at, id) < (?6, ?7) ORDER BY issued_at DESC, id DESC LIMIT ?8"
 _BEFORE_ALL = (2**63 - 1, 2**63 - 1)

@@ -8,6 +8,7 @@ that an older program can tell that a store is too new for it.
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from tocsin.store import second
 from tocsin.store.schema import APPLICATION_ID, TABLES
 
 migrations = Migrations("tocsin")
@@ -21,7 +22,17 @@ def first_tables(db: Database) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-KNOWN = 1  # how many migrations stand above
+@migrations()
+def people_and_releases(db: Database) -> None:
+    """Add what the second version keeps, and make the table of sends the beginning of the decision log."""
+    for statement in (*second.TABLES, *second.COLUMNS):
+        db.execute(statement)
+    second.chain_sends(db)
+    for statement in second.DROPPED:
+        db.execute(statement)
+
+
+KNOWN = 2  # how many migrations stand above
 
 
 def migrate(db: Database) -> None:

@@ -3,12 +3,12 @@
 A store is a row of shelves behind one lock for writers:
 
     records       what is said: versions, holdings, search, recipients, idempotency keys
-    feeds         what goes out: candidates, numbered entries, grants, the history of sends
+    feeds         what goes out: candidates, numbered entries, grants
     intake        what came in: cursors, verdicts, withheld paths
     peers         who is out there
     people        our own: who they are, and what they may do
     reviews       what waits for somebody's decision: proposed releases, and what partners ask for
-    due           what is to be done at a time
+    dues          what is to be done at a time
     policies      the sets of policy files that were put in force
     audit         the rows of the decision log, which nothing changes
 
@@ -83,7 +83,7 @@ class Records(Protocol):
         """
 
     def token(self, digest: str) -> str | None:
-        """Return the SD-JWT text held for a digest; None where nothing is."""
+        """Return the SD-JWT text held for a digest; None where nothing is, or nothing any more."""
 
     def versions(self, issuer: str, record_id: str) -> tuple[int, ...]:
         """Return the versions that are held, ascending."""
@@ -98,7 +98,7 @@ class Records(Protocol):
         """Return current records that contain every word of the text, best first; nothing in it is an operator."""
 
     def own_current(self) -> Iterator[str]:
-        """Yield the digest of each current record of this organisation's own making, oldest first."""
+        """Yield the digest of each current record of this organisation's own making that is held, oldest first."""
 
     def equivocations(self) -> tuple[tuple[str, str, int, tuple[str, ...]], ...]:
         """Return each issuer, record id and version that stands for several digests."""
@@ -116,7 +116,12 @@ class Records(Protocol):
         """Keep the marking that counts from now on, as the origin's signed schedule says."""
 
     def erase(self, digest: str) -> None:
-        """Delete what is held of a record (token, content, search); the row with its plain claims stays."""
+        """Delete what is held of a record (token, content, search); the row with its plain claims stays.
+
+        Nobody waits for it from then on: it is no candidate, and nothing about
+        it is due. What comes of it again is not kept. The bytes are gone from
+        the disk when the transaction around this has ended.
+        """
 
     def remember_key(self, key: str, digest: str, *, now: int) -> None:
         """Keep an idempotency key. Raises Conflict where it stands for another record."""
@@ -178,7 +183,7 @@ class Feeds(Protocol):
         """Return the field paths that were revealed by name."""
 
     def withdraw_grants(self, partner: str) -> None:
-        """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
+        """Forget every field that was revealed to a partner by name; what was sent stays in the decision log."""
 
 
 class Intake(Protocol):

@@ -9,6 +9,7 @@ from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.store import listing, search
 from tocsin.store.connection import Connections, Row
+from tocsin.store.erasure import erase
 from tocsin.store.model import Added, RecordCounts, RecordFilter, RecordList, Standing, StoredRecord
 
 CANDIDATES_SHOWN = 5  # of an ambiguous prefix
@@ -17,8 +18,8 @@ OWN_BATCH = 1000  # digests read at once when walking over all own records
 _SELECT = """
     SELECT r.digest, r.issuer, r.record_id, r.version, r.supersedes, r.kind, r.status, r.tlp, r.pap, r.permitted_use,
         r.relay, r.retention_until, r.issued_at, r.expires_at, r.key_id, r.title, r.severity, r.received_from,
-        r.stored_at, r.standing, h.token, h.content
-    FROM records AS r JOIN holdings AS h ON h.record = r.id
+        r.stored_at, r.standing, coalesce(h.token, ''), coalesce(h.content, '{}'), r.marking, r.author
+    FROM records AS r LEFT JOIN holdings AS h ON h.record = r.id
 """
 
 
@@ -28,17 +29,19 @@ class SqliteRecords:
     def __init__(self, db: Connections) -> None:
         self._db = db
 
-    def add(self, record: VerifiedRecord, *, received_from: str = "", now: int) -> Added:
+    def add(self, record: VerifiedRecord, *, received_from: str = "", author: str = "", now: int) -> Added:
         """Keep a verified record, or what is new of one that is held."""
         with self._db.transaction():
             held = self._db.row(
-                "SELECT r.id, h.token FROM records AS r JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?",
+                "SELECT r.id, h.token FROM records AS r LEFT JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?",
                 (record.digest,),
             )
+            if held is not None and held[1] is None:  # it was erased, and stays so
+                return Added.UNCHANGED
             if held is not None:
                 return self._grow(held, record)
             standing = self._make_room(record)
-            self._insert(record, standing=standing, received_from=received_from, now=now)
+            self._insert(record, standing=standing, received_from=received_from, author=author, now=now)
             return Added.EQUIVOCATION if standing is Standing.EQUIVOCAL else Added.NEW
 
     def get(self, digest: str) -> StoredRecord:
@@ -93,11 +96,11 @@ class SqliteRecords:
         return self._load(search.find(self._db, text, limit=listing.page_limit(limit)))
 
     def own_current(self) -> Iterator[str]:
-        """Yield the digest of each current own record, oldest first."""
+        """Yield the digest of each current own record that is held, oldest first."""
         last = 0
         while rows := self._db.rows(
             "SELECT id, digest FROM records WHERE standing = 'current' AND received_from = '' AND id > ?"
-            " ORDER BY id LIMIT ?",
+            " AND EXISTS (SELECT 1 FROM holdings WHERE record = records.id) ORDER BY id LIMIT ?",
             (last, OWN_BATCH),
         ):
             for _, digest in rows:
@@ -135,6 +138,16 @@ class SqliteRecords:
         )
         return frozenset(OrgId(str(org)) for (org,) in rows)
 
+    def remark(self, digest: str, marking: str) -> None:
+        """Keep the marking that counts from now on."""
+        with self._db.transaction():
+            self._db.execute("UPDATE records SET marking = ? WHERE id = ?", (marking, row_id(self._db, digest)))
+
+    def erase(self, digest: str) -> None:
+        """Delete what is held of a record."""
+        with self._db.transaction():
+            erase(self._db, row_id(self._db, digest))
+
     def remember_key(self, key: str, digest: str, *, now: int) -> None:
         """Keep an idempotency key."""
         with self._db.transaction():
@@ -153,12 +166,13 @@ class SqliteRecords:
         )
         return None if row is None else str(row[0])
 
-    def _insert(self, record: VerifiedRecord, *, standing: Standing, received_from: str, now: int) -> None:
+    def _insert(self, record: VerifiedRecord, *, standing: Standing, received_from: str, author: str, now: int) -> None:
         """Write a version that was not held before."""
         record_row = self._db.insert(
             "INSERT INTO records (digest, issuer, record_id, version, supersedes, kind, status, tlp, pap,"
             " permitted_use, relay, retention_until, issued_at, expires_at, key_id, title, severity, received_from,"
-            " stored_at, standing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " stored_at, standing, marking, author)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.digest,
                 record.issuer,
@@ -180,6 +194,8 @@ class SqliteRecords:
                 received_from,
                 now,
                 standing,
+                record.marking_at(now),
+                author,
             ),
         )
         self._db.execute(

@@ -7,16 +7,20 @@
 Every commit is on disk when it returns (WAL, synchronous = FULL).
 """
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+from tocsin.store.audit import SqliteAudit
 from tocsin.store.connection import PAGE_SIZE, Connections
+from tocsin.store.dues import SqliteDues
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.peers import SqlitePeers
+from tocsin.store.people import SqlitePeople
+from tocsin.store.policies import SqlitePolicies
 from tocsin.store.records import SqliteRecords
+from tocsin.store.reviews import SqliteReviews
 
 
 def open_store(path: Path, *, create: bool = False, page_size: int = PAGE_SIZE) -> "SqliteStore":
@@ -37,7 +41,11 @@ class SqliteStore:
         self.feeds = SqliteFeeds(connections)
         self.intake = SqliteIntake(connections)
         self.peers = SqlitePeers(connections)
-        self.policy_files = SqlitePolicyFiles(connections)
+        self.people = SqlitePeople(connections)
+        self.reviews = SqliteReviews(connections)
+        self.dues = SqliteDues(connections)
+        self.policies = SqlitePolicies(connections)
+        self.audit = SqliteAudit(connections)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit everything inside together, durably, or nothing of it."""
@@ -60,23 +68,3 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class SqlitePolicyFiles:
-    """Keep which policy files were evaluated over the records; see `protocol.PolicyFiles`."""
-
-    def __init__(self, db: Connections) -> None:
-        self._db = db
-
-    def seen(self) -> Mapping[str, str]:
-        """Return file -> digest as last kept."""
-        return {str(file): str(digest) for file, digest in self._db.rows("SELECT file, digest FROM policy_files")}
-
-    def replace(self, digests: Mapping[str, str], *, now: int) -> None:
-        """Keep this set in place of the earlier one."""
-        with self._db.transaction():
-            self._db.execute("DELETE FROM policy_files")
-            self._db.execute_many(
-                "INSERT INTO policy_files (file, digest, seen_at) VALUES (?, ?, ?)",
-                [(file, digest, now) for file, digest in digests.items()],
-            )

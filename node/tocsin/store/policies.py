@@ -1,0 +1,49 @@
+"""This module keeps the sets of policy files that were put in force, the last of which is in force."""
+
+import json
+
+from tocsin.store.connection import Connections
+from tocsin.store.model import PolicySetRow
+
+
+class SqlitePolicies:
+    """Keep what was put in force; see `protocol.Policies`."""
+
+    def __init__(self, db: Connections) -> None:
+        self._db = db
+
+    def latest(self) -> PolicySetRow | None:
+        """Return the set in force."""
+        row = self._db.row(
+            "SELECT subject, replaces, statement, person, files, signed, applied_at FROM policy_sets"
+            " ORDER BY number DESC LIMIT 1"
+        )
+        if row is None:
+            return None
+        subject, replaces, statement, person, files, signed, applied_at = row
+        return PolicySetRow(
+            subject=str(subject),
+            statement=str(statement),
+            person=str(person),
+            files=json.loads(str(files)),
+            signed=frozenset(json.loads(str(signed))),
+            applied_at=int(applied_at or 0),
+            replaces=str(replaces),
+        )
+
+    def put(self, row: PolicySetRow) -> None:
+        """Put a set in force."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO policy_sets (subject, replaces, statement, person, files, signed, applied_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    row.subject,
+                    row.replaces,
+                    row.statement,
+                    row.person,
+                    json.dumps(dict(row.files), sort_keys=True),
+                    json.dumps(sorted(row.signed)),
+                    row.applied_at,
+                ),
+            )
