@@ -41,8 +41,13 @@ def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
     """Verify a stored record once more, as of the day it was signed.
 
     What the desk decides about is what the origin signed, not what a row of
-    the store says.
+    the store says. Raises NotFound where nothing of it is held any more.
     """
+    if not stored.token:
+        raise NotFound(
+            f"what was held of {stored.record_id} was deleted when its retention ended",
+            hint=f"what was decided about it: tocsin audit show --record {stored.digest}",
+        )
     if stored.issuer == home.organisation.org:
         origin = home.organisation
     else:

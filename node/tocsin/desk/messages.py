@@ -12,9 +12,13 @@ from google.protobuf.json_format import ParseDict
 from tocsin.desk.title import one_line, severity_of, title_of
 from tocsin.identity.details import RecordKey
 from tocsin.identity.root import Organisation
-from tocsin.records.record import VerifiedRecord
-from tocsin.schema.contract import SCHEMA, enum_number
-from tocsin.store.model import PeerCounts, PeerRow, StoredRecord
+from tocsin.policy.decide import Decision
+from tocsin.policy.model import Problem
+from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.release.gate import Wait
+from tocsin.release.presentation import presentation
+from tocsin.schema.contract import SCHEMA, Disclosure, enum_number
+from tocsin.store.model import PeerCounts, PeerRow, StoredRecord, WithheldPath
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
@@ -67,7 +71,8 @@ def peer_message(row: PeerRow, organisation: Organisation, counts: PeerCounts) -
 
 
 def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelope:
-    """Return the plain claims of a record."""
+    """Return the plain claims of a record; the schedule of its marking where the record itself is at hand."""
+    schedule = record.downgrade_at if isinstance(record, VerifiedRecord) else ()
     return record_pb2.Envelope(
         iss=record.issuer,
         iat=record.issued_at,
@@ -83,6 +88,7 @@ def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelo
         permitted_use=[_value("PermittedUse", use) for use in record.permitted_use],
         relay=_value("Relay", record.relay),
         retention_until=record.retention_until,
+        downgrade_at=[record_pb2.Downgrade(at=step.at, tlp=_value("Tlp", step.tlp)) for step in schedule],
     )
 
 
@@ -96,17 +102,33 @@ def listed_message(record: StoredRecord, store: Store) -> v1.Record:
         own=record.own,
         received_from=record.received_from,
         key_id=record.key_id,
+        marking=_value("Tlp", record.marking),
+        author=record.author,
     )
     message.stored_at.FromSeconds(record.stored_at)
-    for path, reason in store.intake.withheld(record.digest):
-        message.withheld.add(path=path, reason=reason)
+    message.withheld.extend(withheld_messages(store.intake.withheld(record.digest)))
     return message
 
 
-def stored_message(record: StoredRecord, store: Store, *, signature: str, with_token: bool) -> v1.Record:
+def withheld_messages(withheld: Iterable[WithheldPath]) -> list[v1.WithheldField]:
+    """Return what a partner is told, or we were told, is withheld."""
+    messages = []
+    for path, reason, until in withheld:
+        message = v1.WithheldField(path=path, reason=reason)
+        if until:
+            message.until.FromSeconds(until)
+        messages.append(message)
+    return messages
+
+
+def stored_message(
+    record: StoredRecord, store: Store, *, verified: VerifiedRecord | None = None, signature: str, with_token: bool
+) -> v1.Record:
     """Return everything that this node may read of a record, and how its signature stands today."""
     message = listed_message(record, store)
     message.signature = signature
+    if verified is not None:
+        message.envelope.CopyFrom(envelope_message(verified))
     ParseDict(record.content, message.content)
     message.versions.extend(store.records.versions(record.issuer, record.record_id))
     message.recipients.extend(sorted(store.records.recipients(record.digest)))
@@ -115,7 +137,7 @@ def stored_message(record: StoredRecord, store: Store, *, signature: str, with_t
     return message
 
 
-def seen_message(record: VerifiedRecord) -> v1.Record:
+def seen_message(record: VerifiedRecord, *, now: int) -> v1.Record:
     """Return a record as its holder sees it, before any store has it."""
     message = v1.Record(
         digest=record.digest,
@@ -125,9 +147,48 @@ def seen_message(record: VerifiedRecord) -> v1.Record:
         versions=[record.version],
         key_id=record.key_id,
         signature=VERIFIED,
+        marking=_value("Tlp", record.marking_at(now)),
     )
     ParseDict(record.content, message.content)
     return message
+
+
+def preview_message(record: VerifiedRecord, decision: Decision, *, organisation: Organisation, now: int) -> v1.Record:
+    """Return a record as a partner would see it by this decision, and what it would be told of the rest.
+
+    The presentation is verified like the partner does it, as of the day it was
+    signed: what is shown is what verifies there.
+    """
+    seen = parse_record(presentation(record, decision)).verify(organisation, now=record.issued_at)
+    message = seen_message(seen, now=now)
+    message.received_from = organisation.org
+    told = (WithheldPath(field.path, field.reason, field.until) for field in decision.told)
+    message.withheld.extend(withheld_messages(told))
+    return message
+
+
+def waiting_message(partner: str, wait: Wait) -> v1.Waiting:
+    """Return what a release to a partner waits for."""
+    message = v1.Waiting(
+        partner=partner,
+        approvals_needed=wait.needed,
+        approved_by=wait.approved_by,
+        review=wait.review,
+        why=wait.why,
+    )
+    if wait.not_before:
+        message.not_before.FromSeconds(wait.not_before)
+    return message
+
+
+def problem_message(problem: Problem) -> v1.PolicyProblem:
+    """Return something wrong in a policy file."""
+    return v1.PolicyProblem(file=problem.file, line=problem.line, message=problem.message)
+
+
+def disclosure_value(disclosure: Disclosure | None) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own
+    """Return the number of a disclosure class."""
+    return record_pb2.DisclosureClass.Value(f"DISCLOSURE_CLASS_{disclosure.name if disclosure else 'UNSPECIFIED'}")
 
 
 def _value(enum: str, claim: str) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own

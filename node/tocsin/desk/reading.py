@@ -44,19 +44,22 @@ class Reading:
         return v1.SearchRecordsResponse(records=[listed_message(record, self._store) for record in found])
 
     def _whole(self, record: StoredRecord, *, with_token: bool) -> v1.Record:
-        """Verify what is held of a record once more, and return all of it.
+        """Verify what is held of a record once more, and return all of it; what stands in lists, where nothing is.
 
         Raises StoreCorrupt where it is not what was stored: SQLite's own check sees no damage inside a value.
         """
-        signature = VERIFIED
+        if not record.token:
+            return listed_message(record, self._store)
+        signature, verified = VERIFIED, None
         try:
-            if load_record(self._home, record).content != record.content:
+            verified = load_record(self._home, record)
+            if verified.content != record.content:
                 raise _damaged(record)
         except UntrustedIssuer as error:
             signature = error.reason
         except (Malformed, RecordRefused) as error:
             raise _damaged(record) from error
-        return stored_message(record, self._store, signature=signature, with_token=with_token)
+        return stored_message(record, self._store, verified=verified, signature=signature, with_token=with_token)
 
 
 def _damaged(record: StoredRecord) -> StoreCorrupt:
