@@ -240,6 +240,11 @@ def claims():
         "content a text": (with_claims(content="x"), MalformedRecord, "BAD_STRUCTURE"),
         "digests beside content": (FORGE.token({**FORGE.claims(), "_sd": []}), MalformedRecord, "BAD_STRUCTURE"),
         "a disclosure beside content": (injected("note", "x"), MalformedRecord, "BAD_STRUCTURE"),
+        "a coarse value that contradicts the exact one": (
+            with_claims(kind="incident", content={"affected_count": 3, "affected_band": "0"}),
+            MalformedRecord,
+            "BAD_CLAIM",
+        ),
         "content against its contract": (raw(b'["s","severity",7]'), MalformedContent, "BAD_CONTENT"),
         "15 expired": (with_claims(exp=NOW - SKEW), RecordExpired, "NOT_VALID_NOW"),
         "15 not valid yet": (with_claims(nbf=NOW + SKEW + 1), RecordExpired, "NOT_VALID_NOW"),

@@ -93,6 +93,18 @@ def test_every_claim_of_a_draft_is_found_again():
     assert (record.issued_at, record.issuer, record.key_id) == (NOW, "lab-a.example", A.record.key_id)
 
 
+EXACT = {"title": "T", "incident_class": "incident", "summary": "S", "started_at": "2026-03-09T10:00:00Z"}
+
+
+def test_a_month_can_be_shown_without_the_day_and_is_signed_like_it():
+    whole = make(EXACT, kind="incident")
+    assert whole.content == EXACT | {"started_month": "2026-03"}
+    partial = verify(whole.present(frozenset({"started_month"})))
+    assert partial.content == {"incident_class": "incident", "started_month": "2026-03"}
+    grown = verify(extend(partial.token, whole.disclosures_for(frozenset({"started_at"}))))
+    assert grown.content == partial.content | {"started_at": EXACT["started_at"]}
+
+
 MIDNIGHT = 1893456000  # 2030-01-01T00:00:00Z
 
 

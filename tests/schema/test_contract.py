@@ -151,6 +151,45 @@ def check_content_of_part(kind: str, content) -> None:
             assert content[field.name] in field.choices
 
 
+TWINS = {(kind, field.path): field for kind, field in FIELDS if field.coarse is not None}
+
+
+def beside(kind: str, path: str, name: str) -> Field:
+    """Return the field of another name in the group of a path."""
+    return KINDS[kind].field(f"{path.rpartition('.')[0]}.{name}".removeprefix("."))
+
+
+def test_every_value_that_has_a_coarse_twin_has_it():
+    assert {path for _, path in TWINS} == {
+        *["started_month", "detected_month", "contained_month", "ended_month", "affected_band"],
+        *["mitigations[*].deployed_month", "success_rate.success_band", "measurements[*].value_band"],
+        *["results[*].value_band", "elicitation.effort_band", "human_baseline.value_band", "uplift.value_band"],
+    }
+
+
+@pytest.mark.parametrize(("kind", "path"), TWINS)
+def test_a_coarse_twin_is_one_class_wider_than_the_exact_value_of_its_group(kind, path):
+    twin = TWINS[kind, path]
+    exact = beside(kind, path, twin.coarse.of)
+
+    assert twin.disclosure == exact.disclosure - 1
+    assert exact.disclosure is not Disclosure.LOCAL
+    assert twin.shape is Shape.TEXT
+    assert not any([twin.required, twin.repeated, exact.repeated, twin.is_plain])
+    assert exact.shape in ((Shape.INTEGER, Shape.NUMBER) if twin.coarse.bounds else (Shape.TIME,))
+    if twin.coarse.per:
+        assert beside(kind, path, twin.coarse.per).minimum == 1  # never divided by nothing
+
+
+@pytest.mark.parametrize(("kind", "path"), TWINS)
+def test_the_bands_of_a_twin_ascend_and_fit_its_pattern(kind, path):
+    twin = TWINS[kind, path]
+
+    assert list(twin.coarse.bounds) == sorted(set(twin.coarse.bounds))
+    assert len(set(twin.coarse.bands)) == (len(twin.coarse.bounds) + 1 if twin.coarse.bounds else 0)
+    assert all(re.fullmatch(twin.pattern, band) for band in twin.coarse.bands)
+
+
 def test_a_path_that_is_none_is_refused_with_the_nearest_one():
     with pytest.raises(MalformedName) as refusal:
         KINDS["finding"].field("subject[*].version")

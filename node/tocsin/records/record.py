@@ -32,6 +32,7 @@ from tocsin.records.sdjwt import HASH, join_sdjwt, split_sdjwt
 from tocsin.records.signature import Ed25519Key
 from tocsin.schema.check import check_content, check_disclosed
 from tocsin.schema.contract import KINDS
+from tocsin.schema.twin import derive_twins, verify_twins
 
 RECORD_TYPE = "tocsin-record+sd-jwt"
 
@@ -111,7 +112,7 @@ class UnverifiedRecord:
           6a. the plain claims are there and follow the contract       profile
           2d. `_sd_alg` is the one hash there is                       profile: never absent
           3–5. the disclosures fit, and hide parts of content alone    profile: nothing else
-          7.  content keeps to its kind                                profile
+          7.  content keeps to its kind, and its twins to it           profile
           6b. the key was valid when the record was signed
           6c. the record is valid at `now` (unix seconds), give or take the clock skew
 
@@ -144,6 +145,7 @@ class UnverifiedRecord:
         paths = read_paths(self._claims, disclosures=disclosures)
         content = cast("dict[str, JSON]", claims[CONTENT])
         check_disclosed(envelope.kind, content)  # 7
+        verify_twins(envelope.kind, content)
         return VerifiedRecord(
             **{one.name: getattr(envelope, one.name) for one in fields(envelope)},
             digest=self.digest,
@@ -188,7 +190,7 @@ def issue(
     now: int,
     random: Callable[[int], bytes],
 ) -> VerifiedRecord:
-    """Sign a record: the whole of it, which a policy then makes less of for each partner.
+    """Sign a record: the whole of it and its coarse twins, which a policy then makes less of for each partner.
 
     What was signed is read back as any recipient reads it, so nothing leaves
     this function that others would refuse.
@@ -198,7 +200,8 @@ def issue(
     """
     claims = _plain_claims(draft, issuer=issuer, now=now)
     check_content(draft.kind, content)
-    claims[CONTENT], disclosures = lay_out(content, kind=KINDS[draft.kind], random=random)
+    whole = derive_twins(draft.kind, content)
+    claims[CONTENT], disclosures = lay_out(whole, kind=KINDS[draft.kind], random=random)
     token = join_sdjwt(sign(dump_json(claims), typ=RECORD_TYPE, signer=signer), disclosures)
     return parse_record(token)._read()
 

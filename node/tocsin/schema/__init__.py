@@ -2,5 +2,6 @@
 
 `contract` turns the descriptors of `proto/tocsin/v1` into plain values, once.
 Everything else is made from those values: `check` says whether content keeps
-to them, `files` reads what people write, `template` writes what people fill in.
+to them, `twin` derives the coarse values (`coarse`) beside the exact ones,
+`files` reads what people write, `template` writes what people fill in.
 """

@@ -5,7 +5,8 @@ A function returns the problems of a value, none of them in the usual case, so
 that sound content costs some tens of microseconds.
 
 There are two readings of the same contract. At its origin content is whole:
-required fields are there and no name is unknown. What a recipient sees is a
+required fields are there, no name is unknown, and nobody has written what is
+derived. What a recipient sees is a
 part of it, perhaps of a newer contract: nothing is required, a name that is
 not known here is left alone, and a vocabulary may have grown. Shapes, patterns
 and limits hold for both: a newer contract may not loosen them.
@@ -101,6 +102,8 @@ def _compile(kind: str, whole: bool) -> Check:
 
 def _field_check(field: Field, *, whole: bool) -> Check:
     """Make the check of a field: of its value, or of each element of its list."""
+    if whole and field.coarse is not None:
+        return _twin_check(field.coarse.of)
     if field.shape is Shape.GROUP:
         one = _group_check(field.fields, whole=whole)
     elif field.shape is Shape.CHOICE:
@@ -108,6 +111,12 @@ def _field_check(field: Field, *, whole: bool) -> Check:
     else:
         one = _MAKERS[field.shape](field)
     return _list_check(one, field.max_items, required=whole and field.required) if field.repeated else one
+
+
+def _twin_check(exact: str) -> Check:
+    """Make the check of a coarse twin where content is written: nobody writes one."""
+    written = (("", f"follows from {exact} when the record is issued: write {exact}, and leave this out"),)
+    return lambda _value: written
 
 
 def _group_check(fields: tuple[Field, ...], *, whole: bool) -> Check:

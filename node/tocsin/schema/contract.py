@@ -18,6 +18,7 @@ from types import MappingProxyType
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, EnumValueDescriptor, FieldDescriptor
 
 from tocsin.errors import MalformedName
+from tocsin.schema.coarse import Coarse, read_coarse
 from tocsin.v1 import common_pb2, desk_service_pb2, evaluation_pb2, finding_pb2, incident_pb2, record_pb2
 
 ELEMENT = "[*]"  # stands for every element of a list in a field path
@@ -90,6 +91,7 @@ class Field:
     group: str
     fields: tuple["Field", ...]
     example: str
+    coarse: Coarse | None
 
     @property
     def is_plain(self) -> bool:
@@ -192,11 +194,13 @@ def _prefix(enum: EnumDescriptor) -> str:
 
 def _read_fields(message: Descriptor, *, prefix: str, inherited: Disclosure | None) -> tuple[Field, ...]:
     """Read the fields of a message that stands at `prefix`."""
-    return tuple(_read_field(one, prefix=prefix, inherited=inherited) for one in message.fields)
+    return tuple(_read_field(one, message=message, prefix=prefix, inherited=inherited) for one in message.fields)
 
 
-def _read_field(descriptor: FieldDescriptor, *, prefix: str, inherited: Disclosure | None) -> Field:
-    """Read one field and everything inside it."""
+def _read_field(
+    descriptor: FieldDescriptor, *, message: Descriptor, prefix: str, inherited: Disclosure | None
+) -> Field:
+    """Read one field of a message and everything inside it."""
     rules: record_pb2.FieldRules = descriptor.GetOptions().Extensions[record_pb2.field]
     path = prefix + descriptor.name
     disclosure = Disclosure(rules.disclosure) if rules.disclosure else inherited
@@ -208,6 +212,7 @@ def _read_field(descriptor: FieldDescriptor, *, prefix: str, inherited: Disclosu
     if group is not None:
         inner = _read_fields(group, prefix=f"{path}{ELEMENT if repeated else ''}.", inherited=disclosure)
     unsigned = descriptor.cpp_type in _UNSIGNED
+    coarse = _read_coarse(rules.coarse, message) if rules.HasField("coarse") else None
     return Field(
         name=descriptor.name,
         path=path,
@@ -218,14 +223,21 @@ def _read_field(descriptor: FieldDescriptor, *, prefix: str, inherited: Disclosu
         min_length=rules.min_length or int(rules.required and shape is Shape.TEXT and not repeated),
         max_length=rules.max_length or DEFAULT_MAX_LENGTH,
         max_items=rules.max_items or DEFAULT_MAX_ITEMS,
-        pattern=rules.pattern,
+        pattern=coarse.pattern if coarse is not None else rules.pattern,
         minimum=rules.minimum if rules.HasField("minimum") else 0 if unsigned else None,
         maximum=rules.maximum if rules.HasField("maximum") else None,
         choices=choices(descriptor.enum_type.name) if descriptor.enum_type is not None else (),
         group=group.name if group is not None else "",
         fields=inner,
         example=rules.example,
+        coarse=coarse,
     )
+
+
+def _read_coarse(stated: record_pb2.Coarse, message: Descriptor) -> Coarse:
+    """Read how a coarse twin follows from the exact field of its message."""
+    exact = message.fields_by_name[stated.of]
+    return read_coarse(stated, integer=exact.cpp_type in _UNSIGNED and not stated.per)
 
 
 def _shape_of(descriptor: FieldDescriptor) -> tuple[Shape, Descriptor | None]:

@@ -121,7 +121,11 @@ def _table(kind: Kind, group: Field, *, needed: bool) -> Iterator[str]:
 
 
 def _assignment(kind: Kind, field: Field, *, needed: bool) -> Iterator[str]:
-    """Yield a field that is no group."""
+    """Yield a field that is no group; a twin is told of, and not asked for."""
+    if field.coarse is not None:
+        said = field_doc(kind.name, field.path)
+        yield from _wrap(f"`{field.name}` follows from {field.coarse.of} and is not written. {said} {_rules(field)}")
+        return
     yield from _wrap(f"{field_doc(kind.name, field.path)} {_rules(field)}")
     value = '""' if needed else _sample(field)
     yield _mark(f"{field.name} = {f'[{value}]' if field.repeated else value}", needed=needed)

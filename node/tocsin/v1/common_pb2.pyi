@@ -4,7 +4,8 @@ isort:skip_file
 What findings, incidents and evaluations have in common.
 
 A field inside a group takes the class of the group where the group stands,
-unless it states its own. A text that states no limit has 500 characters at
+unless it states its own. A month or a band beside an exact value is its
+coarse twin: it is derived when the record is issued. A text that states no limit has 500 characters at
 most, a list that states none 64 elements.
 """
 
@@ -875,6 +876,7 @@ class Measurement(_message.Message):
 
     METRIC_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    VALUE_BAND_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
@@ -889,6 +891,8 @@ class Measurement(_message.Message):
     """What was measured, such as `accuracy` or `pass rate`."""
     value: _builtins.float
     """The value."""
+    value_band: _builtins.str
+    """Band of the value, for shares and per cent."""
     scorer: _builtins.str
     """What scored it: a scorer, detector or grader."""
     subject: _builtins.str
@@ -914,6 +918,7 @@ class Measurement(_message.Message):
         *,
         metric: _builtins.str = ...,
         value: _builtins.float = ...,
+        value_band: _builtins.str = ...,
         scorer: _builtins.str = ...,
         subject: _builtins.str = ...,
         test: _builtins.str = ...,
@@ -927,7 +932,7 @@ class Measurement(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ci_high", b"ci_high", "ci_low", b"ci_low", "epochs", b"epochs", "metric", b"metric", "passed", b"passed", "samples", b"samples", "scorer", b"scorer", "stderr", b"stderr", "subject", b"subject", "temperature", b"temperature", "test", b"test", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ci_high", b"ci_high", "ci_low", b"ci_low", "epochs", b"epochs", "metric", b"metric", "passed", b"passed", "samples", b"samples", "scorer", b"scorer", "stderr", b"stderr", "subject", b"subject", "temperature", b"temperature", "test", b"test", "value", b"value", "value_band", b"value_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -389,6 +389,7 @@ class Elicitation(_message.Message):
     COST_LIMIT_USD_FIELD_NUMBER: _builtins.int
     FINETUNED_FIELD_NUMBER: _builtins.int
     EFFORT_HOURS_FIELD_NUMBER: _builtins.int
+    EFFORT_BAND_FIELD_NUMBER: _builtins.int
     scaffold: _builtins.str
     """Scaffold around the model."""
     n_attempts: _builtins.int
@@ -403,6 +404,8 @@ class Elicitation(_message.Message):
     """Whether the model was fine-tuned for it."""
     effort_hours: _builtins.float
     """Hours of work that went into it."""
+    effort_band: _builtins.str
+    """Band of the hours of work."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tools that it could call."""
@@ -418,10 +421,11 @@ class Elicitation(_message.Message):
         cost_limit_usd: _builtins.float = ...,
         finetuned: _builtins.bool = ...,
         effort_hours: _builtins.float = ...,
+        effort_band: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_limit_usd", b"cost_limit_usd", "effort_hours", b"effort_hours", "finetuned", b"finetuned", "n_attempts", b"n_attempts", "scaffold", b"scaffold", "time_limit_seconds", b"time_limit_seconds", "token_limit", b"token_limit", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_limit_usd", b"cost_limit_usd", "effort_band", b"effort_band", "effort_hours", b"effort_hours", "finetuned", b"finetuned", "n_attempts", b"n_attempts", "scaffold", b"scaffold", "time_limit_seconds", b"time_limit_seconds", "token_limit", b"token_limit", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -618,22 +622,26 @@ class HumanBaseline(_message.Message):
     POPULATION_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    VALUE_BAND_FIELD_NUMBER: _builtins.int
     population: _builtins.str
     """Who they are."""
     n: _builtins.int
     """How many."""
     value: _builtins.float
     """Value, in the metric of the results."""
+    value_band: _builtins.str
+    """Band of the value, for shares and per cent."""
     def __init__(
         self,
         *,
         population: _builtins.str = ...,
         n: _builtins.int = ...,
         value: _builtins.float = ...,
+        value_band: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "population", b"population", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "population", b"population", "value", b"value", "value_band", b"value_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -648,6 +656,7 @@ class Uplift(_message.Message):
     POPULATION_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    VALUE_BAND_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     population: _builtins.str
     """Who they are."""
@@ -655,6 +664,8 @@ class Uplift(_message.Message):
     """How many."""
     value: _builtins.float
     """Factor or difference, as `unit` says."""
+    value_band: _builtins.str
+    """Band of the factor or difference."""
     unit: _builtins.str
     """`factor` or the metric that the difference is in."""
     def __init__(
@@ -663,11 +674,12 @@ class Uplift(_message.Message):
         population: _builtins.str = ...,
         n: _builtins.int = ...,
         value: _builtins.float = ...,
+        value_band: _builtins.str = ...,
         unit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "population", b"population", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "population", b"population", "unit", b"unit", "value", b"value", "value_band", b"value_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1121,6 +1121,7 @@ class SuccessRate(_message.Message):
 
     N_FIELD_NUMBER: _builtins.int
     K_FIELD_NUMBER: _builtins.int
+    SUCCESS_BAND_FIELD_NUMBER: _builtins.int
     CI_LOW_FIELD_NUMBER: _builtins.int
     CI_HIGH_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
@@ -1128,6 +1129,8 @@ class SuccessRate(_message.Message):
     """Times that it was tried."""
     k: _builtins.int
     """Times that it worked."""
+    success_band: _builtins.str
+    """Band of the share that worked."""
     ci_low: _builtins.float
     """Lower end of the confidence interval."""
     ci_high: _builtins.float
@@ -1139,13 +1142,14 @@ class SuccessRate(_message.Message):
         *,
         n: _builtins.int = ...,
         k: _builtins.int = ...,
+        success_band: _builtins.str = ...,
         ci_low: _builtins.float = ...,
         ci_high: _builtins.float = ...,
         scorer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ci_high", b"ci_high", "ci_low", b"ci_low", "k", b"k", "n", b"n", "scorer", b"scorer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ci_high", b"ci_high", "ci_low", b"ci_low", "k", b"k", "n", b"n", "scorer", b"scorer", "success_band", b"success_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1162,6 +1166,7 @@ class Mitigation(_message.Message):
     ATLAS_MITIGATION_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     DEPLOYED_AT_FIELD_NUMBER: _builtins.int
+    DEPLOYED_MONTH_FIELD_NUMBER: _builtins.int
     INTERNALS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What to do, or what was done."""
@@ -1171,6 +1176,8 @@ class Mitigation(_message.Message):
     """ATLAS mitigation."""
     status: Global___MitigationStatus.ValueType
     """Where it stands."""
+    deployed_month: _builtins.str
+    """Month in which it was deployed."""
     internals: _builtins.str
     """How the safeguard works inside, and its thresholds."""
     @_builtins.property
@@ -1185,11 +1192,12 @@ class Mitigation(_message.Message):
         atlas_mitigation: _builtins.str = ...,
         status: Global___MitigationStatus.ValueType = ...,
         deployed_at: _timestamp_pb2.Timestamp | None = ...,
+        deployed_month: _builtins.str = ...,
         internals: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deployed_at", b"deployed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atlas_mitigation", b"atlas_mitigation", "deployed_at", b"deployed_at", "description", b"description", "internals", b"internals", "kind", b"kind", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atlas_mitigation", b"atlas_mitigation", "deployed_at", b"deployed_at", "deployed_month", b"deployed_month", "description", b"description", "internals", b"internals", "kind", b"kind", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -728,15 +728,20 @@ class Incident(_message.Message):
     EU_ART3_49_FIELD_NUMBER: _builtins.int
     COP_CLASS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_MONTH_FIELD_NUMBER: _builtins.int
     DETECTED_AT_FIELD_NUMBER: _builtins.int
+    DETECTED_MONTH_FIELD_NUMBER: _builtins.int
     CONTAINED_AT_FIELD_NUMBER: _builtins.int
+    CONTAINED_MONTH_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_MONTH_FIELD_NUMBER: _builtins.int
     CHAIN_OF_EVENTS_FIELD_NUMBER: _builtins.int
     HAZARD_CATEGORY_FIELD_NUMBER: _builtins.int
     ATLAS_TACTICS_FIELD_NUMBER: _builtins.int
     ATLAS_TECHNIQUES_FIELD_NUMBER: _builtins.int
     HARM_FIELD_NUMBER: _builtins.int
     AFFECTED_COUNT_FIELD_NUMBER: _builtins.int
+    AFFECTED_BAND_FIELD_NUMBER: _builtins.int
     AFFECTED_PARTIES_FIELD_NUMBER: _builtins.int
     DEVELOPERS_FIELD_NUMBER: _builtins.int
     DEPLOYERS_FIELD_NUMBER: _builtins.int
@@ -788,8 +793,18 @@ class Incident(_message.Message):
     """The whole account, for partners."""
     cop_class: Global___CopClass.ValueType
     """Class in the EU code of practice."""
+    started_month: _builtins.str
+    """Month in which it started."""
+    detected_month: _builtins.str
+    """Month in which it was detected."""
+    contained_month: _builtins.str
+    """Month in which it was contained."""
+    ended_month: _builtins.str
+    """Month in which it ended."""
     affected_count: _builtins.int
     """How many persons or organisations were harmed."""
+    affected_band: _builtins.str
+    """Band of how many were harmed."""
     root_cause_analysis: _builtins.str
     """The cause in full."""
     detection_method: _finding_pb2.DetectionMethod.ValueType
@@ -975,15 +990,20 @@ class Incident(_message.Message):
         eu_art3_49: _abc.Iterable[Global___EuSeriousIncident.ValueType] | None = ...,
         cop_class: Global___CopClass.ValueType = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        started_month: _builtins.str = ...,
         detected_at: _timestamp_pb2.Timestamp | None = ...,
+        detected_month: _builtins.str = ...,
         contained_at: _timestamp_pb2.Timestamp | None = ...,
+        contained_month: _builtins.str = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_month: _builtins.str = ...,
         chain_of_events: _abc.Iterable[_common_pb2.Step] | None = ...,
         hazard_category: _abc.Iterable[_finding_pb2.HazardCategory.ValueType] | None = ...,
         atlas_tactics: _abc.Iterable[_builtins.str] | None = ...,
         atlas_techniques: _abc.Iterable[_builtins.str] | None = ...,
         harm: _abc.Iterable[Global___Harm] | None = ...,
         affected_count: _builtins.int = ...,
+        affected_band: _builtins.str = ...,
         affected_parties: _abc.Iterable[_builtins.str] | None = ...,
         developers: _abc.Iterable[_common_pb2.Party] | None = ...,
         deployers: _abc.Iterable[_common_pb2.Party] | None = ...,
@@ -1022,7 +1042,7 @@ class Incident(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "contained_at", b"contained_at", "detected_at", b"detected_at", "embargo", b"embargo", "ended_at", b"ended_at", "execution_context", b"execution_context", "model_safeguard_versions", b"model_safeguard_versions", "source", b"source", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions_taken", b"actions_taken", "actors", b"actors", "affected_count", b"affected_count", "affected_parties", b"affected_parties", "atlas_tactics", b"atlas_tactics", "atlas_techniques", b"atlas_techniques", "chain_of_events", b"chain_of_events", "confidence", b"confidence", "contained_at", b"contained_at", "cop_class", b"cop_class", "credentials", b"credentials", "credits", b"credits", "deployers", b"deployers", "details", b"details", "detected_at", b"detected_at", "detection_method", b"detection_method", "developers", b"developers", "embargo", b"embargo", "ended_at", b"ended_at", "eu_art3_49", b"eu_art3_49", "evidence", b"evidence", "evidence_preserved", b"evidence_preserved", "execution_context", b"execution_context", "external_ids", b"external_ids", "happened_in", b"happened_in", "happened_on", b"happened_on", "harm", b"harm", "harmed_parties", b"harmed_parties", "hazard_category", b"hazard_category", "implicated_systems", b"implicated_systems", "incident_class", b"incident_class", "incident_origin", b"incident_origin", "insider_facts", b"insider_facts", "insider_or_weight_theft", b"insider_or_weight_theft", "legal_advice", b"legal_advice", "legal_clocks", b"legal_clocks", "legal_protection", b"legal_protection", "lessons", b"lessons", "logs", b"logs", "mitigations", b"mitigations", "model_safeguard_versions", b"model_safeguard_versions", "prompts", b"prompts", "recommendations_to_authority", b"recommendations_to_authority", "references", b"references", "relations", b"relations", "reporters", b"reporters", "response_status", b"response_status", "root_cause", b"root_cause", "root_cause_analysis", b"root_cause_analysis", "safe_trigger", b"safe_trigger", "source", b"source", "started_at", b"started_at", "subjects", b"subjects", "summary", b"summary", "third_party_notified", b"third_party_notified", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions_taken", b"actions_taken", "actors", b"actors", "affected_band", b"affected_band", "affected_count", b"affected_count", "affected_parties", b"affected_parties", "atlas_tactics", b"atlas_tactics", "atlas_techniques", b"atlas_techniques", "chain_of_events", b"chain_of_events", "confidence", b"confidence", "contained_at", b"contained_at", "contained_month", b"contained_month", "cop_class", b"cop_class", "credentials", b"credentials", "credits", b"credits", "deployers", b"deployers", "details", b"details", "detected_at", b"detected_at", "detected_month", b"detected_month", "detection_method", b"detection_method", "developers", b"developers", "embargo", b"embargo", "ended_at", b"ended_at", "ended_month", b"ended_month", "eu_art3_49", b"eu_art3_49", "evidence", b"evidence", "evidence_preserved", b"evidence_preserved", "execution_context", b"execution_context", "external_ids", b"external_ids", "happened_in", b"happened_in", "happened_on", b"happened_on", "harm", b"harm", "harmed_parties", b"harmed_parties", "hazard_category", b"hazard_category", "implicated_systems", b"implicated_systems", "incident_class", b"incident_class", "incident_origin", b"incident_origin", "insider_facts", b"insider_facts", "insider_or_weight_theft", b"insider_or_weight_theft", "legal_advice", b"legal_advice", "legal_clocks", b"legal_clocks", "legal_protection", b"legal_protection", "lessons", b"lessons", "logs", b"logs", "mitigations", b"mitigations", "model_safeguard_versions", b"model_safeguard_versions", "prompts", b"prompts", "recommendations_to_authority", b"recommendations_to_authority", "references", b"references", "relations", b"relations", "reporters", b"reporters", "response_status", b"response_status", "root_cause", b"root_cause", "root_cause_analysis", b"root_cause_analysis", "safe_trigger", b"safe_trigger", "source", b"source", "started_at", b"started_at", "started_month", b"started_month", "subjects", b"subjects", "summary", b"summary", "third_party_notified", b"third_party_notified", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tocsin/v1/record.proto\x12\ttocsin.v1\x1a google/protobuf/descriptor.proto\"\x92\x02\n\nFieldRules\x12.\n\ndisclosure\x18\x01 \x01(\x0e\x32\x1a.tocsin.v1.DisclosureClass\x12\x10\n\x08required\x18\x02 \x01(\x08\x12\x12\n\nmin_length\x18\x03 \x01(\r\x12\x12\n\nmax_length\x18\x04 \x01(\r\x12\x11\n\tmax_items\x18\x05 \x01(\r\x12\x0f\n\x07pattern\x18\x06 \x01(\t\x12\x14\n\x07minimum\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xample\x18\t \x01(\t\x12!\n\x06\x63oarse\x18\n \x01(\x0b\x32\x11.tocsin.v1.CoarseB\n\n\x08_minimumB\n\n\x08_maximum\"$\n\x06\x43oarse\x12\n\n\x02of\x18\x01 \x01(\t\x12\x0e\n\x06\x62ounds\x18\x02 \x03(\x01\"\x97\x03\n\x08\x45nvelope\x12\x0b\n\x03iss\x18\x01 \x01(\t\x12\x0b\n\x03iat\x18\x02 \x01(\x03\x12\x0b\n\x03\x65xp\x18\x03 \x01(\x03\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\x12\n\nsupersedes\x18\x06 \x01(\t\x12#\n\x04kind\x18\x07 \x01(\x0e\x32\x15.tocsin.v1.RecordKind\x12\x0e\n\x06schema\x18\x08 \x01(\t\x12\'\n\x06status\x18\t \x01(\x0e\x32\x17.tocsin.v1.RecordStatus\x12\x1b\n\x03tlp\x18\n \x01(\x0e\x32\x0e.tocsin.v1.Tlp\x12\x1b\n\x03pap\x18\x0b \x01(\x0e\x32\x0e.tocsin.v1.Pap\x12.\n\rpermitted_use\x18\x0c \x03(\x0e\x32\x17.tocsin.v1.PermittedUse\x12\x1f\n\x05relay\x18\r \x01(\x0e\x32\x10.tocsin.v1.Relay\x12\x17\n\x0fretention_until\x18\x0e \x01(\t\x12*\n\x0c\x64owngrade_at\x18\x0f \x03(\x0b\x32\x14.tocsin.v1.Downgrade\"4\n\tDowngrade\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\x1b\n\x03tlp\x18\x02 \x01(\x0e\x32\x0e.tocsin.v1.Tlp*\xc6\x01\n\x0f\x44isclosureClass\x12 \n\x1c\x44ISCLOSURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ISCLOSURE_CLASS_ALWAYS\x10\x01\x12\x1e\n\x1a\x44ISCLOSURE_CLASS_COMMUNITY\x10\x02\x12\x1c\n\x18\x44ISCLOSURE_CLASS_PARTNER\x10\x03\x12\x1a\n\x16\x44ISCLOSURE_CLASS_NAMED\x10\x04\x12\x1a\n\x16\x44ISCLOSURE_CLASS_LOCAL\x10\x05*x\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RECORD_KIND_FINDING\x10\x01\x12\x18\n\x14RECORD_KIND_INCIDENT\x10\x02\x12\x1a\n\x16RECORD_KIND_EVALUATION\x10\x03*\x9d\x01\n\x0cRecordStatus\x12\x1d\n\x19RECORD_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_STATUS_ISSUED\x10\x01\x12\x1b\n\x17RECORD_STATUS_CORRECTED\x10\x02\x12\x1a\n\x16RECORD_STATUS_DISPUTED\x10\x03\x12\x1b\n\x17RECORD_STATUS_WITHDRAWN\x10\x04*\xa6\x01\n\x03Tlp\x12\x13\n\x0fTLP_UNSPECIFIED\x10\x00\x12\x18\n\tTLP_CLEAR\x10\x01\x1a\t\xb2\xd4\x18\x05\x43LEAR\x12\x18\n\tTLP_GREEN\x10\x02\x1a\t\xb2\xd4\x18\x05GREEN\x12\x18\n\tTLP_AMBER\x10\x03\x1a\t\xb2\xd4\x18\x05\x41MBER\x12&\n\x10TLP_AMBER_STRICT\x10\x04\x1a\x10\xb2\xd4\x18\x0c\x41MBER+STRICT\x12\x14\n\x07TLP_RED\x10\x05\x1a\x07\xb2\xd4\x18\x03RED*~\n\x03Pap\x12\x13\n\x0fPAP_UNSPECIFIED\x10\x00\x12\x18\n\tPAP_CLEAR\x10\x01\x1a\t\xb2\xd4\x18\x05\x43LEAR\x12\x18\n\tPAP_GREEN\x10\x02\x1a\t\xb2\xd4\x18\x05GREEN\x12\x18\n\tPAP_AMBER\x10\x03\x1a\t\xb2\xd4\x18\x05\x41MBER\x12\x14\n\x07PAP_RED\x10\x04\x1a\x07\xb2\xd4\x18\x03RED*\xc6\x02\n\x0cPermittedUse\x12\x1d\n\x19PERMITTED_USE_UNSPECIFIED\x10\x00\x12&\n\"PERMITTED_USE_DEFENSIVE_MITIGATION\x10\x01\x12\x1c\n\x18PERMITTED_USE_EVALUATION\x10\x02\x12!\n\x1dPERMITTED_USE_SAFETY_TRAINING\x10\x03\x12\x1a\n\x16PERMITTED_USE_RESEARCH\x10\x04\x12 \n\x1cPERMITTED_USE_REGULATOR_INFO\x10\x05\x12(\n$PERMITTED_USE_NO_CAPABILITY_TRAINING\x10\x06\x12$\n PERMITTED_USE_NO_COMPETITIVE_USE\x10\x07\x12 \n\x1cPERMITTED_USE_NO_ATTRIBUTION\x10\x08*C\n\x05Relay\x12\x15\n\x11RELAY_UNSPECIFIED\x10\x00\x12\x0e\n\nRELAY_NONE\x10\x01\x12\x13\n\x0fRELAY_COMMUNITY\x10\x02*\xf0\x02\n\x0eWithholdReason\x12\x1f\n\x1bWITHHOLD_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWITHHOLD_REASON_INFOHAZARD\x10\x01\x12!\n\x1dWITHHOLD_REASON_PERSONAL_DATA\x10\x02\x12 \n\x1cWITHHOLD_REASON_TRADE_SECRET\x10\x03\x12,\n(WITHHOLD_REASON_THIRD_PARTY_CONFIDENTIAL\x10\x04\x12\x1d\n\x19WITHHOLD_REASON_PRIVILEGE\x10\x05\x12(\n$WITHHOLD_REASON_ACTIVE_INVESTIGATION\x10\x06\x12\x1b\n\x17WITHHOLD_REASON_EMBARGO\x10\x07\x12%\n!WITHHOLD_REASON_NATIONAL_SECURITY\x10\x08\x12\x1d\n\x19WITHHOLD_REASON_ANONYMITY\x10\t:E\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xc5\x8a\x03 \x01(\x0b\x32\x15.tocsin.v1.FieldRules:2\n\x05\x63laim\x12!.google.protobuf.EnumValueOptions\x18\xc6\x8a\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tocsin/v1/record.proto\x12\ttocsin.v1\x1a google/protobuf/descriptor.proto\"\x92\x02\n\nFieldRules\x12.\n\ndisclosure\x18\x01 \x01(\x0e\x32\x1a.tocsin.v1.DisclosureClass\x12\x10\n\x08required\x18\x02 \x01(\x08\x12\x12\n\nmin_length\x18\x03 \x01(\r\x12\x12\n\nmax_length\x18\x04 \x01(\r\x12\x11\n\tmax_items\x18\x05 \x01(\r\x12\x0f\n\x07pattern\x18\x06 \x01(\t\x12\x14\n\x07minimum\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xample\x18\t \x01(\t\x12!\n\x06\x63oarse\x18\n \x01(\x0b\x32\x11.tocsin.v1.CoarseB\n\n\x08_minimumB\n\n\x08_maximum\"1\n\x06\x43oarse\x12\n\n\x02of\x18\x01 \x01(\t\x12\x0e\n\x06\x62ounds\x18\x02 \x03(\x01\x12\x0b\n\x03per\x18\x03 \x01(\t\"\x97\x03\n\x08\x45nvelope\x12\x0b\n\x03iss\x18\x01 \x01(\t\x12\x0b\n\x03iat\x18\x02 \x01(\x03\x12\x0b\n\x03\x65xp\x18\x03 \x01(\x03\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\x12\n\nsupersedes\x18\x06 \x01(\t\x12#\n\x04kind\x18\x07 \x01(\x0e\x32\x15.tocsin.v1.RecordKind\x12\x0e\n\x06schema\x18\x08 \x01(\t\x12\'\n\x06status\x18\t \x01(\x0e\x32\x17.tocsin.v1.RecordStatus\x12\x1b\n\x03tlp\x18\n \x01(\x0e\x32\x0e.tocsin.v1.Tlp\x12\x1b\n\x03pap\x18\x0b \x01(\x0e\x32\x0e.tocsin.v1.Pap\x12.\n\rpermitted_use\x18\x0c \x03(\x0e\x32\x17.tocsin.v1.PermittedUse\x12\x1f\n\x05relay\x18\r \x01(\x0e\x32\x10.tocsin.v1.Relay\x12\x17\n\x0fretention_until\x18\x0e \x01(\t\x12*\n\x0c\x64owngrade_at\x18\x0f \x03(\x0b\x32\x14.tocsin.v1.Downgrade\"4\n\tDowngrade\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\x1b\n\x03tlp\x18\x02 \x01(\x0e\x32\x0e.tocsin.v1.Tlp*\xc6\x01\n\x0f\x44isclosureClass\x12 \n\x1c\x44ISCLOSURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ISCLOSURE_CLASS_ALWAYS\x10\x01\x12\x1e\n\x1a\x44ISCLOSURE_CLASS_COMMUNITY\x10\x02\x12\x1c\n\x18\x44ISCLOSURE_CLASS_PARTNER\x10\x03\x12\x1a\n\x16\x44ISCLOSURE_CLASS_NAMED\x10\x04\x12\x1a\n\x16\x44ISCLOSURE_CLASS_LOCAL\x10\x05*x\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RECORD_KIND_FINDING\x10\x01\x12\x18\n\x14RECORD_KIND_INCIDENT\x10\x02\x12\x1a\n\x16RECORD_KIND_EVALUATION\x10\x03*\x9d\x01\n\x0cRecordStatus\x12\x1d\n\x19RECORD_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_STATUS_ISSUED\x10\x01\x12\x1b\n\x17RECORD_STATUS_CORRECTED\x10\x02\x12\x1a\n\x16RECORD_STATUS_DISPUTED\x10\x03\x12\x1b\n\x17RECORD_STATUS_WITHDRAWN\x10\x04*\xa6\x01\n\x03Tlp\x12\x13\n\x0fTLP_UNSPECIFIED\x10\x00\x12\x18\n\tTLP_CLEAR\x10\x01\x1a\t\xb2\xd4\x18\x05\x43LEAR\x12\x18\n\tTLP_GREEN\x10\x02\x1a\t\xb2\xd4\x18\x05GREEN\x12\x18\n\tTLP_AMBER\x10\x03\x1a\t\xb2\xd4\x18\x05\x41MBER\x12&\n\x10TLP_AMBER_STRICT\x10\x04\x1a\x10\xb2\xd4\x18\x0c\x41MBER+STRICT\x12\x14\n\x07TLP_RED\x10\x05\x1a\x07\xb2\xd4\x18\x03RED*~\n\x03Pap\x12\x13\n\x0fPAP_UNSPECIFIED\x10\x00\x12\x18\n\tPAP_CLEAR\x10\x01\x1a\t\xb2\xd4\x18\x05\x43LEAR\x12\x18\n\tPAP_GREEN\x10\x02\x1a\t\xb2\xd4\x18\x05GREEN\x12\x18\n\tPAP_AMBER\x10\x03\x1a\t\xb2\xd4\x18\x05\x41MBER\x12\x14\n\x07PAP_RED\x10\x04\x1a\x07\xb2\xd4\x18\x03RED*\xc6\x02\n\x0cPermittedUse\x12\x1d\n\x19PERMITTED_USE_UNSPECIFIED\x10\x00\x12&\n\"PERMITTED_USE_DEFENSIVE_MITIGATION\x10\x01\x12\x1c\n\x18PERMITTED_USE_EVALUATION\x10\x02\x12!\n\x1dPERMITTED_USE_SAFETY_TRAINING\x10\x03\x12\x1a\n\x16PERMITTED_USE_RESEARCH\x10\x04\x12 \n\x1cPERMITTED_USE_REGULATOR_INFO\x10\x05\x12(\n$PERMITTED_USE_NO_CAPABILITY_TRAINING\x10\x06\x12$\n PERMITTED_USE_NO_COMPETITIVE_USE\x10\x07\x12 \n\x1cPERMITTED_USE_NO_ATTRIBUTION\x10\x08*C\n\x05Relay\x12\x15\n\x11RELAY_UNSPECIFIED\x10\x00\x12\x0e\n\nRELAY_NONE\x10\x01\x12\x13\n\x0fRELAY_COMMUNITY\x10\x02*\xf0\x02\n\x0eWithholdReason\x12\x1f\n\x1bWITHHOLD_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWITHHOLD_REASON_INFOHAZARD\x10\x01\x12!\n\x1dWITHHOLD_REASON_PERSONAL_DATA\x10\x02\x12 \n\x1cWITHHOLD_REASON_TRADE_SECRET\x10\x03\x12,\n(WITHHOLD_REASON_THIRD_PARTY_CONFIDENTIAL\x10\x04\x12\x1d\n\x19WITHHOLD_REASON_PRIVILEGE\x10\x05\x12(\n$WITHHOLD_REASON_ACTIVE_INVESTIGATION\x10\x06\x12\x1b\n\x17WITHHOLD_REASON_EMBARGO\x10\x07\x12%\n!WITHHOLD_REASON_NATIONAL_SECURITY\x10\x08\x12\x1d\n\x19WITHHOLD_REASON_ANONYMITY\x10\t:E\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xc5\x8a\x03 \x01(\x0b\x32\x15.tocsin.v1.FieldRules:2\n\x05\x63laim\x12!.google.protobuf.EnumValueOptions\x18\xc6\x8a\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,28 +50,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAP'].values_by_name["PAP_AMBER"]._serialized_options = b'\262\324\030\005AMBER'
   _globals['_PAP'].values_by_name["PAP_RED"]._loaded_options = None
   _globals['_PAP'].values_by_name["PAP_RED"]._serialized_options = b'\262\324\030\003RED'
-  _globals['_DISCLOSURECLASS']._serialized_start=851
-  _globals['_DISCLOSURECLASS']._serialized_end=1049
-  _globals['_RECORDKIND']._serialized_start=1051
-  _globals['_RECORDKIND']._serialized_end=1171
-  _globals['_RECORDSTATUS']._serialized_start=1174
-  _globals['_RECORDSTATUS']._serialized_end=1331
-  _globals['_TLP']._serialized_start=1334
-  _globals['_TLP']._serialized_end=1500
-  _globals['_PAP']._serialized_start=1502
-  _globals['_PAP']._serialized_end=1628
-  _globals['_PERMITTEDUSE']._serialized_start=1631
-  _globals['_PERMITTEDUSE']._serialized_end=1957
-  _globals['_RELAY']._serialized_start=1959
-  _globals['_RELAY']._serialized_end=2026
-  _globals['_WITHHOLDREASON']._serialized_start=2029
-  _globals['_WITHHOLDREASON']._serialized_end=2397
+  _globals['_DISCLOSURECLASS']._serialized_start=864
+  _globals['_DISCLOSURECLASS']._serialized_end=1062
+  _globals['_RECORDKIND']._serialized_start=1064
+  _globals['_RECORDKIND']._serialized_end=1184
+  _globals['_RECORDSTATUS']._serialized_start=1187
+  _globals['_RECORDSTATUS']._serialized_end=1344
+  _globals['_TLP']._serialized_start=1347
+  _globals['_TLP']._serialized_end=1513
+  _globals['_PAP']._serialized_start=1515
+  _globals['_PAP']._serialized_end=1641
+  _globals['_PERMITTEDUSE']._serialized_start=1644
+  _globals['_PERMITTEDUSE']._serialized_end=1970
+  _globals['_RELAY']._serialized_start=1972
+  _globals['_RELAY']._serialized_end=2039
+  _globals['_WITHHOLDREASON']._serialized_start=2042
+  _globals['_WITHHOLDREASON']._serialized_end=2410
   _globals['_FIELDRULES']._serialized_start=72
   _globals['_FIELDRULES']._serialized_end=346
   _globals['_COARSE']._serialized_start=348
-  _globals['_COARSE']._serialized_end=384
-  _globals['_ENVELOPE']._serialized_start=387
-  _globals['_ENVELOPE']._serialized_end=794
-  _globals['_DOWNGRADE']._serialized_start=796
-  _globals['_DOWNGRADE']._serialized_end=848
+  _globals['_COARSE']._serialized_end=397
+  _globals['_ENVELOPE']._serialized_start=400
+  _globals['_ENVELOPE']._serialized_end=807
+  _globals['_DOWNGRADE']._serialized_start=809
+  _globals['_DOWNGRADE']._serialized_end=861
 # @@protoc_insertion_point(module_scope)

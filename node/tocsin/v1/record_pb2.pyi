@@ -385,27 +385,33 @@ Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
 
 @_typing.final
 class Coarse(_message.Message):
-    """How a coarse twin follows from the exact value."""
+    """How a coarse twin follows from the exact value. It is signed and checked by every recipient, so it never changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OF_FIELD_NUMBER: _builtins.int
     BOUNDS_FIELD_NUMBER: _builtins.int
+    PER_FIELD_NUMBER: _builtins.int
     of: _builtins.str
     """Name of the exact field, in the same message."""
+    per: _builtins.str
+    """Name of the field of the same message that the exact number is divided by first; empty: none."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Ascending bounds between bands of a number: `[1, 10]` makes `<1`, `1-10` and `>10`. Empty: the month of a time."""
+        """Ascending numbers at which a new band begins: `[1, 10]` makes `<1`, `1-10` and `>=10`, and of an integer that
+        cannot be negative `0`, `1-9` and `>9`. Empty: the month of a time.
+        """
 
     def __init__(
         self,
         *,
         of: _builtins.str = ...,
         bounds: _abc.Iterable[_builtins.float] | None = ...,
+        per: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "of", b"of"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "of", b"of", "per", b"per"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
