@@ -162,10 +162,14 @@ def _is_unicode(text: str) -> bool:
 
 def complete_partner(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Offer the partners that have a policy file: looking at names needs no lock and no node."""
-    from tocsin_cli.session import home_folder
+    from tocsin_cli.session import Session
 
-    home = ctx.find_root().params.get("home") or home_folder()
-    names = (path.stem for path in (Path(home) / "policies").glob("*.toml"))
+    named = ctx.find_root().params
+    session = Session(named.get("home"), profile=named.get("profile") or "")
+    try:
+        names = [path.stem for path in (session.home / "policies").glob("*.toml")]
+    except Exception:  # noqa: BLE001 - a shell that completes has no place for errors; the command will say it
+        return []
     return sorted(name for name in names if name != "floor" and name.startswith(incomplete))
 
 

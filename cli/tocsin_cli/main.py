@@ -20,7 +20,7 @@ import click
 
 from tocsin_cli import output
 from tocsin_cli.command import Entry, LazyGroup, Section
-from tocsin_cli.session import Session, home_folder
+from tocsin_cli.session import Session
 
 EXIT_OUTPUT = 1  # as click does it where it notices first
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -64,6 +64,16 @@ SECTIONS = (
             ),
             Entry("preview", "tocsin_cli.commands.policy:preview", "Show exactly what a partner gets of a record."),
             Entry("reveal", "tocsin_cli.commands.policy:reveal", "Send further fields of a record to a partner."),
+        ),
+    ),
+    Section(
+        "Who may do what",
+        (
+            Entry(
+                "person",
+                "tocsin_cli.commands.person:person",
+                "Add, list, change or remove the organisation's own people.",
+            ),
         ),
     ),
     Section(
@@ -114,11 +124,18 @@ EXAMPLES = (
     metavar="DIR",
     help="Folder of the organisation's node.  [default: TOCSIN_HOME, else ~/.tocsin]",
 )
+@click.option(
+    "--profile",
+    default="",
+    envvar="TOCSIN_PROFILE",
+    metavar="NAME|DIR",
+    help="As whom: NAME, NAME@ORG or a folder.  [default: TOCSIN_PROFILE, else your only one for the home]",
+)
 @click.version_option(package_name="tocsin", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, home: Path | None) -> None:
+def cli(ctx: click.Context, home: Path | None, profile: str) -> None:
     """Exchange AI-safety records with other organisations, each field under your own policy."""
-    session = Session(home or home_folder())
+    session = Session(home, profile=profile)
     ctx.obj = session
     ctx.call_on_close(session.close)
     if not output.is_colour_wanted():

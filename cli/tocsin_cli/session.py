@@ -1,8 +1,7 @@
-"""This module knows the home that a command works on, and reaches its desk.
+"""This module knows whom a command asks, and as whom: a home or a desk elsewhere, and the profile of a person.
 
-With a node running, a call goes over the desk socket; with none, the command
-opens the home itself, under its lock, and asks the same desk directly. The
-command that calls does not see the difference:
+Everybody speaks to the running node over mutual TLS, on the desk socket of its
+home, or on its `desk_listen` from another machine:
 
     session.call(GetStatusRequest(), GetStatusResponse)
 
@@ -10,35 +9,26 @@ The name of a call follows from the name of its request, which the contract's
 lint rules guarantee.
 """
 
-import asyncio
+import fcntl
+import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from secrets import token_bytes
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from tocsin_cli import output
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    import grpc
     from google.protobuf.message import Message
 
-    from tocsin.desk.home import Home
-    from tocsin.desk.room import Puller
-    from tocsin.exchange.progress import Progress
-    from tocsin.identity.names import OrgId
+    from tocsin.people.act import Act
+    from tocsin_cli.profile import Profile
 
 Answer = TypeVar("Answer", bound="Message")
 Outcome = TypeVar("Outcome")
 
-CALL_SECONDS = 120.0
-"""Longest wait for one answer: a batch of 200 drafts on a slow disk takes seconds."""
-STREAM_SECONDS = 24 * 3600.0
-"""Longest sync: weeks of backlog from a slow peer."""
 LOCK_PATIENCE_SECONDS = 3.0
-"""How long to wait for another command to let go of the home; a node has its socket open sooner than that."""
+"""How long to wait for whatever holds the home to listen, or to let go; a node has its socket open sooner than that."""
 _LOCK_PAUSE_SECONDS = 0.05
 
 
@@ -55,8 +45,6 @@ def now() -> int:
 class Connection(Protocol):
     """A way to reach the desk."""
 
-    serving: bool
-
     def call(self, request: "Message", answer: type[Answer]) -> Answer:
         """Ask and wait for the answer."""
         ...
@@ -66,23 +54,61 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the socket or the home."""
+        """Let go of the channel."""
         ...
 
 
 class Session:
-    """The home of one command, and its desk, reached when it is first needed."""
+    """What one command works with: who asks, whom, and the connection, made when it is first needed."""
 
-    def __init__(self, home: Path, *, connect: "Callable[[Path], Connection] | None" = None) -> None:
-        self.home = home.expanduser().absolute()
+    def __init__(
+        self, home: Path | None = None, *, profile: str = "", connect: "Callable[[Session], Connection] | None" = None
+    ) -> None:
+        """Take what the command line names; `profile` is a name or a folder."""
+        self.named_profile = profile
+        self._home = home.expanduser().absolute() if home is not None else None
         self._connect = connect or connect_desk
         self._connection: Connection | None = None
+        self._profile: Profile | None = None
+
+    @property
+    def profile(self) -> "Profile":
+        """Return as whom we ask. Raises ProfileMissing, and UsageProblem where several could be meant."""
+        from tocsin_cli.profile import find_profile
+
+        if self._profile is None:
+            home = self._home if self._home or self.named_profile else home_folder()
+            self._profile = find_profile(self.named_profile, home=home)
+        return self._profile
+
+    @property
+    def is_remote(self) -> bool:
+        """Say whether the node is on another machine: a profile is named that has no home here."""
+        return self._home is None and bool(self.named_profile) and not self.profile.home
+
+    @property
+    def home(self) -> Path:
+        """Return the home: the one that is named, else the profile's, else the usual one.
+
+        Raises HomeMissing where the node is on another machine.
+        """
+        if self.is_remote:
+            from tocsin.errors import HomeMissing
+
+            raise HomeMissing(f"the home of {self.profile.org} is on another machine", where=str(self.profile.folder))
+        if self._home is None:
+            self._home = Path(self.profile.home) if self.named_profile else home_folder()
+        return self._home
+
+    def place_of(self, file: str) -> str:
+        """Return how people find a file that is named relative to the home."""
+        return f"{file} in the home of the node" if self.is_remote else str(self.home / file)
 
     @property
     def desk(self) -> Connection:
         """Return the connection, made on first use."""
         if self._connection is None:
-            self._connection = self._connect(self.home)
+            self._connection = self._connect(self)
         return self._connection
 
     def call(self, request: "Message", answer: type[Answer]) -> Answer:
@@ -93,6 +119,16 @@ class Session:
         """Ask the desk and yield its answers as they come."""
         return self.desk.stream(request, answer)
 
+    def sign(self, act: "Act", *, on: str) -> str:
+        """Return the statement of whoever asks that it decides this; `on` is the hash of what it is about.
+
+        Raises ProfileMissing and KeyExposed.
+        """
+        from tocsin.people.act import sign_act
+
+        who = self.profile
+        return sign_act(act, on=on, org=who.org, person=who.name, signer=who.load_signer(), now=now())
+
     def close(self) -> None:
         """Let go of the desk; the next call takes it up again."""
         if self._connection is not None:
@@ -100,22 +136,24 @@ class Session:
             self._connection = None
 
 
-def connect_desk(home: Path) -> Connection:
-    """Reach the desk of a home: over its socket where a node listens, else by opening the home.
+def connect_desk(session: Session) -> Connection:
+    """Reach the desk over mutual TLS, as the person of the session.
 
-    Raises HomeLocked where something holds the home and does not listen, and
-    what opening a home raises.
+    Raises HomeMissing, ProfileMissing, KeyExposed, NodeNotRunning where nobody
+    listens, and HomeLocked where something holds the home and does not listen.
     """
+    from tocsin_cli.connection import reach_port, reach_socket
 
-    def reach() -> Connection:
-        path = desk_socket(home)
-        return HomeDesk(home) if path is None else SocketDesk(_channel(path))
-
-    return wait_for_lock(reach)
+    if session.is_remote:
+        return reach_port(session.profile)
+    _verify_home(session.home)
+    profile = session.profile
+    path = wait_for_lock(lambda: _verify_listening(session.home))
+    return reach_socket(path, profile, is_listening=lambda: desk_socket(session.home) is not None)
 
 
 def wait_for_lock(action: Callable[[], Outcome]) -> Outcome:
-    """Do what needs the lock of a home, and wait a little where another command holds it.
+    """Do what needs the lock of a home, or its node, and wait a little where something holds it.
 
     Raises HomeLocked where something holds it for longer than our patience.
     """
@@ -144,119 +182,32 @@ def desk_socket(home: Path) -> Path | None:
     return path
 
 
-class SocketDesk:
-    """The desk of a running node, over its unix socket."""
+def _verify_home(home: Path) -> None:
+    """Tell a folder that is no home from one whose node does not run."""
+    from tocsin.desk.layout import Layout
+    from tocsin.errors import HomeMissing
 
-    serving = True
-
-    def __init__(self, channel: "grpc.Channel") -> None:
-        self._channel = channel
-
-    def call(self, request: "Message", answer: type[Answer]) -> Answer:
-        """Ask and wait for the answer; a status becomes the error it stands for."""
-        import grpc
-
-        method = self._channel.unary_unary(
-            _method(request), request_serializer=_serialise, response_deserializer=answer.FromString
+    layout = Layout(home)
+    if not any(map(os.path.lexists, (layout.settings, layout.keys, layout.document, layout.store))):
+        raise HomeMissing(
+            "there is no home here",
+            where=str(home),
+            hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME; for a node on another "
+            "machine name your profile with --profile or TOCSIN_PROFILE",
         )
+
+
+def _verify_listening(home: Path) -> Path:
+    """Return the socket of the node; raise HomeLocked where one may be about to open it."""
+    from tocsin.desk.layout import Layout
+    from tocsin.errors import HomeLocked, NodeNotRunning
+
+    if path := desk_socket(home):
+        return path
+    with suppress(OSError), Layout(home).lock.open("rb") as lock:
         try:
-            return method(request, timeout=CALL_SECONDS)
-        except grpc.RpcError as error:
-            raise _error_of(error) from None
-
-    def stream(self, request: "Message", answer: type[Answer]) -> Iterator[Answer]:
-        """Ask and yield the answers as they come."""
-        import grpc
-
-        method = self._channel.unary_stream(
-            _method(request), request_serializer=_serialise, response_deserializer=answer.FromString
-        )
-        try:
-            yield from method(request, timeout=STREAM_SECONDS)
-        except grpc.RpcError as error:
-            raise _error_of(error) from None
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
-
-
-class HomeDesk:
-    """The desk of a home that this process holds open, while no node runs."""
-
-    serving = False
-
-    def __init__(self, home: Path) -> None:
-        from tocsin.desk.desk import Desk
-        from tocsin.desk.home import open_home
-
-        self._open = ExitStack()
-        opened = self._open.enter_context(open_home(home, now=now()))
-        self._desk = Desk(opened, clock=now, random=token_bytes, puller=_puller(opened))
-        for partner, count in opened.newly_queued.items():
-            output.talk(f"policies have changed: {count} {'record' if count == 1 else 'records'} queued for {partner}")
-
-    def call(self, request: "Message", answer: type[Answer]) -> Answer:
-        """Ask and wait for the answer."""
-        response = self._method(request)(request)
-        assert isinstance(response, answer)  # noqa: S101 - the desk keeps to the contract
-        return response
-
-    def stream(self, request: "Message", answer: type[Answer]) -> Iterator[Answer]:
-        """Ask and yield the answers as they come."""
-        with asyncio.Runner() as runner:
-            answers: AsyncIterator[Answer] = self._method(request)(request)
-            while (found := runner.run(anext(answers, None))) is not None:
-                yield found
-
-    def close(self) -> None:
-        """Let go of the home."""
-        self._open.close()
-
-    def _method(self, request: "Message") -> Callable[["Message"], Any]:
-        from tocsin.desk.desk import method_name
-
-        method: Callable[[Message], Any] = getattr(self._desk, method_name(_name(request)))
-        return method
-
-
-def _puller(home: "Home") -> "Puller":
-    """Return how to fetch from a peer; gRPC is only imported by a command that does."""
-
-    def pull(peer: "OrgId") -> "AsyncIterator[Progress]":
-        from tocsin.services.desk import puller_of, side_of
-
-        return puller_of(side_of(home, clock=now))(peer)
-
-    return pull
-
-
-def _name(request: "Message") -> str:
-    return request.DESCRIPTOR.name.removesuffix("Request")
-
-
-def _method(request: "Message") -> str:
-    return f"/tocsin.v1.DeskService/{_name(request)}"
-
-
-def _serialise(request: "Message") -> bytes:
-    return request.SerializeToString()
-
-
-def _channel(path: Path) -> "grpc.Channel":
-    import grpc
-
-    from tocsin.config import DESK_MESSAGE_BYTES
-
-    options = [
-        ("grpc.max_receive_message_length", DESK_MESSAGE_BYTES),
-        ("grpc.enable_http_proxy", 0),
-        ("grpc.default_authority", "localhost"),
-    ]
-    return grpc.insecure_channel(f"unix:{path}", options=options)
-
-
-def _error_of(error: "grpc.RpcError") -> Exception:
-    from tocsin.services.errors import from_rpc_error
-
-    return from_rpc_error(error)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "wait for it to end, or stop it"
+            raise HomeLocked("something holds the home and does not listen", where=str(home), hint=hint) from None
+    raise NodeNotRunning("no node is running on this home", where=str(home), hint="start it with: tocsin serve")

@@ -43,9 +43,9 @@ def tocsin(monkeypatch, tmp_path):
 def desk(monkeypatch):
     """Return a function that puts a fake desk with these answers in the place of the real one."""
 
-    def install(*answers, serving=True):
-        fake = FakeDesk(*answers, serving=serving)
-        monkeypatch.setattr(session, "connect_desk", lambda _home: fake)
+    def install(*answers):
+        fake = FakeDesk(*answers)
+        monkeypatch.setattr(session, "connect_desk", lambda _session: fake)
         return fake
 
     return install

@@ -8,8 +8,7 @@ from google.protobuf.message import Message
 class FakeDesk:
     """Answers each request with what was prepared for its type; an exception is raised."""
 
-    def __init__(self, *answers: Message | BaseException, serving: bool = True) -> None:
-        self.serving = serving
+    def __init__(self, *answers: Message | BaseException) -> None:
         self.answers = list(answers)
         self.asked: list[Message] = []
         self.closed = False

@@ -1,16 +1,22 @@
 """This module has the commands about the own node: init, serve, status."""
 
+import getpass
 from pathlib import Path
 from secrets import token_bytes
 
 import click
 
 from tocsin.config import DEFAULT_LISTEN
+from tocsin.errors import MalformedName
+from tocsin.identity.names import parse_org
+from tocsin.people.person import parse_person_name
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
-from tocsin_cli.command import Command, json_option
+from tocsin_cli.command import Command, UsageProblem, json_option
 from tocsin_cli.commands.peer import print_peers
+from tocsin_cli.commands.person import roles_of
 from tocsin_cli.document import document, timestamp_text
+from tocsin_cli.profile import Profile, default_folder, load_profiles, make_keys, new_profile, set_aside
 from tocsin_cli.session import Session, now, wait_for_lock
 
 KINDS = ("lab", "government", "academia", "civil-society", "vendor")
@@ -54,6 +60,14 @@ ANY_HOST = ("0.0.0.0", "[::]")  # noqa: S104 - addresses that nobody can dial, s
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Encrypt the keys with the passphrase in this file.",
 )
+@click.option("--person", metavar="NAME", help="Name of the first person, who has every role.  [default: your login]")
+@click.option(
+    "--profile",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where that person's keys go, not in the home.  [default: NAME@ORG among your profiles]",
+)
 @json_option
 @click.pass_obj
 def init(
@@ -68,36 +82,63 @@ def init(
     root_keys: int,
     threshold: int,
     passphrase_file: Path | None,
+    person: str | None,
+    folder: Path | None,
     as_json: bool,
 ) -> None:
     """Make a home: keys, identity, policies and store.
 
     ORG is the organisation's canonical id, a DNS name that it owns. The home
-    is made whole or not at all.
+    is made whole or not at all, and with it the first person, who has every
+    role, and whose own keys lie in a profile outside the home.
     """
-    from tocsin.desk.founding import create_home
+    from tocsin.desk.founding import Founder, create_home
 
-    made = create_home(
-        session.home,
-        org=org,
-        name=name,
-        kind=kind,
-        listen=listen,
-        endpoints=endpoints or _advertised(listen, org),
-        contact=contact,
-        root_keys=root_keys,
-        threshold=threshold,
-        passphrase_file=passphrase_file,
-        now=now(),
-        random=token_bytes,
-    )
+    first = _first_person(session, org=org, person=person, folder=folder)
+    keys = make_keys(first.org, now=now(), random=token_bytes)
+    with new_profile(first, keys, replaces=True) as save_identity:
+        made = create_home(
+            session.home,
+            org=first.org,
+            name=name,
+            kind=kind,
+            listen=listen,
+            endpoints=endpoints or _advertised(listen, org),
+            contact=contact,
+            founder=Founder(first.name, keys.signer, keys.certificate),
+            root_keys=root_keys,
+            threshold=threshold,
+            passphrase_file=passphrase_file,
+            now=now(),
+            random=token_bytes,
+        )
+        save_identity(made.document)
+        for left in load_profiles():
+            if left.is_of(session.home):  # of a home that stood here before: its keys open nothing any more
+                set_aside(left.folder)
     if as_json:
-        output.document({"org": made.org, "home": str(session.home), "fingerprint": made.fingerprint})
+        answer = {"org": made.org, "home": str(session.home), "fingerprint": made.fingerprint}
+        output.document({**answer, "person": first.name, "profile": str(first.folder)})
         return
     output.data(f"made {session.home} for {made.org}")
     output.data(f"fingerprint {made.fingerprint}")
+    output.data(f"{first.name} has every role, with the keys in {first.folder}")
     output.hint(f"move {session.home / 'keys'}/root-*.pem to a place that is offline: they are for emergencies")
-    output.hint("give partners your identity: tocsin identity export > my.tocsin")
+    output.hint("start the node: tocsin serve")
+
+
+def _first_person(session: Session, *, org: str, person: str | None, folder: Path | None) -> Profile:
+    org_id = parse_org(org)
+    name = parse_person_name(person) if person is not None else _login_name()
+    place = folder.expanduser().absolute() if folder is not None else default_folder(name, org_id)
+    return Profile(folder=place, name=name, org=org_id, home=str(session.home))
+
+
+def _login_name() -> str:
+    try:
+        return parse_person_name(getpass.getuser().lower())
+    except (OSError, KeyError, MalformedName):
+        raise UsageProblem("your login is no name for a person here", "give one: --person NAME") from None
 
 
 def _advertised(listen: str, org: str) -> tuple[str, ...]:
@@ -108,9 +149,17 @@ def _advertised(listen: str, org: str) -> tuple[str, ...]:
     return (f"{org}:{port}" if host in ANY_HOST else listen,)
 
 
-@click.command(cls=Command, examples=("tocsin serve", "tocsin --home /srv/tocsin serve"))
+@click.command(
+    cls=Command,
+    examples=(
+        "tocsin serve",
+        "tocsin --home /srv/tocsin serve",
+        "tocsin serve --once                     for cron: needs no open port",
+    ),
+)
+@click.option("--once", is_flag=True, help="Fetch from every peer, and stop.")
 @click.pass_obj
-def serve(session: Session) -> None:
+def serve(session: Session, *, once: bool) -> None:
     """Run the node of a home until it is told to stop.
 
     SIGTERM and Ctrl-C let running calls finish first. Settings are in
@@ -118,7 +167,7 @@ def serve(session: Session) -> None:
     """
     from tocsin.node import run
 
-    wait_for_lock(lambda: run(session.home))
+    wait_for_lock(lambda: run(session.home, once=once))
 
 
 @click.command(cls=Command, examples=("tocsin status", "tocsin status --json"))
@@ -132,17 +181,21 @@ def status(session: Session, *, as_json: bool) -> None:
         return
     organisation = found.organisation
     output.styled(f"{organisation.org}  {organisation.name}", "bold")
-    running = f"running since {timestamp_text(found.started_at)}, listening on {found.listen or 'no port'}"
+    reviews = "review waits" if found.reviews_open == 1 else "reviews wait"
     output.pairs(
         [
-            ("node", running if found.serving else "not running; start it with tocsin serve"),
+            ("you", f"{found.caller.name}: {', '.join(roles_of(found.caller)) or 'no role'}"),
+            ("node", f"running since {timestamp_text(found.started_at)}, listening on {found.listen or 'no port'}"),
             ("records", f"{found.own_records:,} own, {found.received_records:,} received"),
             ("store", f"{found.store_bytes / 1024 / 1024:.1f} MiB"),
             ("fingerprint", organisation.fingerprint),
             ("identity", f"version {organisation.version}, expires {timestamp_text(organisation.expires_at)}"),
             ("software", found.version),
+            ("waiting", f"{found.reviews_open:,} {reviews} for a decision" if found.reviews_open else ""),
         ]
     )
+    if found.reviews_open:
+        output.hint("see what waits: tocsin review list")
     output.data()
     print_peers(found.peers)
     for text in found.warnings:

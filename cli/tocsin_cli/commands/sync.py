@@ -1,9 +1,5 @@
 """This module has the command that fetches what peers have for this node."""
 
-import time
-from collections.abc import Iterator
-from itertools import count
-
 import click
 
 from tocsin.errors import PeerUnreachable, TocsinError, by_reason
@@ -13,42 +9,24 @@ from tocsin_cli.command import Command, complete_partner, json_option
 from tocsin_cli.document import document
 from tocsin_cli.session import Session
 
-ROUND_SECONDS = 60.0
-"""Pause between rounds without a running node: no partner minds one call a minute."""
-
 
 @click.command(
     cls=Command,
-    examples=(
-        "tocsin sync --once                             fetch once and stop: for cron, needs no open port",
-        "tocsin sync --once lab-a.example --json",
-        "tocsin sync                                    go on until Ctrl-C",
-    ),
+    examples=("tocsin sync", "tocsin sync lab-a.example --json"),
 )
 @click.argument("peers", nargs=-1, metavar="[PEER...]", shell_complete=complete_partner)
-@click.option("--once", is_flag=True, help="Fetch once and stop.")
 @json_option
 @click.pass_obj
-def sync(session: Session, *, peers: tuple[str, ...], once: bool, as_json: bool) -> None:
+def sync(session: Session, *, peers: tuple[str, ...], as_json: bool) -> None:
     """Fetch what peers have for this node.
 
-    With a node running, the node fetches now; it follows its peers by itself
-    anyway. Without one, this command fetches, and without --once it does so
-    every minute.
+    The node follows its peers by itself; this makes it fetch now, and says
+    what came. Where no node is to run all the time: tocsin serve --once.
     """
-    for started in count():
-        finished = _fetch(session, peers, quiet=as_json)
-        if as_json:
-            output.document({"peers": [document(last) for last in finished]})
-        if once or as_json or session.desk.serving:
-            _raise_failures(finished)
-            return
-        for failure in _failures(finished):
-            output.error(failure)
-        session.close()
-        if not started:
-            output.talk(f"fetching again every {ROUND_SECONDS:.0f} seconds; Ctrl-C ends it")
-        time.sleep(ROUND_SECONDS)
+    finished = _fetch(session, peers, quiet=as_json)
+    if as_json:
+        output.document({"peers": [document(last) for last in finished]})
+    _raise_failures(finished)
 
 
 def _fetch(session: Session, peers: tuple[str, ...], *, quiet: bool) -> list[v1.SyncPeersResponse]:
@@ -78,15 +56,13 @@ def _summary(progress: v1.SyncPeersResponse) -> str:
 
 def _raise_failures(finished: list[v1.SyncPeersResponse]) -> None:
     """Print every failure, and end with the exit code of the first one."""
-    failures = list(_failures(finished))
+    failures = [_failure(progress) for progress in finished if progress.error_reason]
     for failure in failures[1:]:
         output.error(failure)
     if failures:
         raise failures[0]
 
 
-def _failures(finished: list[v1.SyncPeersResponse]) -> Iterator[TocsinError]:
-    for progress in finished:
-        if progress.error_reason:
-            error = by_reason(progress.error_reason) or PeerUnreachable
-            yield error(progress.error_message, reason=progress.error_reason, hint=progress.error_hint)
+def _failure(progress: v1.SyncPeersResponse) -> TocsinError:
+    error = by_reason(progress.error_reason) or PeerUnreachable
+    return error(progress.error_message, reason=progress.error_reason, hint=progress.error_hint)
