@@ -1,8 +1,11 @@
 """This package says when something may go, and makes the bytes that go.
 
 presentation   what policy says today, and the bytes that follow from it; nothing else makes them
-proposal       what would go to whom, by hash: what an approval signs
+office         what release works with: store, policies of the moment, decision log
+terms          what would go to whom, by hash: what an approval signs
 gate           whether enough people have agreed, and the time has come
+weigh          a record for a partner: queued now, noted for later, or nothing to go
+proposal       what is proposed to people is what would go; review: what people decide about it
 due            holds, embargoes, downgrades and retention: what happens when its time has come
 lint           what should not be in a record that goes far
 """
