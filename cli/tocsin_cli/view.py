@@ -5,6 +5,7 @@
         name            Orion
         version         ████████ withheld: trade_secret
     steps               ████████ withheld: infohazard
+    prompts             ████████ withheld: embargo until 2027-01-01T00:00:00Z
 
 A bar stands where the field would stand. It says nothing about how long the
 field is, because nobody here knows.
@@ -19,14 +20,16 @@ from textwrap import wrap
 from tocsin.schema.contract import KINDS, Field
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import RecordKind, Tlp
-from tocsin_cli.document import claim, content_of
+from tocsin_cli.document import claim, content_of, timestamp_text
 
 BAR = "█" * 8
 ID_LENGTH = 8
-"""Characters of a record id that people are shown; any unique prefix finds the record."""
+"""Characters of the id of a record or a review that people are shown; any unique prefix finds it."""
 LABEL_COLUMNS = 26
 LONGEST_VALUE = 1200
 """Characters of one value on a screen; an imported original may have half a million."""
+
+Withheld = Mapping[str, v1.WithheldField]
 
 
 class Tone(StrEnum):
@@ -53,8 +56,14 @@ def kind_of(record: v1.Record) -> str:
 
 
 def tlp_of(record: v1.Record) -> str:
-    """Return the marking of a record as a claim."""
-    return claim(Tlp.DESCRIPTOR, record.envelope.tlp)
+    """Return the marking of a record that counts today, as a claim."""
+    return claim(Tlp.DESCRIPTOR, record.marking or record.envelope.tlp)
+
+
+def marking_text(record: v1.Record) -> str:
+    """Return the marking of a record that counts today, and the signed one where a signed schedule has lowered it."""
+    today, signed = tlp_of(record), claim(Tlp.DESCRIPTOR, record.envelope.tlp)
+    return f"TLP:{today}" if today == signed else f"TLP:{today} (signed as TLP:{signed})"
 
 
 def short_id(record: v1.Record) -> str:
@@ -62,15 +71,28 @@ def short_id(record: v1.Record) -> str:
     return record.envelope.record_id[:ID_LENGTH]
 
 
-def withheld_of(record: v1.Record) -> dict[str, str]:
-    """Return the paths that the sender said it withheld, without those inside another one, and the reasons."""
-    reasons = {field.path: field.reason for field in record.withheld}
-    return {path: reason for path, reason in reasons.items() if not any(above in reasons for above in _above(path))}
+def withheld_of(record: v1.Record) -> dict[str, v1.WithheldField]:
+    """Return what the sender said it withheld by path, without what is inside something else that it withheld."""
+    told = {field.path: field for field in record.withheld}
+    return {path: field for path, field in told.items() if not any(above in told for above in _above(path))}
 
 
-def bar(reason: str) -> str:
-    """Return what stands where a value would stand."""
-    return f"{BAR} withheld: {reason}" if reason else f"{BAR} withheld"
+def bar(field: v1.WithheldField) -> str:
+    """Return what stands where a value would stand: why it is withheld, and until when, as far as that is told."""
+    reason = f": {field.reason}" if field.reason else ""
+    until = f" until {timestamp_text(field.until)}" if field.HasField("until") else ""
+    return f"{BAR} withheld{reason}{until}"
+
+
+def waiting_text(waiting: v1.Waiting) -> str:
+    """Return what a release waits for, and who has agreed to it."""
+    more = waiting.approvals_needed
+    parts = [
+        f"until {timestamp_text(waiting.not_before)}" if waiting.HasField("not_before") else "",
+        f"for {more} more {'person' if more == 1 else 'people'} to agree" if more else "",
+    ]
+    agreed = f"; {', '.join(waiting.approved_by)} agreed" if waiting.approved_by else ""
+    return f"waits {' and '.join(part for part in parts if part)}{agreed}" if any(parts) else waiting.why
 
 
 def record_lines(record: v1.Record) -> list[Line]:
@@ -117,7 +139,7 @@ def _group(
     content: Mapping[str, object],
     *,
     fields: Sequence[Field],
-    withheld: Mapping[str, str],
+    withheld: Withheld,
     prefix: str = "",
     depth: int = 0,
 ) -> Iterator[Line]:
@@ -134,7 +156,7 @@ def _group(
 
 
 def _value(
-    value: object, *, name: str, inner: Sequence[Field], withheld: Mapping[str, str], path: str, depth: int
+    value: object, *, name: str, inner: Sequence[Field], withheld: Withheld, path: str, depth: int
 ) -> Iterator[Line]:
     if isinstance(value, Mapping):
         yield Line(depth, name, "", Tone.GROUP)
@@ -151,7 +173,7 @@ def _value(
         yield Line(depth, name, field_text(value))
 
 
-def _bars(name: str, *, path: str, withheld: Mapping[str, str], depth: int) -> Iterator[Line]:
+def _bars(name: str, *, path: str, withheld: Withheld, depth: int) -> Iterator[Line]:
     inside = [hidden for hidden in withheld if hidden == path or hidden.startswith((f"{path}.", f"{path}[*]"))]
     if inside in ([path], [f"{path}[*]"]):
         yield Line(depth, name, bar(withheld[inside[0]]), Tone.WITHHELD)
@@ -160,7 +182,7 @@ def _bars(name: str, *, path: str, withheld: Mapping[str, str], depth: int) -> I
         yield Line(depth, name + hidden.removeprefix(path), bar(withheld[hidden]), Tone.WITHHELD)
 
 
-def _names(withheld: Mapping[str, str], *, prefix: str) -> dict[str, None]:
+def _names(withheld: Withheld, *, prefix: str) -> dict[str, None]:
     below = (path.removeprefix(prefix) for path in withheld if path.startswith(prefix))
     return dict.fromkeys(rest.split(".")[0].removesuffix("[*]") for rest in below)
 

@@ -3,22 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import click
 import orjson
 
-from tocsin.errors import MalformedContent, TocsinError, by_reason
+from tocsin.errors import MalformedContent, ReleaseBlocked, TocsinError, by_reason
 from tocsin.schema.contract import KINDS, TLPS, enum_number
 from tocsin.schema.files import parse_content_file
 from tocsin.schema.template import template as template_of
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1.record_pb2 import PermittedUse
+from tocsin.v1.record_pb2 import DisclosureClass, PermittedUse
 from tocsin_cli import output
-from tocsin_cli.command import Command, UsageProblem, complete_partner, input_path, json_option, read_input
-from tocsin_cli.document import document
+from tocsin_cli.command import (
+    Command,
+    Function,
+    UsageProblem,
+    complete_partner,
+    input_path,
+    json_option,
+    read_input,
+)
+from tocsin_cli.commands.review import print_review_hint
+from tocsin_cli.document import claim, document
 from tocsin_cli.session import Session
-from tocsin_cli.view import kind_of, short_id, tlp_of
+from tocsin_cli.view import kind_of, short_id, tlp_of, waiting_text
 
 DEFAULT_TLP = "AMBER+STRICT"
 """Marking of a record that names none: for the recipient's own organisation, and nobody behind it."""
@@ -30,6 +39,8 @@ FORMATS: dict[str, Literal["toml", "yaml", "json"]] = {
     ".json": "json",
 }
 CHOICES = {"kind": "RecordKind", "tlp": "Tlp", "pap": "Pap", "relay": "Relay"}
+MOST_OVERRIDES_TOLD = 3
+"""Findings of the linter that a hint spells out; the error itself lists all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,17 @@ class Written:
 
     file: str
     draft: v1.Draft
+
+
+def override_option(function: Function) -> Function:
+    """Add `--override`, by which a person takes findings of the linter upon itself."""
+    return click.option(
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="RULE[@FIELD]",
+        help="Let this finding of the linter pass, in every field or in one; your name stands in the decision log.",
+    )(function)
 
 
 @click.command(cls=Command, examples=("tocsin template finding > finding.toml", "tocsin template incident | less"))
@@ -62,6 +84,7 @@ def template(*, kind: str, as_json: bool) -> None:
         "tocsin post finding.toml --dry-run",
         "tocsin post finding.toml",
         "tocsin post incident.yaml --tlp RED --to aisi.example --to lab-b.example",
+        "tocsin post finding.toml --override email@summary",
         "my-tool --json | tocsin post - --kind evaluation",
     ),
 )
@@ -76,6 +99,7 @@ def template(*, kind: str, as_json: bool) -> None:
     shell_complete=complete_partner,
     help="Only this partner, if policy allows it at all; may be given more than once.",
 )
+@override_option
 @click.option("--dry-run", is_flag=True, help="Check everything and say who would get it, but sign nothing.")
 @json_option
 @click.pass_obj
@@ -86,6 +110,7 @@ def post(
     kind: str | None,
     tlp: str | None,
     recipients: tuple[str, ...],
+    overrides: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -93,9 +118,11 @@ def post(
 
     FILE is TOML, YAML or JSON with the field names of the contract, or - for
     standard input. All files are checked before the first one is signed: one
-    bad file, and nothing is posted.
+    bad file, and nothing is posted. What looks like a key, an address or a
+    name that should not go far is told; beyond TLP:AMBER it is refused until
+    somebody overrides it by name.
     """
-    written = [read_draft(file, kind=kind, tlp=tlp, recipients=recipients) for file in files]
+    written = [read_draft(file, kind=kind, tlp=tlp, recipients=recipients, overrides=overrides) for file in files]
     drafts = [one.draft for one in written]
     answer = session.call(v1.PostRecordsRequest(drafts=drafts, dry_run=True), v1.PostRecordsResponse)
     _raise_first_refusal(written, answer)
@@ -111,7 +138,14 @@ def post(
         _print_next(answer.results)
 
 
-def read_draft(file: Path, *, kind: str | None, tlp: str | None, recipients: tuple[str, ...]) -> Written:
+def read_draft(
+    file: Path,
+    *,
+    kind: str | None = None,
+    tlp: str | None = None,
+    recipients: tuple[str, ...] = (),
+    overrides: tuple[str, ...] = (),
+) -> Written:
     """Read one file; what the command line says wins over what the file says."""
     data = read_input(file)
     name = "standard input" if str(file) == "-" else str(file)
@@ -125,11 +159,14 @@ def read_draft(file: Path, *, kind: str | None, tlp: str | None, recipients: tup
         content_json=orjson.dumps(content).decode(),
         retention_until=texts.get("retention_until", ""),
         recipients=recipients or lists.get("to", ()),
+        overrides=overrides,
     )
     for setting, enum in CHOICES.items():
         setattr(draft, setting, enum_number(enum, texts.get(setting, "")))
     for use in lists.get("permitted_use", ()):
         draft.permitted_use.append(PermittedUse.Value(f"PERMITTED_USE_{use.upper()}"))
+    for step in cast("list[dict[str, str]]", settings.get("downgrade_at", [])):
+        draft.downgrade_at.add(at=step["at"], tlp=enum_number("Tlp", step["tlp"]))
     return Written(name, draft)
 
 
@@ -137,7 +174,14 @@ def refusal(result: v1.PostedRecord, *, where: str) -> TocsinError:
     """Return the error that a refused draft stands for."""
     error_class = by_reason(result.error_reason) or MalformedContent
     first, *rest = result.error_details or ["the draft was refused"]
-    return error_class(first, reason=result.error_reason, where=where, details=tuple(rest))
+    hint = _override_hint(result) if error_class is ReleaseBlocked else ""
+    return error_class(first, reason=result.error_reason, where=where, details=tuple(rest), hint=hint)
+
+
+def _override_hint(result: v1.PostedRecord) -> str:
+    names = [f"--override {found.rule}@{found.path}" for found in result.lint if not found.overridden]
+    more = " …" if len(names) > MOST_OVERRIDES_TOLD else ""
+    return f"take it out, or take it upon yourself by name: {' '.join(names[:MOST_OVERRIDES_TOLD])}{more}"
 
 
 def _raise_first_refusal(written: list[Written], answer: v1.PostRecordsResponse) -> None:
@@ -153,17 +197,30 @@ def _print_posted(one: Written, result: v1.PostedRecord, *, dry_run: bool) -> No
     name = "would post" if dry_run else "posted"
     label = one.file if dry_run else short_id(record)
     output.data(f"{name} {label}  {kind_of(record)}  TLP:{tlp_of(record)}  {record.title}")
-    whom = ", ".join(result.queued_for) or "nobody"
-    output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
+    if result.queued_for or not result.waiting:
+        whom = ", ".join(result.queued_for) or "nobody"
+        output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
+    for waiting in result.waiting:
+        output.data(f"  {waiting.partner} {waiting_text(waiting)}")
     for notice in result.notices:
         output.warning(f"{one.file}: {notice}")
+    for found in result.lint:
+        if not found.overridden:
+            output.warning(f"{one.file}: {lint_text(found)}")
+
+
+def lint_text(found: v1.LintFinding) -> str:
+    """Return a finding of the linter in words; what it found is not in it."""
+    disclosure = claim(DisclosureClass.DESCRIPTOR, found.disclosure).upper()
+    return f"{found.path}, which is {disclosure}, holds what the rule {found.rule} of the linter finds: look again"
 
 
 def _print_next(results: Sequence[v1.PostedRecord]) -> None:
     queued = [result for result in results if result.queued_for]
+    print_review_hint(waiting for result in results for waiting in result.waiting)
     if queued:
         output.hint(f"see what a partner gets: tocsin preview {short_id(queued[0].record)} --to PARTNER")
-    elif results:
+    elif results and not results[0].waiting:
         output.hint(f"see why a partner does not get it: tocsin explain {short_id(results[0].record)} --to PARTNER")
 
 

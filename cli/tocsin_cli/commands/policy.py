@@ -1,58 +1,87 @@
-"""This module has the commands about who sees what: policy check, explain, preview, reveal."""
+"""This module has the commands about the policies as such: policy check, policy matrix; plan and apply are next door.
+
+Files that are named on the command line stand in for those of the same name in
+the home: they may lie anywhere and be called anything, because a partner's file
+says whose it is, and the one that names no partner is the floor.
+"""
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from tocsin.errors import MalformedPolicy
+from tocsin.schema.contract import TLPS
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1.record_pb2 import DisclosureClass
+from tocsin.v1.record_pb2 import DisclosureClass, RecordKind, Tlp
 from tocsin_cli import output
-from tocsin_cli.command import Command, Entry, Section, complete_partner, group, json_option
-from tocsin_cli.commands.record import print_record
+from tocsin_cli.command import (
+    Command,
+    Entry,
+    Section,
+    UsageProblem,
+    complete_partner,
+    group,
+    input_path,
+    json_option,
+    read_input,
+)
 from tocsin_cli.document import claim, document
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session
-from tocsin_cli.view import BAR
+
+FOLDER = "policies/"
+FLOOR = "floor.toml"
+_FLOOR_KEYS = frozenset({"never", "require"})
 
 policy = group(
     name="policy",
-    examples=("tocsin policy check",),
+    examples=("tocsin policy check", "tocsin policy plan", "tocsin policy apply", "tocsin policy matrix"),
     sections=(
         Section(
             "Commands",
-            (Entry("check", "tocsin_cli.commands.policy:check", "Report every problem in the policy files."),),
+            (
+                Entry("check", "tocsin_cli.commands.policy:check", "Report every problem in the policy files."),
+                Entry("plan", "tocsin_cli.commands.plan:plan", "Say what changed policy files would release or stop."),
+                Entry("apply", "tocsin_cli.commands.plan:apply", "Put policy files in force, under your signature."),
+                Entry("matrix", "tocsin_cli.commands.policy:matrix", "Show how far records go to each partner."),
+            ),
         ),
     ),
-    summary="Check the policy files.",
-)
-
-COLUMNS = (Column("field"), Column("verdict"), Column("class", spare=True), Column("why", flexible=True, wraps=True))
-
-_record_argument = click.argument("record_id", metavar="ID")
-_partner_option = click.option(
-    "--to", "partner", required=True, metavar="PARTNER", shell_complete=complete_partner, help="Organisation id."
+    summary="Check, plan and apply the policy files.",
 )
 
 
-@click.command(cls=Command, examples=("tocsin policy check", "tocsin policy check --json"))
+class Named(NamedTuple):
+    """A policy file that was named on the command line."""
+
+    place: str
+    file: v1.PolicyFile
+
+
+@click.command(
+    cls=Command,
+    examples=("tocsin policy check", "tocsin policy check aisi.toml", "tocsin policy check --json"),
+)
+@click.argument("files", nargs=-1, type=input_path(), metavar="[FILE...]")
 @json_option
 @click.pass_obj
-def check(session: Session, *, as_json: bool) -> None:
+def check(session: Session, *, files: tuple[Path, ...], as_json: bool) -> None:
     """Report every problem in the policy files.
 
-    Reads them as they are on disk now. With a problem the exit code is 3.
+    Reads those in the home as they are on disk now, and each FILE in the place
+    of the one for the same partner. With a problem the exit code is 3.
     """
-    found = session.call(v1.CheckPoliciesRequest(), v1.CheckPoliciesResponse)
+    named = read_policies(files)
+    found = session.call(v1.CheckPoliciesRequest(files=[one.file for one in named]), v1.CheckPoliciesResponse)
     if as_json:
         output.document(document(found))
     else:
         _print_checked(found)
-    if found.problems:
-        count = len(found.problems)
-        raise MalformedPolicy(
-            f"{count} problem{'s' if count > 1 else ''} in the policy files",
-            details=tuple(f"{problem.file}:{problem.line}: {problem.message}" for problem in found.problems),
-            hint="a file with a problem shares nothing and accepts nothing until it is mended",
-        )
+    refuse_problems(found.problems, named)
 
 
 def _print_checked(found: v1.CheckPoliciesResponse) -> None:
@@ -62,93 +91,101 @@ def _print_checked(found: v1.CheckPoliciesResponse) -> None:
         output.talk("no partner has a policy file; tocsin peer add writes one")
     for warning in found.warnings:
         output.warning(warning)
-    if found.changed_files:
-        output.warning(f"changed since the node started: {', '.join(found.changed_files)}")
-        output.hint("a policy file takes effect when the node starts: restart it")
+    if found.changed_files and not found.problems:
+        output.warning(f"not in force as they are: {', '.join(found.changed_files)}")
+        output.hint("see what they would change: tocsin policy plan; put them in force: tocsin policy apply")
 
 
-@click.command(cls=Command, examples=("tocsin explain 3f2a --to aisi.example",))
-@_record_argument
-@_partner_option
+def read_policies(files: Sequence[Path]) -> list[Named]:
+    """Read policy files that somebody names. Raises MalformedPolicy, and UsageProblem where two are for one partner."""
+    named = [_read(file) for file in files]
+    for name in {one.file.name for one in named}:
+        places = [one.place for one in named if one.file.name == name]
+        if len(places) > 1:
+            raise UsageProblem(f"{' and '.join(places)} are both {FOLDER}{name}", "name one of them")
+    return named
+
+
+def _read(file: Path) -> Named:
+    place = "standard input" if str(file) == "-" else str(file)
+    try:
+        text = read_input(file).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedPolicy("not UTF-8 text", where=place) from None
+    return Named(place, v1.PolicyFile(name=_name_of(text) or file.name, text=text))
+
+
+def _name_of(text: str) -> str:
+    """Return what a policy file is called in the home, as far as it says it."""
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""  # the node says what is wrong with it, and where
+    partner = values.get("partner")
+    if isinstance(partner, str) and partner and "/" not in partner:
+        return f"{partner}.toml"
+    return FLOOR if values.keys() <= _FLOOR_KEYS else ""
+
+
+def refuse_problems(problems: Iterable[v1.PolicyProblem], named: Iterable[Named]) -> None:
+    """Raise MalformedPolicy where there are problems, each at the place where people find it."""
+    places = {f"{FOLDER}{one.file.name}": one.place for one in named}
+    details = tuple(f"{places.get(one.file, one.file)}:{one.line}: {one.message}" for one in problems)
+    if details:
+        count = len(details)
+        raise MalformedPolicy(
+            f"{count} problem{'s' if count > 1 else ''} in the policy files",
+            details=details,
+            hint="files with a problem cannot be put in force; what is in force stays in force",
+        )
+
+
+@click.command(
+    cls=Command,
+    examples=("tocsin policy matrix", "tocsin policy matrix aisi.example", "tocsin policy matrix --json"),
+)
+@click.argument("partners", nargs=-1, metavar="[PARTNER...]", shell_complete=complete_partner)
 @json_option
 @click.pass_obj
-def explain(session: Session, *, record_id: str, partner: str, as_json: bool) -> None:
-    """Say whether a partner gets a record, which fields, and why."""
-    found = session.call(v1.ExplainRecordRequest(id=record_id, partner=partner), v1.ExplainRecordResponse)
+def matrix(session: Session, *, partners: tuple[str, ...], as_json: bool) -> None:
+    """Show how far records go to each partner.
+
+    For each kind and marking: the class up to which fields go, at most.
+    """
+    found = session.call(v1.GetPolicyMatrixRequest(partners=partners), v1.GetPolicyMatrixResponse)
     if as_json:
         output.document(document(found))
         return
-    shared = sum(field.shared for field in found.fields)
-    verdict = f"SHARED, {shared} of {len(found.fields)} fields" if found.delivered else "NOT SHARED"
-    output.styled(f"{verdict} with {partner}", "bold green" if found.delivered else "bold red")
-    rule = f"{found.rule} ({found.file}:{found.line})" if found.line else found.file
-    output.pairs([("why", found.why), ("rule", rule), ("agreement", found.agreement)])
-    if found.delivered:
+    if not found.cells:
+        output.talk("no partner has a policy in force")
+        return
+    for partner, cells in groupby(found.cells, key=lambda cell: cell.partner):
+        output.styled(partner, "bold")
+        output.table((Column("kind"), *(Column(f"TLP:{tlp}") for tlp in TLPS)), _rows(list(cells)))
         output.data()
-        output.table(COLUMNS, [_verdict(field) for field in found.fields])
-    for advice in found.hints:
-        output.hint(advice)
+    output.talk("? if a condition holds   ~ but for some fields   72h: so long after issue   +1: so many must agree")
 
 
-def _verdict(field: v1.FieldVerdict) -> list[Cell | str]:
-    told = f" (told as {field.reason})" if field.reason and not field.shared else ""
+def _rows(cells: Sequence[v1.PolicyCell]) -> list[list[Cell | str]]:
+    found = {(cell.kind, claim(Tlp.DESCRIPTOR, cell.tlp)): cell for cell in cells}
+    kinds = dict.fromkeys(cell.kind for cell in cells)
     return [
-        field.path,
-        Cell("shared", "green") if field.shared else Cell(f"{BAR[:3]} withheld", "magenta"),
-        claim(DisclosureClass.DESCRIPTOR, field.disclosure).upper(),
-        field.why + told,
+        [claim(RecordKind.DESCRIPTOR, kind), *(_cell(found.get((kind, tlp), v1.PolicyCell())) for tlp in TLPS)]
+        for kind in kinds
     ]
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "tocsin preview 3f2a --to aisi.example",
-        "tocsin preview 3f2a --to aisi.example --raw > what-aisi-gets.sdjwt",
-    ),
-)
-@_record_argument
-@_partner_option
-@click.option("--raw", is_flag=True, help="Print the exact bytes that are sent.")
-@json_option
-@click.pass_obj
-def preview(session: Session, *, record_id: str, partner: str, raw: bool, as_json: bool) -> None:
-    """Show exactly what a partner gets of a record."""
-    found = session.call(v1.PreviewRecordRequest(id=record_id, partner=partner), v1.PreviewRecordResponse)
-    if as_json:
-        output.document(document(found))
-    elif raw:
-        output.data(found.presentation)
-    else:
-        print_record(found.record)
-        output.talk(f"\n{partner} gets {len(found.presentation):,} bytes; --raw prints them")
+def _cell(cell: v1.PolicyCell) -> Cell:
+    if not cell.classes:
+        return Cell("—", "dim")
+    marks = "?" * cell.conditional + "~" * cell.withheld
+    hold = f" {_duration(cell.hold_seconds)}" if cell.hold_seconds else ""
+    approvals = f" +{cell.approvals}" if cell.approvals else ""
+    return Cell(f"{claim(DisclosureClass.DESCRIPTOR, cell.classes)}{marks}{hold}{approvals}", "green")
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "tocsin reveal 3f2a steps --to aisi.example",
-        "tocsin reveal 3f2a steps 'subjects[*].version' --to lab-b.example",
-    ),
-)
-@_record_argument
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@_partner_option
-@json_option
-@click.pass_obj
-def reveal(session: Session, *, record_id: str, paths: tuple[str, ...], partner: str, as_json: bool) -> None:
-    """Send further fields of a record to a partner.
-
-    Nothing is signed again: the disclosures that were left out follow. A field
-    of class NAMED goes only where the partner's policy has a reveal line for
-    it, and a LOCAL one never.
-    """
-    request = v1.RevealFieldsRequest(id=record_id, paths=paths, partner=partner)
-    found = session.call(request, v1.RevealFieldsResponse)
-    if as_json:
-        output.document(document(found))
-        return
-    if found.queued:
-        output.data(f"queued for {partner}: {', '.join(found.queued)}")
-    if found.already_sent:
-        output.data(f"{partner} has already: {', '.join(found.already_sent)}")
+def _duration(seconds: int) -> str:
+    for unit, length in (("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

@@ -9,12 +9,24 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tocsin.schema.contract import KINDS, TLPS, choices, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
 from tocsin_cli.command import Command, json_option
-from tocsin_cli.document import document, rfc3339
+from tocsin_cli.document import claim, document, rfc3339
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session, now
-from tocsin_cli.view import LABEL_COLUMNS, Line, Tone, kind_of, record_lines, short_id, tlp_of, withheld_of, wrapped
+from tocsin_cli.view import (
+    LABEL_COLUMNS,
+    Line,
+    Tone,
+    kind_of,
+    marking_text,
+    record_lines,
+    short_id,
+    tlp_of,
+    withheld_of,
+    wrapped,
+)
 
 MOST_RECORDS_A_PAGE = 500
 _AGES = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -42,8 +54,8 @@ class Since(click.ParamType[int]):
         if isinstance(value, int):
             return value
         text = str(value)
-        if age := _AGE.fullmatch(text):
-            return now() - int(age[1]) * _AGES[age[2]]
+        if age := age_of(text):
+            return now() - age
         try:
             time = datetime.fromisoformat(text)
         except ValueError:
@@ -51,6 +63,12 @@ class Since(click.ParamType[int]):
                 f"{text!r} is not a time; write 2026-03-01, 2026-03-01T12:00:00Z or an age such as 7d", param, ctx
             )
         return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def age_of(text: str) -> int:
+    """Return the seconds of an age such as `7d`; 0 where it is none."""
+    age = _AGE.fullmatch(text)
+    return int(age[1]) * _AGES[age[2]] if age else 0
 
 
 @click.command(
@@ -173,20 +191,25 @@ def _row(record: v1.Record) -> list[Cell | str]:
 
 def print_record(record: v1.Record) -> None:
     """Print one record: what it is, its content with bars, and where it comes from."""
-    envelope, tlp = record.envelope, tlp_of(record)
+    envelope = record.envelope
     output.styled(record.title or envelope.record_id, "bold")
     version = f"version {envelope.version} " if envelope.version > 1 or len(record.versions) > 1 else ""
     output.styled(
-        f"TLP:{tlp}  {kind_of(record)} {version}of {envelope.iss}, signed {rfc3339(envelope.iat)}",
-        output.TLP_STYLES.get(tlp, ""),
+        f"{marking_text(record)}  {kind_of(record)} {version}of {envelope.iss}, signed {rfc3339(envelope.iat)}",
+        output.TLP_STYLES.get(tlp_of(record), ""),
     )
     output.data()
-    title = Line(0, "title", record.title)  # stands above already
-    print_lines([line for line in record_lines(record) if line != title])
+    print_content(record)
     output.data()
     for label, value in _provenance(record):
         if value:  # whole on one line, so that an id can be copied
             output.data(f"{label:<{LABEL_COLUMNS}} {value}")
+
+
+def print_content(record: v1.Record) -> None:
+    """Print the content of a record, with bars, under its title."""
+    title = Line(0, "title", record.title)  # stands above already
+    print_lines([line for line in record_lines(record) if line != title])
 
 
 def print_lines(lines: list[Line]) -> None:
@@ -198,6 +221,7 @@ def print_lines(lines: list[Line]) -> None:
 
 
 def _provenance(record: v1.Record) -> list[tuple[str, str]]:
+    steps = record.envelope.downgrade_at
     stored = record.HasField("stored_at")  # not in a preview, which nobody has received yet
     received = (
         f"{record.received_from} at {rfc3339(record.stored_at.seconds)}" if record.received_from and stored else ""
@@ -208,6 +232,8 @@ def _provenance(record: v1.Record) -> list[tuple[str, str]]:
         ("signature", f"{record.signature}, key {record.key_id}"),
         ("received from", received),
         ("narrowed to", ", ".join(record.recipients)),
+        ("posted by", record.author),
         ("versions held", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),
         ("keep until", record.envelope.retention_until),
+        ("marking", ", ".join(f"{claim(Tlp.DESCRIPTOR, step.tlp)} from {step.at}" for step in steps)),
     ]

@@ -6,6 +6,7 @@ is 3. With --strict it is all or none. Each draft carries a key made from its
 source, so that importing the same file again creates nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from tocsin.schema.contract import TLPS, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
-from tocsin_cli.commands.draft import DEFAULT_TLP
+from tocsin_cli.commands.draft import DEFAULT_TLP, override_option
 from tocsin_cli.session import Session
 
 MOST_DRAFTS_A_CALL = 100
@@ -56,6 +57,17 @@ class Imported:
         """Return how many records had been imported before."""
         return len(self.results) - len(self.posted)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many of the new records wait for something before some partner gets them."""
+        return sum(bool(result.waiting) for result in self.posted)
+
+    @property
+    def lint(self) -> dict[str, int]:
+        """Return in how many records each rule of the linter found something that nobody has overridden."""
+        found = ({one.rule for one in result.lint if not one.overridden} for result in self.posted)
+        return dict(sorted(Counter(rule for rules in found for rule in rules).items()))
+
     def document(self) -> dict[str, object]:
         """Return the outcome as a JSON document."""
         return {
@@ -63,6 +75,8 @@ class Imported:
             "dry_run": self.dry_run,
             "imported": len(self.posted),
             "existed": self.existed,
+            "waiting": self.waiting,
+            "lint": self.lint,
             "refused": [{"where": where, "reason": reason} for where, reason in self.problems],
             "record_ids": [] if self.dry_run else [result.record.envelope.record_id for result in self.posted],
         }
@@ -75,6 +89,7 @@ class Imported:
         "tocsin import avid reports.jsonl --dry-run",
         "tocsin import atlas ATLAS.yaml --tlp CLEAR",
         "tocsin import inspect logs/*.eval --strict",
+        "tocsin import avid reports.jsonl --tlp GREEN --override email",
     ),
 )
 @click.argument("form", type=click.Choice(list(READERS)), metavar="FORMAT")
@@ -86,12 +101,21 @@ class Imported:
     show_default=True,
     help="Marking of all.",
 )
+@override_option
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, but sign nothing.")
 @click.option("--strict", is_flag=True, help="Import nothing unless everything can be imported.")
 @json_option
 @click.pass_obj
 def import_records(
-    session: Session, *, form: str, files: tuple[Path, ...], tlp: str, dry_run: bool, strict: bool, as_json: bool
+    session: Session,
+    *,
+    form: str,
+    files: tuple[Path, ...],
+    tlp: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Post the records of other people's formats.
 
@@ -100,7 +124,7 @@ def import_records(
     .eval). What a source says that the contract has no field for stays in the
     record, in a part that never leaves this node.
     """
-    sources, problems = read_sources(form, files, tlp=tlp)
+    sources, problems = read_sources(form, files, tlp=tlp, overrides=overrides)
     outcome = Imported(form, dry_run, problems=problems)
     if strict:
         outcome.problems += post_all(session, sources, outcome=Imported(form, dry_run=True)).problems
@@ -128,7 +152,9 @@ def _said_of_the_rest(outcome: Imported, *, strict: bool) -> str:
     return f"everything else {'can be' if outcome.dry_run else 'was'} imported"
 
 
-def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[Sourced], list[tuple[str, str]]]:
+def read_sources(
+    form: str, files: Sequence[Path], *, tlp: str, overrides: Sequence[str] = ()
+) -> tuple[list[Sourced], list[tuple[str, str]]]:
     """Map the records of some files to drafts, and collect those that cannot be mapped."""
     sources: list[Sourced] = []
     problems: list[tuple[str, str]] = []
@@ -138,12 +164,16 @@ def read_sources(form: str, files: Sequence[Path], *, tlp: str) -> tuple[list[So
                 problems.append((found.where, found.reason))
             else:
                 has_original = "original" in group_of(found.content.get("source"))
-                sources.append(Sourced(found.where, _draft(form, found, tlp=tlp), has_original))
+                sources.append(Sourced(found.where, _draft(form, found, tlp=tlp, overrides=overrides), has_original))
     return sources, problems
 
 
-def _draft(form: str, found: Mapped, *, tlp: str) -> v1.Draft:
-    draft = v1.Draft(content_json=orjson.dumps(found.content).decode(), idempotency_key=f"{form}:{found.digest}")
+def _draft(form: str, found: Mapped, *, tlp: str, overrides: Sequence[str]) -> v1.Draft:
+    draft = v1.Draft(
+        content_json=orjson.dumps(found.content).decode(),
+        idempotency_key=f"{form}:{found.digest}",
+        overrides=overrides,
+    )
     for setting, enum, claim in (("kind", "RecordKind", found.kind), ("tlp", "Tlp", tlp)):
         setattr(draft, setting, enum_number(enum, claim))
     return draft
@@ -187,4 +217,8 @@ def _print_outcome(outcome: Imported) -> None:
     count = len(outcome.posted)
     verb = "would import" if outcome.dry_run else "imported"
     before = f"; {outcome.existed:,} imported before" if outcome.existed else ""
-    output.data(f"{verb} {count:,} record{'s' if count != 1 else ''}{before}")
+    waiting = f"; {outcome.waiting:,} wait for somebody or for a date" if outcome.waiting else ""
+    output.data(f"{verb} {count:,} record{'s' if count != 1 else ''}{before}{waiting}")
+    for rule, records in outcome.lint.items():
+        count = f"{records:,} record{'s' if records != 1 else ''}"
+        output.warning(f"the rule {rule} of the linter finds something in {count}: look again")

@@ -1,0 +1,264 @@
+"""This module has the commands for what waits for somebody's decision: review list, show, approve, reject.
+
+What is approved is read from the very bytes that would be sent, and worked out
+by `tocsin_cli.proposed` to be what the signature covers.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+import click
+
+from tocsin.desk.messages import seen_message
+from tocsin.errors import Conflict
+from tocsin.people.act import Act
+from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1.record_pb2 import Tlp
+from tocsin_cli import output
+from tocsin_cli.ask import ask, is_agreed
+from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, json_option
+from tocsin_cli.commands.record import print_content
+from tocsin_cli.document import claim, document, timestamp_text
+from tocsin_cli.output import Cell, Column
+from tocsin_cli.proposed import Proposed, verify_review
+from tocsin_cli.session import Session, now
+from tocsin_cli.view import ID_LENGTH, disclosed_fields
+
+_HERE = "tocsin_cli.commands.review"
+GRAVE = "RED"
+"""Marking for which people type the name of each partner."""
+STATE_STYLES = {"open": "yellow", "released": "green", "rejected": "red", "void": "dim"}
+
+COLUMNS = (
+    Column("id"),
+    Column("what"),
+    Column("state"),
+    Column("tlp", spare=True),
+    Column("record"),
+    Column("title", flexible=True),
+    Column("for"),
+    Column("agreed", right=True),
+)
+
+# An id is base64url, and one of 64 begins with a dash: it is an argument all the same. No option is that long.
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{7,42}")
+
+
+class ReviewCommand(Command):
+    """A command whose argument is the id of a review."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what looks like an id for one."""
+        ids = [arg for arg in args if _DASHED_ID.fullmatch(arg)]
+        return super().parse_args(ctx, [*(arg for arg in args if arg not in ids), "--", *ids] if ids else args)
+
+
+review = group(
+    name="review",
+    examples=(
+        "tocsin review list",
+        "tocsin review show Xk4mT0aB",
+        "tocsin review approve Xk4mT0aB",
+    ),
+    sections=(
+        Section(
+            "Commands",
+            (
+                Entry("list", f"{_HERE}:list_reviews", "List what waits for somebody's decision."),
+                Entry("show", f"{_HERE}:show", "Show what would go to whom, or what a partner asks for."),
+                Entry("approve", f"{_HERE}:approve", "Agree to a proposed release, under your signature."),
+                Entry("reject", f"{_HERE}:reject", "Say no to a proposed release, or to what a partner asks for."),
+            ),
+        ),
+    ),
+    summary="Decide about proposed releases, and what partners ask for.",
+)
+
+_review_argument = click.argument("review_id", metavar="ID")
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command("list", cls=Command, examples=("tocsin review list", "tocsin review list --all --json"))
+@click.option("--all", "everything", is_flag=True, help="Those that are decided, too.")
+@json_option
+@click.pass_obj
+def list_reviews(session: Session, *, everything: bool, as_json: bool) -> None:
+    """List what waits for somebody's decision.
+
+    Releases that policy wants further people to agree to, and fields that
+    partners ask for.
+    """
+    found = session.call(v1.ListReviewsRequest(all=everything), v1.ListReviewsResponse)
+    if as_json:
+        output.document(document(found))
+    elif found.reviews:
+        output.table(COLUMNS, [_row(one) for one in found.reviews])
+    else:
+        output.talk("nothing waits for a decision")
+
+
+def _row(found: v1.Review) -> list[Cell | str]:
+    state, tlp, is_release = _state(found), claim(Tlp.DESCRIPTOR, found.tlp), found.kind == v1.REVIEW_KIND_RELEASE
+    return [
+        Cell(found.id[:ID_LENGTH], "bold"),
+        "release" if is_release else "request",
+        Cell(state, STATE_STYLES.get(state, "")),
+        Cell(tlp, output.TLP_STYLES.get(tlp, "")),
+        found.record_id[:ID_LENGTH],
+        found.title,
+        ", ".join(item.partner for item in found.items) if is_release else ", ".join(found.by),
+        f"{len(found.approved_by)} of {found.approvals_needed}" if is_release else "",
+    ]
+
+
+@click.command(cls=ReviewCommand, examples=("tocsin review show Xk4mT0aB",))
+@_review_argument
+@json_option
+@click.pass_obj
+def show(session: Session, *, review_id: str, as_json: bool) -> None:
+    """Show what would go to whom, or what a partner asks for.
+
+    What would go is read from the exact bytes that would be sent.
+    """
+    found = _get(session, review_id)
+    if as_json:
+        output.document(document(found))
+    elif found.kind == v1.REVIEW_KIND_RELEASE:
+        _print_release(found, _verified(session, found))
+    else:
+        _print_request(found)
+
+
+@click.command(cls=ReviewCommand, examples=("tocsin review approve Xk4mT0aB", "tocsin review approve Xk4mT0aB --yes"))
+@_review_argument
+@_yes_option
+@json_option
+@click.pass_obj
+def approve(session: Session, *, review_id: str, yes: bool, as_json: bool) -> None:
+    """Agree to a proposed release, under your signature.
+
+    Shows every field that would go, and to whom, before it asks. For TLP:RED
+    it asks for the name of each partner. The signature covers exactly what is
+    shown: where the record, a policy or the recipients change, it counts no
+    more.
+    """
+    if as_json and not yes:
+        raise UsageProblem("--json answers a script, and a script is not asked", "give --yes too")
+    found = _get(session, review_id)
+    if found.kind != v1.REVIEW_KIND_RELEASE:
+        raise UsageProblem(f"{', '.join(found.by)} asks for fields: that is answered with a reveal", _reveal(found))
+    proposed = _verified(session, found)
+    if not as_json:
+        _print_release(found, proposed)
+    if not yes and not _is_agreed(proposed):
+        output.talk("nothing was signed")
+        return
+    statement = session.sign(Act.APPROVE, on=found.id)
+    _decide(session, v1.DecideReviewRequest(id=found.id, approve=True, statement=statement), as_json=as_json)
+
+
+@click.command(cls=ReviewCommand, examples=("tocsin review reject Xk4mT0aB",))
+@_review_argument
+@json_option
+@click.pass_obj
+def reject(session: Session, *, review_id: str, as_json: bool) -> None:
+    """Say no to a proposed release, or to what a partner asks for.
+
+    A release is rejected under your signature, and is not proposed again until
+    the record, a policy or the recipients change.
+    """
+    found = _get(session, review_id)
+    is_release = found.kind == v1.REVIEW_KIND_RELEASE
+    statement = session.sign(Act.REJECT, on=found.id) if is_release else ""
+    _decide(session, v1.DecideReviewRequest(id=found.id, statement=statement), as_json=as_json)
+
+
+def print_review_hint(waiting: Iterable[v1.Waiting]) -> None:
+    """Say how somebody agrees to the first release that waits for it, if one does."""
+    reviews = [one.review for one in waiting if one.review and one.approvals_needed]
+    if reviews:
+        output.hint(f"somebody else has to agree: tocsin review show {reviews[0][:ID_LENGTH]}")
+
+
+def _get(session: Session, review_id: str) -> v1.Review:
+    found = session.call(v1.GetReviewRequest(id=review_id), v1.GetReviewResponse).review
+    if not found.id.startswith(review_id):
+        raise Conflict("the node answers with another review than was asked for", reason="CONFLICT")
+    return found
+
+
+def _verified(session: Session, found: v1.Review) -> tuple[Proposed, ...]:
+    return verify_review(found, session.profile.load_organisation(), now=now())
+
+
+def _is_agreed(proposed: Sequence[Proposed]) -> bool:
+    """Ask whether all of it may go; for TLP:RED by the name of each partner."""
+    for one in proposed:
+        if one.record.marking_at(now()) == GRAVE:
+            typed = ask(f"TLP:{GRAVE} goes to {one.partner}; type its name to agree: ")
+            if typed != one.partner:
+                raise UsageProblem(f"that is not {one.partner}: nothing was signed", "type the name as it stands there")
+    return is_agreed(f"agree to the release to {', '.join(one.partner for one in proposed)}?")
+
+
+def _decide(session: Session, request: v1.DecideReviewRequest, *, as_json: bool) -> None:
+    answer = session.call(request, v1.DecideReviewResponse)
+    if as_json:
+        output.document(document(answer))
+        return
+    found = answer.review
+    output.data(f"{found.id[:ID_LENGTH]} is {_state(found)}")
+    missing = found.approvals_needed - len(found.approved_by)
+    if answer.queued_for:
+        output.data(f"  queued for {', '.join(answer.queued_for)}")
+    elif found.state == v1.REVIEW_STATE_OPEN and missing > 0:
+        output.data(f"  {missing} more {'person has' if missing == 1 else 'people have'} to agree")
+
+
+def _print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
+    agreed = f" ({', '.join(found.approved_by)})" if found.approved_by else ""
+    _print_heading(found, "release")
+    output.pairs(
+        [
+            ("proposed by", ", ".join(found.by)),
+            ("agreed", f"{len(found.approved_by)} of {found.approvals_needed}{agreed}"),
+            ("rejected by", found.rejected_by),
+        ]
+    )
+    for one in proposed:
+        count = len(disclosed_fields(one.record.paths))
+        earliest = f", not before {timestamp_text(one.item.not_before)}" if one.item.HasField("not_before") else ""
+        output.data()
+        output.styled(f"{one.partner} gets {count} fields by the rule {one.item.rule}{earliest}", "bold")
+        output.data()
+        seen = seen_message(one.record)
+        seen.withheld.extend(one.item.record.withheld)
+        print_content(seen)
+
+
+def _print_request(found: v1.Review) -> None:
+    _print_heading(found, "request")
+    output.pairs([("partner", ", ".join(found.by)), ("fields", ", ".join(found.paths)), ("why", found.why)])
+    if found.state == v1.REVIEW_STATE_OPEN:
+        output.hint(f"answer it: {_reveal(found)}")
+        output.hint(f"or say no: tocsin review reject {found.id[:ID_LENGTH]}")
+
+
+def _print_heading(found: v1.Review, what: str) -> None:
+    tlp = claim(Tlp.DESCRIPTOR, found.tlp)
+    about = f"{what} {found.id[:ID_LENGTH]} about record {found.record_id[:ID_LENGTH]}"
+    output.styled(found.title or found.record_id, "bold")
+    output.styled(
+        f"TLP:{tlp}  {about}, {timestamp_text(found.opened_at)}, {_state(found)}", output.TLP_STYLES.get(tlp, "")
+    )
+    output.data()
+
+
+def _reveal(found: v1.Review) -> str:
+    paths = " ".join(shlex.quote(path) for path in found.paths)
+    return f"tocsin reveal {found.record_id[:ID_LENGTH]} {paths} --to {', '.join(found.by)}"
+
+
+def _state(found: v1.Review) -> str:
+    return claim(v1.ReviewState.DESCRIPTOR, found.state)
