@@ -1,10 +1,13 @@
-"""This module makes verified records for tests of what is kept and what is sent."""
+"""This module makes verified records, and people, for tests of what is kept and what is sent."""
 
 import itertools
 from functools import cache
 
-from tests.support.organisations import NOW, found, seeded
+from tests.support.organisations import NOW, found, seeded, signer
+from tocsin.identity.certificate import make_certificate
+from tocsin.identity.keys import generate_p256
 from tocsin.identity.names import new_record_id
+from tocsin.people.person import Person, Role
 from tocsin.records.record import Draft, issue, parse_record
 
 CONTENT = {
@@ -49,3 +52,19 @@ def seen_by_others(record, *paths, by=None, now=NOW):
     """Return the record as somebody holds it who was given these fields only."""
     by = by or organisation()
     return parse_record(record.present(frozenset(paths))).verify(by.organisation, now=now)
+
+
+@cache
+def make_person(name="analyst-1", *roles, keys=None, org="lab-a.example"):
+    """Return a person whose keys follow from its name, or from `keys`."""
+    seed = keys or name
+    signs = signer(f"{seed} signs")
+    tls = generate_p256(seeded(f"{seed} tls"))
+    return Person(
+        name=name,
+        roles=frozenset(roles or (Role.ANALYST,)),
+        key_id=signs.key_id,
+        public_key=signs.public_key,
+        certificate=make_certificate(org, private_key=tls, now=NOW, random=seeded(f"{seed} serial")),
+        added_at=NOW,
+    )

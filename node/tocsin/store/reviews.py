@@ -22,6 +22,8 @@ _REQUESTS = """
     SELECT q.id, q.peer, r.digest, q.paths, q.why, q.asked_at, q.state
         FROM requests AS q JOIN records AS r ON r.id = q.record
 """
+# '~' stands behind every character of an id; a whole id stands before those that begin with it.
+_BEGINNING = "WHERE {0}.id >= ?1 AND {0}.id < ?1 || '~' ORDER BY {0}.id LIMIT ?2"
 
 
 class SqliteReviews:
@@ -49,13 +51,11 @@ class SqliteReviews:
 
     def get(self, prefix: str) -> Proposal | DisclosureRequest:
         """Return a review by the beginning of its id."""
-        # '~' stands behind every character of an id.
-        where = "id = ?1 OR (id > ?1 AND id < ?1 || '~') ORDER BY id LIMIT ?2"
-        limits = (prefix, CANDIDATES_SHOWN + 1)
         found: list[Proposal | DisclosureRequest] = []
         if prefix:
-            found.extend(_proposal(row) for row in self._db.rows(f"{_PROPOSALS} WHERE p.{where}", limits))
-            found.extend(_request(row) for row in self._db.rows(f"{_REQUESTS} WHERE q.{where}", limits))
+            limits = (prefix, CANDIDATES_SHOWN + 1)
+            found += [_proposal(row) for row in self._db.rows(f"{_PROPOSALS} {_BEGINNING.format('p')}", limits)]
+            found += [_request(row) for row in self._db.rows(f"{_REQUESTS} {_BEGINNING.format('q')}", limits)]
         if not found:
             raise _nothing(prefix)
         whole = [review for review in found if review.id == prefix]
