@@ -22,7 +22,8 @@ from tocsin.exchange.outbox import Limits
 from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.publish import publish, queue_changed_policies
 from tocsin.exchange.reveal import reveal
-from tocsin.policy.model import Floor, PolicySet
+from tocsin.policy.clauses import Floor
+from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import leaves
 from tocsin.records.record import extend, parse_record
 from tocsin.schema.contract import TLPS, Disclosure

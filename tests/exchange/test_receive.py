@@ -14,7 +14,7 @@ from tocsin.exchange import receive
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.page import PageEntry, build_page
 from tocsin.exchange.receive import QUOTA_SECONDS, check_entries
-from tocsin.policy.model import Accept
+from tocsin.policy.clauses import Accept
 from tocsin.records.disclosure import digest_of
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.model import EntryKind, Standing, WithheldPath

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.model import Accept, Floor, Never, Policy, Share
+from tocsin.policy.clauses import Accept, Floor, Never, Policy, Share
+from tocsin.records.envelope import Downgrade, Envelope
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import KINDS, Disclosure
 
@@ -44,6 +45,15 @@ class Holding:
     tlp: str = "GREEN"
     status: str = "issued"
     issuer: OrgId = field(default=OURS)
+    issued_at: int = NOW
+    retention_until: str = ""
+    downgrade_at: tuple[Downgrade, ...] = ()
+
+    marking_at = Envelope.marking_at
+
+    @property
+    def digest(self) -> str:
+        return repr(self)
 
 
 def holding(content: dict[str, Any] | None = None, **envelope: Any) -> VerifiedRecord:

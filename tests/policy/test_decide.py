@@ -94,7 +94,7 @@ def test_a_rule_covers_markings_up_to_its_own(most, marking):
 @pytest.mark.parametrize("marking", ["", "red", "AMBER STRICT", "WHITE", "CLEAR "])
 def test_a_marking_that_nobody_knows_goes_to_nobody(marking):
     assert ask(holding(tlp=marking)).denial is Denial.NO_RULE
-    assert never().covers(kind="finding", tlp=marking, partner=PARTNER)
+    assert never().covers(kind="finding", tlp=marking, partner=PARTNER, now=NOW)
 
 
 def test_a_kind_that_nobody_knows_goes_to_nobody():

@@ -1,8 +1,8 @@
 import pytest
 
 from tests.policy.holdings import PARTNER
+from tocsin.policy.clauses import Accept
 from tocsin.policy.document import MAX_LENGTH, parse_document
-from tocsin.policy.model import Accept
 from tocsin.policy.parse import parse_policies
 from tocsin.policy.rules import DEFAULT_MAX_PER_HOUR
 from tocsin.schema.contract import KINDS, Disclosure
@@ -122,11 +122,11 @@ def test_a_problem_in_the_floor_takes_away_the_floor_alone():
 def test_every_problem_of_every_file_is_found_at_once():
     text = (
         'partner = "lab-b.example"\nagrement = "x"\nexpires = 2027-06-30\n[[share]]\nname = ""\nkinds = ["findng"]\n'
-        'max_tlp = "amber"\nclasses = "NAMED"\nwithhold = [\n  "subject.version",\n]\nhold = "72h"\n[acept]\n'
+        'max_tlp = "amber"\nclasses = "NAMED"\nwithhold = [\n  "subject.version",\n]\nhold = "72"\n[acept]\n'
     )
     policies = parse_policies({FILE: text, "c.example.toml": "[[", "floor.toml": "[[require]]\n[[never]]\n"})
     assert [f"{problem.file}:{problem.line}" for problem in policies.problems] == [
-        "c.example.toml:1", "floor.toml:1", "floor.toml:2", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5", f"{FILE}:6",
+        "c.example.toml:1", "floor.toml:1", "floor.toml:1", "floor.toml:2", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5", f"{FILE}:6",
         f"{FILE}:7", f"{FILE}:8", f"{FILE}:12", f"{FILE}:13",
     ]  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_every_problem_of_every_file_is_found_at_once():
         ("2: unknown table [share.inner]", HEAD + "[share.inner]"),
         ("2: unknown table [[zzz]]; a policy has [[share]] and [accept]", HEAD + "[[zzz]]"),
         ("2: unknown key 'share'", HEAD + 'share = [{name = "x"}]'),
-        ("2: [[require]] (approvals by marking) is not supported", HEAD + "[[require]]"),
+        ("2: unknown table [[require]]; a policy has [[share]] and [accept]", HEAD + "[[require]]"),
         ("2: kinds is missing in accept", HEAD + "[accept]"),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 0'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = true'),
@@ -169,8 +169,20 @@ def test_a_file_that_is_not_a_policy(said, text):
     [
         ("7: 'GREN' is not a value of reason", 'reason = "GREN"'),
         ("7: name_withheld must be true or false", "name_withheld = 1"),
-        ("7: hold (a delay before release) is not supported in this version", 'hold = "72h"'),
-        ("7: approvals (further people who must agree) are not supported in this version", "approvals = 1"),
+        ("7: hold must be a time such as", 'hold = "72"'),
+        ("7: hold must be a time such as", 'hold = "0h"'),
+        ("7: hold must be a time such as", 'hold = "-1h"'),
+        ("7: hold must be a time such as", 'hold = "1w"'),
+        ("7: hold must be a time such as", "hold = 72"),
+        ("7: hold must be a time such as", 'hold = "3661d"'),
+        ("7: approvals must be a whole number from 1 to 9", "approvals = 0"),
+        ("7: approvals must be a whole number from 1 to 9", "approvals = 10"),
+        ("7: approvals must be a whole number from 1 to 9", "approvals = true"),
+        ("7: withhold_until without withhold", "withhold_until = 2027-01-01T00:00:00Z"),
+        ("8: withhold_until must be a moment with its offset", 'withhold = ["title"]\nwithhold_until = 2027-01-01'),
+        ("8: withhold_until must be a moment with its offset",
+         'withhold = ["title"]\nwithhold_until = 2027-01-01T00:00:00.5Z'),
+        ("7: a share rule has withhold_until", "until = 2027-01-01T00:00:00Z"),
         ("7: a share rule has max_tlp", 'min_tlp = "RED"'),
         ("7: a share rule names fields in reveal and withhold", 'fields = ["title"]'),
         ("7: unknown key 'withold'; did you mean 'withhold'?", "withold = []"),
@@ -229,8 +241,17 @@ def test_a_share_rule_with_a_wrong_part(said, old, new):
     [
         ("1: unknown key 'partner'", 'partner = "x"'),
         ("1: unknown table [never]; did you mean '[[never]]'?", "[never]"),
-        ("1: unknown table [[share]]; a floor has [[never]]", "[[share]]"),
-        ("1: [[require]] (approvals by marking) is not supported", '[[require]]\nmin_tlp = "RED"'),
+        ("1: unknown table [[share]]; a floor has [[never]] and [[require]]", "[[share]]"),
+        ("1: unknown table [require]; did you mean '[[require]]'?", '[require]\nmin_tlp = "RED"'),
+        ("1: approvals is missing in [[require]]", '[[require]]\nmin_tlp = "RED"'),
+        ("1: min_tlp is missing in [[require]]", "[[require]]\napprovals = 1"),
+        ("3: approvals must be a whole number from 1 to 9", '[[require]]\nmin_tlp = "RED"\napprovals = 0'),
+        ("4: a require rule has min_tlp", '[[require]]\nmin_tlp = "RED"\napprovals = 1\nmax_tlp = "RED"'),
+        ("4: a require rule is about whole records",
+         '[[require]]\nmin_tlp = "RED"\napprovals = 1\nfields = ["title"]'),
+        ("4: hold belongs to a [[share]] rule", '[[require]]\nmin_tlp = "RED"\napprovals = 1\nhold = "1h"'),
+        ("3: a never rule lets nothing go", '[[never]]\nname = "x"\napprovals = 1'),
+        ("3: until must be a moment with its offset", '[[never]]\nname = "x"\nuntil = "2027"'),
         ("1: name is missing in [[never]]", "[[never]]"),
         ("3: a never rule has min_tlp", '[[never]]\nname = "x"\nmax_tlp = "RED"'),
         ("3: a never rule names what it takes away in fields", '[[never]]\nname = "x"\nwithhold = ["title"]'),

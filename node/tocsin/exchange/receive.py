@@ -24,7 +24,7 @@ from tocsin.exchange.progress import Progress
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.policy.model import Accept
+from tocsin.policy.clauses import Accept
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.store.model import Added, EntryKind, Outcome, Position, Verdict
 from tocsin.store.protocol import Store

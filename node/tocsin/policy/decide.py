@@ -3,9 +3,10 @@
 It is an allow-list: a field goes only because a rule reached it. Steps, in
 order; the first that says no ends it:
 
-1. Somebody must be allowed to be asked at all: the floor is readable, the
-   partner has a policy, the agreement has not expired, the record is ours,
-   and it is not narrowed to others.
+1. Somebody must be allowed to be asked at all: the clock is not before the
+   record, the floor is readable, the partner has a policy, the agreement has
+   not expired, the record is ours and may still be kept, it is not narrowed to
+   others, and no embargo is on it for all but those it is narrowed to.
 2. The first `[[share]]` rule that covers kind and marking, and whose condition
    holds, applies. A condition whose answer is not known denies the record:
    the next rule is not tried.
@@ -14,6 +15,11 @@ order; the first that says no ends it:
 4. What is left goes: open fields, and NAMED fields where the partner is named
    for the record or was granted the field. Groups go with what is inside them.
 5. A record of which nothing would go but its plain claims does not go.
+6. It waits until the rule's `hold` is over, and for as many people as the rule
+   or a `[[require]]` of the floor that covers it ask for: the larger number.
+   Not known counts as a match. Who makes it wait is `tocsin.release`.
+
+The marking is the one that holds at the moment of the decision.
 """
 
 from collections.abc import Iterable
@@ -21,33 +27,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.condition import Condition, Truth
-from tocsin.policy.model import Floor, Never, Policy, Share
-from tocsin.policy.reach import Cause, covered_leaves, leaves, plain, secret
+from tocsin.policy.answers import Answers
+from tocsin.policy.clauses import Floor, Never, Policy, Require, Share
+from tocsin.policy.condition import Truth
+from tocsin.policy.moments import downgrades, earliest, embargo_end, first_after, retention_end
+from tocsin.policy.reach import covered_leaves, leaves, plain
+from tocsin.policy.withheld import Withheld, Withholding
 from tocsin.records.record import VerifiedRecord
 
 
 class Denial(StrEnum):
     """Why a record does not go to a partner at all."""
 
+    CLOCK = "the clock is missing or wrong: the record was signed after what it says is now"
     NO_FLOOR = "there is no floor.toml in order, so nothing is sent to anybody"
     NO_POLICY = "there is no policy in order for the partner"
     EXPIRED = "the agreement with the partner has expired"
     NOT_OWN = "it is another organisation's record, and those are not passed on"
+    RETENTION = "it is past the date until which it may be kept"
     NARROWED = "it is narrowed to other recipients"
+    EMBARGOED = "it is under embargo, and the partner is not named for it"
     NO_RULE = "no share rule covers it"
     CONDITION_UNKNOWN = "whether the rule's condition holds cannot be told from what it has"
     FLOOR = "the floor never shares such a record"
     NOTHING_LEFT = "every field that could be withheld would be"
-
-
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """A field that the record has and the partner does not get; `reason` is for the partner, `why` for us."""
-
-    path: str
-    reason: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Decision:
     `withheld` never holds LOCAL fields, nor fields that the contract does not
     know; a group of which nothing goes stands for all that is inside it.
     Whether the partner may be told is `named`: what is told is `told`.
+
+    Moments are unix seconds. What is delivered goes at `not_before` (0: at
+    once), and after so many further people agreed as `approvals` says.
+    `wider_at` is the next moment at which more may go, of a denied record too;
+    `valid_until` the next at which the answer may be another at all. None: never.
     """
 
     delivered: bool
@@ -70,6 +78,10 @@ class Decision:
     withheld: tuple[Withheld, ...] = ()
     named: bool = False
     denial: Denial | None = None
+    not_before: int = 0
+    approvals: int = 0
+    wider_at: int | None = None
+    valid_until: int | None = None
 
     @property
     def told(self) -> tuple[Withheld, ...]:
@@ -87,86 +99,128 @@ def decide(
     granted: frozenset[str],
     now: int,
     own: bool = True,
+    answers: Answers | None = None,
 ) -> Decision:
-    """Decide what a partner gets of a record (steps 1 to 5 above).
+    """Decide what a partner gets of a record (steps 1 to 6 above).
 
     `recipients` are the organisations that the record was narrowed to (empty:
     not narrowed); `granted` the NAMED fields revealed to this partner; `own`
-    says that this organisation is the record's origin.
+    says that this organisation is the record's origin; `answers` what is known
+    already of what conditions say about it.
     """
+    question = Question(
+        record=record,
+        partner=partner,
+        recipients=recipients,
+        granted=granted,
+        now=now,
+        own=own,
+        marking=record.marking_at(now),
+        answers=answers or Answers(record, marking=record.marking_at(now), own=own),
+    )
     # 1.
-    if floor is None:
-        return _denied(policy, Denial.NO_FLOOR)
-    if policy is None or policy.partner != partner:
-        return _denied(None, Denial.NO_POLICY)
-    barred = _barred(policy, recipients=recipients, now=now, own=own)
-    if barred:
-        return _denied(policy, barred)
+    barred = _barred(question, policy, floor)
+    if barred or policy is None or floor is None:
+        return _denied(question, policy, floor, barred or Denial.NO_POLICY)
     # 2.
-    share, truth = first_share(record, policy, own=own)
+    share, truth = first_share(question, policy)
     if share is None:
-        return _denied(policy, Denial.NO_RULE)
+        return _denied(question, policy, floor, Denial.NO_RULE)
     if truth is Truth.UNKNOWN:
-        return _denied(policy, Denial.CONDITION_UNKNOWN, rule=share)
+        return _denied(question, policy, floor, Denial.CONDITION_UNKNOWN, rule=share)
     # 3.
-    nevers = matching_nevers(record, floor, partner=partner, own=own)
+    nevers = matching_nevers(question, floor)
     whole = next((never for never in nevers if not never.fields), None)
     if whole is not None:
-        return _denied(policy, Denial.FLOOR, rule=whole, file=floor.file)
+        return _denied(question, policy, floor, Denial.FLOOR, rule=whole, nevers=nevers)
     # 4.
-    going = _going(record, share, nevers, is_named=partner in recipients, granted=granted)
+    going = _going(question, share, nevers)
     # 5.
     if going <= plain(record.kind):
-        return _denied(policy, Denial.NOTHING_LEFT, rule=share)
-    return _delivered(record, policy, share, nevers, going)
+        return _denied(question, policy, floor, Denial.NOTHING_LEFT, rule=share, nevers=nevers)
+    # 6.
+    return _delivered(question, policy, floor, share, nevers, going)
 
 
-def first_share(record: VerifiedRecord, policy: Policy, *, own: bool) -> tuple[Share | None, Truth]:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a record: the arguments of `decide`, and the marking that holds."""
+
+    record: VerifiedRecord
+    partner: OrgId
+    recipients: frozenset[OrgId]
+    granted: frozenset[str]
+    now: int
+    own: bool
+    marking: str
+    answers: Answers
+
+    @property
+    def is_named(self) -> bool:
+        """Say whether the partner is among those that the record is narrowed to."""
+        return self.partner in self.recipients
+
+    def named(self, paths: frozenset[str]) -> frozenset[str]:
+        """Return those of some NAMED leaves that the partner is named for."""
+        return paths if self.is_named else paths & covered_leaves(self.record.kind, self.granted)
+
+
+def first_share(question: Question, policy: Policy) -> tuple[Share | None, Truth]:
     """Return the first rule that covers the record and whose condition does not plainly fail."""
     for share in policy.shares:
-        if share.covers(kind=record.kind, tlp=record.tlp):
-            truth = ask(share.condition, record, own=own)
+        if share.covers(kind=question.record.kind, tlp=question.marking):
+            truth = question.answers.ask(share.condition)
             if truth is not Truth.NO:
                 return share, truth
     return None, Truth.NO
 
 
-def matching_nevers(record: VerifiedRecord, floor: Floor, *, partner: OrgId, own: bool) -> tuple[Never, ...]:
+def matching_nevers(question: Question, floor: Floor) -> tuple[Never, ...]:
     """Return the rules of the floor that match, or that may."""
+    kind, marking, partner = question.record.kind, question.marking, question.partner
     return tuple(
         never
         for never in floor.nevers
-        if never.covers(kind=record.kind, tlp=record.tlp, partner=partner)
-        and ask(never.condition, record, own=own) is not Truth.NO
+        if never.covers(kind=kind, tlp=marking, partner=partner, now=question.now)
+        and question.answers.ask(never.condition) is not Truth.NO
     )
 
 
-def ask(condition: Condition | None, record: VerifiedRecord, *, own: bool) -> Truth:
-    """Evaluate a rule's condition; a rule without one always applies."""
-    if condition is None:
-        return Truth.YES
-    envelope = {"iss": record.issuer, "kind": record.kind, "status": record.status, "tlp": record.tlp}
-    return condition.evaluate(record.kind, record.content, envelope=envelope, own=own)
+def matching_requires(question: Question, floor: Floor) -> tuple[Require, ...]:
+    """Return the demands of the floor for more people that match, or that may."""
+    kind, marking, partner = question.record.kind, question.marking, question.partner
+    return tuple(
+        require
+        for require in floor.requires
+        if require.covers(kind=kind, tlp=marking, partner=partner)
+        and question.answers.ask(require.condition) is not Truth.NO
+    )
 
 
-def _barred(policy: Policy, *, recipients: frozenset[OrgId], now: int, own: bool) -> Denial | None:
-    """Return why no rule of a policy is asked at all, if so."""
-    if policy.expires is not None and policy.expires <= now:
-        return Denial.EXPIRED
-    if not own:
-        return Denial.NOT_OWN
-    return Denial.NARROWED if recipients and policy.partner not in recipients else None
+def _barred(question: Question, policy: Policy | None, floor: Floor | None) -> Denial | None:
+    """Return why no rule is asked at all, if so."""
+    record, now = question.record, question.now
+    ends, kept = embargo_end(record), retention_end(record)
+    bars = (
+        (Denial.CLOCK, now < earliest(record)),
+        (Denial.NO_FLOOR, floor is None),
+        (Denial.NO_POLICY, policy is None or policy.partner != question.partner),
+        (Denial.EXPIRED, policy is not None and policy.expires is not None and policy.expires <= now),
+        (Denial.NOT_OWN, not question.own),
+        (Denial.RETENTION, kept is not None and kept <= now),
+        (Denial.NARROWED, bool(question.recipients) and not question.is_named),
+        (Denial.EMBARGOED, ends is not None and now < ends and not question.is_named),
+    )
+    return next((denial for denial, holds in bars if holds), None)
 
 
-def _going(
-    record: VerifiedRecord, share: Share, nevers: Iterable[Never], *, is_named: bool, granted: frozenset[str]
-) -> frozenset[str]:
+def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozenset[str]:
     """Return the leaves of the record that go; plain ones always do."""
-    reach = share.reaches[record.kind]
-    named = reach.named if is_named else reach.named & covered_leaves(record.kind, granted)
-    going = record.paths & (reach.open | named)
+    kind = question.record.kind
+    reach = share.reach(kind, now=question.now)
+    going = question.record.paths & (reach.open | question.named(reach.named))
     for never in nevers:
-        going -= never.taken[record.kind]
+        going -= never.taken[kind]
     return going
 
 
@@ -176,36 +230,14 @@ def _containers(kind: str, going: frozenset[str]) -> frozenset[str]:
     return frozenset(box for path in going for box in contract[path].containers)
 
 
-def _withheld(
-    record: VerifiedRecord, share: Share, nevers: tuple[Never, ...], going: frozenset[str]
-) -> tuple[Withheld, ...]:
-    """Name what stays, each wholly hidden group once, so that hiding it hides the names inside it."""
-    contract = leaves(record.kind)
-    named: dict[str, Withheld] = {}
-    for path in sorted((record.paths & contract.keys()) - going - secret(record.kind)):
-        outer = next((box for box in contract[path].containers if box not in going), path)
-        found = Withheld(outer, *_why(path, record.kind, share, nevers))
-        before = named.get(outer, found)
-        if before != found:  # say of a group only what holds for all of it
-            reason = found.reason if before.reason == found.reason else ""
-            found = Withheld(outer, reason, "nothing inside it goes")
-        named[outer] = found
-    return tuple(named.values())
-
-
-def _why(path: str, kind: str, share: Share, nevers: Iterable[Never]) -> tuple[str, str]:
-    """Return the reason for the partner, and ours, why a field of a delivered record stays."""
-    for never in nevers:
-        if path in never.taken[kind]:
-            return never.reason or share.reason, Cause.FLOOR
-    return share.reason, share.reaches[kind].closed[path]
-
-
 def _delivered(
-    record: VerifiedRecord, policy: Policy, share: Share, nevers: tuple[Never, ...], going: frozenset[str]
+    question: Question, policy: Policy, floor: Floor, share: Share, nevers: tuple[Never, ...], going: frozenset[str]
 ) -> Decision:
-    """Say yes, by the rule that applies."""
+    """Say yes, by the rule that applies, and what it waits for."""
+    record = question.record
     around = _containers(record.kind, going)
+    withholding = Withholding(share, nevers, question.named(share.unbound[record.kind].named), question.now)
+    asked = (require.approvals for require in matching_requires(question, floor))
     return Decision(
         delivered=True,
         rule=share.name,
@@ -214,19 +246,63 @@ def _delivered(
         why="it is the first rule that covers the record",
         agreement=policy.agreement,
         disclosed=going | (around & record.paths),
-        withheld=_withheld(record, share, nevers, going | around),
+        withheld=withholding.of(record, going | around),
         named=share.name_withheld,
+        not_before=record.issued_at + share.hold if share.hold else 0,
+        approvals=max((share.approvals, *asked)),
+        wider_at=_wider_at(question, share, nevers),
+        valid_until=_valid_until(question, policy, floor),
     )
 
 
-def _denied(policy: Policy | None, denial: Denial, *, rule: Share | Never | None = None, file: str = "") -> Decision:
+def _denied(
+    question: Question,
+    policy: Policy | None,
+    floor: Floor | None,
+    denial: Denial,
+    *,
+    rule: Share | Never | None = None,
+    nevers: tuple[Never, ...] = (),
+) -> Decision:
     """Say no, by a rule where one did."""
+    record, named = question.record, policy if denial is not Denial.NO_POLICY else None
+    file = floor.file if isinstance(rule, Never) and floor else named.file if named else ""
+    if denial is Denial.CLOCK:
+        wider_at: int | None = earliest(record)
+    elif denial is Denial.EMBARGOED:
+        wider_at = embargo_end(record)
+    elif denial in _FINAL:
+        wider_at = None
+    else:
+        wider_at = _wider_at(question, rule if isinstance(rule, Share) else None, nevers)
     return Decision(
         delivered=False,
         rule=rule.name if rule else "",
-        file=file or (policy.file if policy else ""),
+        file=file,
         line=rule.line if rule else 0,
         why=denial,
-        agreement=policy.agreement if policy else "",
+        agreement=named.agreement if named else "",
         denial=denial,
+        wider_at=wider_at,
+        valid_until=_valid_until(question, policy, floor),
     )
+
+
+_FINAL = frozenset(
+    {Denial.NO_FLOOR, Denial.NO_POLICY, Denial.EXPIRED, Denial.NOT_OWN, Denial.RETENTION, Denial.NARROWED}
+)
+"""What no passing of time mends."""
+
+
+def _wider_at(question: Question, share: Share | None, nevers: Iterable[Never]) -> int | None:
+    """Return the next moment at which more may go: a lower marking, the end of what keeps something now."""
+    limits = (share.withhold_until if share else None, *(never.until for never in nevers))
+    return first_after(question.now, (*downgrades(question.record), *limits))
+
+
+def _valid_until(question: Question, policy: Policy | None, floor: Floor | None) -> int | None:
+    """Return the next moment at which anything that the decision looks at may be different."""
+    record = question.record
+    own = (earliest(record), embargo_end(record), retention_end(record), *downgrades(record))
+    files = (*(policy.moments() if policy else ()), *(floor.moments() if floor else ()))
+    return first_after(question.now, (*own, *files))

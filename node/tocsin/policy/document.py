@@ -20,6 +20,11 @@ from tocsin.policy.spelling import did_you_mean
 MAX_LENGTH: Final = 65_536
 """Most characters of a policy file: fifty pages; what is longer is not a policy."""
 
+MOST_SECONDS: Final = 3660 * 86_400
+"""The longest delay, ten years: what must stay longer is better withheld."""
+
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -133,9 +138,9 @@ class SectionReader:
             self.report(f"{key} must be true or false", key=key)
         return value is True
 
-    def count(self, key: str, *, default: int, most: int) -> int:
+    def count(self, key: str, *, default: int, most: int, required: bool = False) -> int:
         """Take a whole number from 1."""
-        value = self._take(key)
+        value = self._take(key, required=required)
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
@@ -143,12 +148,26 @@ class SectionReader:
             return default
         return value
 
+    def duration(self, key: str) -> int:
+        """Take a length of time such as `72h`, as seconds; 0 where there is none."""
+        value = self._take(key)
+        if value is None:
+            return 0
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+        if not 0 < seconds <= MOST_SECONDS:
+            self.report(
+                f'{key} must be minutes, hours or days, such as "30m", "72h" or "7d", at most ten years', key=key
+            )
+            return 0
+        return seconds
+
     def time(self, key: str) -> int | None:
         """Take a moment with its offset, as unix seconds."""
         value = self._take(key)
         if value is None:
             return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
+        if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
             self.report(f"{key} must be a moment with its offset, such as 2027-06-30T00:00:00Z", key=key)
             return None
         return int(value.timestamp())

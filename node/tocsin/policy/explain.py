@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.condition import Truth
-from tocsin.policy.decide import Decision, Denial, ask, decide, first_share, matching_nevers
-from tocsin.policy.model import Floor, Never, Policy, Share
+from tocsin.policy.answers import Answers
+from tocsin.policy.clauses import RANKS, Floor, Never, Policy, Share
+from tocsin.policy.decide import Decision, Denial, Question, decide, first_share, matching_nevers
 from tocsin.policy.reach import Cause, Leaf, leaves
 from tocsin.records.record import VerifiedRecord
-from tocsin.schema.contract import TLPS, Disclosure
+from tocsin.schema.contract import Disclosure
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,16 @@ def explain(
         now=now,
         own=own,
     )
+    marking = record.marking_at(now)
+    answers = Answers(record, marking=marking, own=own)
+    question = Question(record, partner, recipients, granted, now, own, marking, answers)
     if not decision.delivered or policy is None or floor is None:
         kept = tuple(_kept(path, leaf) for path, leaf in _fields(record))
-        return Explanation(decision, kept, tuple(_remedies(decision, record, policy, partner=partner, own=own)))
-    share, _ = first_share(record, policy, own=own)
+        return Explanation(decision, kept, tuple(_remedies(decision, question, policy)))
+    share, _ = first_share(question, policy)
     if share is None:
         raise RuntimeError("a record was delivered without a rule")
-    weighing = _Weighing(
-        decision, share, matching_nevers(record, floor, partner=partner, own=own), floor, partner, record
-    )
+    weighing = _Weighing(decision, share, matching_nevers(question, floor), floor, partner, record)
     fields = tuple(weighing.verdict(path, leaf) for path, leaf in _fields(record))
     return Explanation(decision, fields, tuple(weighing.hints(fields)))
 
@@ -166,25 +167,23 @@ def _kept(path: str, leaf: Leaf | None) -> FieldVerdict:
     return FieldVerdict(path, False, leaf.disclosure, why)
 
 
-def _remedies(
-    decision: Decision, record: VerifiedRecord, policy: Policy | None, *, partner: OrgId, own: bool
-) -> Iterator[str]:
+def _remedies(decision: Decision, question: Question, policy: Policy | None) -> Iterator[str]:
     """Yield what would change a denial."""
     if decision.denial is Denial.NO_RULE and policy is not None:
         if not policy.shares:
             yield f"{policy.file} has no [[share]] rule: it shares nothing"
         for share in policy.shares:
-            yield f"{share.name!r} at {policy.file}:{share.line} does not cover it: {_mismatch(record, share, own=own)}"
+            yield f"{share.name!r} at {policy.file}:{share.line} does not cover it: {_mismatch(question, share)}"
     elif decision.denial in _REMEDIES:
         place = {"file": decision.file, "line": decision.line, "rule": decision.rule}
-        yield _REMEDIES[decision.denial].format(partner=partner, **place)
+        yield _REMEDIES[decision.denial].format(partner=question.partner, **place)
 
 
-def _mismatch(record: VerifiedRecord, share: Share, *, own: bool) -> str:
+def _mismatch(question: Question, share: Share) -> str:
     """Say which matcher of a rule does not fit a record."""
-    if record.kind not in share.kinds:
-        return f"it is about {', '.join(sorted(share.kinds))}, and this is of kind {record.kind}"
-    if record.tlp not in TLPS or TLPS.index(record.tlp) > TLPS.index(share.max_tlp):
-        return f"it covers up to TLP:{share.max_tlp}, and this is TLP:{record.tlp}"
-    holds = ask(share.condition, record, own=own) is Truth.YES
-    return "" if holds or share.condition is None else f"its condition does not hold: {share.condition.text}"
+    kind, marking = question.record.kind, question.marking
+    if kind not in share.kinds:
+        return f"it is about {', '.join(sorted(share.kinds))}, and this is of kind {kind}"
+    if marking not in RANKS or RANKS[marking] > RANKS[share.max_tlp]:
+        return f"it covers up to TLP:{share.max_tlp}, and this is TLP:{marking}"
+    return f"its condition does not hold: {share.condition.text}" if share.condition else ""

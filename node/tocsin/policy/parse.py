@@ -5,22 +5,25 @@ nothing taken from it. A floor with a problem, or none, gives no floor: nothing
 is sent to anybody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final
 
 from tocsin.errors import MalformedName
 from tocsin.identity.names import OrgId, parse_org
+from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
 from tocsin.policy.document import SectionReader, parse_document
-from tocsin.policy.model import Accept, Floor, Never, Policy, PolicySet, Problem, Share
-from tocsin.policy.rules import find_shadow, read_accept, read_never, read_share
+from tocsin.policy.model import PolicySet, Problem
+from tocsin.policy.rules import find_shadow, read_accept, read_never, read_require, read_share
 from tocsin.policy.spelling import did_you_mean
 
 FLOOR: Final = "floor.toml"
 _SUFFIX: Final = ".toml"
-_TABLES: Final[Mapping[str, tuple[str, ...]]] = {"policy": ("[[share]]", "[accept]"), "floor": ("[[never]]",)}
-_REQUIRE: Final = "[[require]] (approvals by marking) is not supported in this version; take it out"
+_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "policy": ("[[share]]", "[accept]"),
+    "floor": ("[[never]]", "[[require]]"),
+}
 
 
 def parse_policies(files: Mapping[str, str]) -> PolicySet:
@@ -57,16 +60,20 @@ def _digest(text: str) -> str:
 def _read_floor(file: str, text: str, problems: list[Problem]) -> Floor | None:
     """Return the floor, or None where there is a problem."""
     nevers: list[Never] = []
+    requires: list[Require] = []
     for section in parse_document(text, file=file, problems=problems):
         reader = SectionReader(section, file=file, problems=problems)
         if section.name == "never" and section.is_listed:
             nevers.append(read_never(reader))
+        elif section.name == "require" and section.is_listed:
+            require = read_require(reader)
+            requires += [require] if require else []
         elif section.name:
             _report_table(reader, "floor")
         else:
             reader.finish()
-    _report_twins(nevers, file, problems)
-    return None if problems else Floor(tuple(nevers), file, _digest(text))
+    _report_twins((*nevers, *requires), file, problems)
+    return None if problems else Floor(tuple(nevers), file, _digest(text), tuple(requires))
 
 
 def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None:
@@ -122,14 +129,11 @@ def _add_share(reader: SectionReader, shares: list[Share]) -> None:
 def _report_table(reader: SectionReader, of: str) -> None:
     """Report a table that such a file does not have."""
     written = f"[[{reader.section.name}]]" if reader.section.is_listed else f"[{reader.section.name}]"
-    if reader.section.name == "require":
-        reader.report(_REQUIRE)
-        return
     guess = did_you_mean(written, _TABLES[of]) or f"; a {of} has {' and '.join(_TABLES[of])}"
     reader.report(f"unknown table {written}{guess}")
 
 
-def _report_twins(rules: list[Share] | list[Never], file: str, problems: list[Problem]) -> None:
+def _report_twins(rules: Iterable[Share | Never | Require], file: str, problems: list[Problem]) -> None:
     """Report rules of one name: an explanation could not say which it means."""
     seen: dict[str, int] = {}
     for rule in rules:

@@ -10,9 +10,9 @@ from typing import Final
 
 from tocsin.errors import MalformedName, MalformedPolicy
 from tocsin.identity.names import OrgId, parse_org
+from tocsin.policy.clauses import Accept, Never, Require, Share
 from tocsin.policy.condition import Condition, compile_condition
 from tocsin.policy.document import SectionReader
-from tocsin.policy.model import Accept, Never, Share
 from tocsin.policy.reach import covered, covered_leaves, leaves
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, TLPS, WITHHOLD_REASONS, Disclosure
@@ -23,10 +23,11 @@ DEFAULT_MAX_PER_HOUR: Final = 2000
 MOST_PER_HOUR: Final = 1_000_000
 """More than a node verifies in an hour on one core is no limit."""
 
-_LATER: Final = "not supported in this version, so nothing is shared by this file; take the line out"
+MOST_APPROVALS: Final = 9
+"""Further people who must agree: more than nine is a meeting."""
+
 _REFUSED_IN_SHARE: Final = {
-    "hold": f"hold (a delay before release) is {_LATER}",
-    "approvals": f"approvals (further people who must agree) are {_LATER}",
+    "until": "a share rule has withhold_until, from when on withhold does not count",
     "min_tlp": "a share rule has max_tlp, the most restrictive marking that it covers",
     "fields": "a share rule names fields in reveal and withhold",
 }
@@ -34,6 +35,12 @@ _REFUSED_IN_NEVER: Final = {
     "max_tlp": "a never rule has min_tlp, the least restrictive marking that it covers",
     "withhold": "a never rule names what it takes away in fields",
     "reveal": "a never rule can only take away",
+    "approvals": "a never rule lets nothing go; [[require]] asks for approvals",
+}
+_REFUSED_IN_REQUIRE: Final = {
+    "max_tlp": "a require rule has min_tlp, the least restrictive marking that it covers",
+    "fields": "a require rule is about whole records; [[never]] takes fields away",
+    "hold": "hold belongs to a [[share]] rule",
 }
 _CLASSES: Final = {
     "NAMED": "classes cannot be NAMED: such a field goes only to recipients named for a record; name it in reveal",
@@ -51,8 +58,13 @@ def read_share(reader: SectionReader) -> Share | None:
     withhold = _paths(reader, "withhold", kinds)
     reveal = _paths(reader, "reveal", kinds)
     _check_reveal(reader, reveal, withhold, kinds)
+    withhold_until = reader.time("withhold_until")
+    if withhold_until is not None and not withhold:
+        reader.report("withhold_until without withhold: there is nothing that it ends", key="withhold_until")
     reason = reader.choice("reason", WITHHOLD_REASONS)
     name_withheld = reader.flag("name_withheld")
+    hold = reader.duration("hold")
+    approvals = reader.count("approvals", default=0, most=MOST_APPROVALS)
     reader.finish(_REFUSED_IN_SHARE)
     if not (kinds and max_tlp and classes):
         return None
@@ -65,8 +77,11 @@ def read_share(reader: SectionReader) -> Share | None:
         condition=condition,
         reveal=reveal,
         withhold=withhold,
+        withhold_until=withhold_until,
         reason=reason,
         name_withheld=name_withheld,
+        hold=hold,
+        approvals=approvals,
     )
 
 
@@ -82,9 +97,30 @@ def read_never(reader: SectionReader) -> Never:
         partners=_partners(reader),
         fields=_paths(reader, "fields", kinds),
         reason=reader.choice("reason", WITHHOLD_REASONS),
+        until=reader.time("until"),
     )
     reader.finish(_REFUSED_IN_NEVER)
     return never
+
+
+def read_require(reader: SectionReader) -> Require | None:
+    """Return a `[[require]]` rule, or None where one cannot be made of the table."""
+    kinds = _kinds(reader) or frozenset(KINDS)
+    name, condition, partners = reader.text("name"), _condition(reader, kinds), _partners(reader)
+    min_tlp = reader.choice("min_tlp", TLPS, required=True)
+    approvals = reader.count("approvals", default=0, most=MOST_APPROVALS, required=True)
+    reader.finish(_REFUSED_IN_REQUIRE)
+    if not (min_tlp and approvals):
+        return None
+    return Require(
+        name=name,
+        line=reader.section.line,
+        kinds=kinds,
+        min_tlp=min_tlp,
+        approvals=approvals,
+        condition=condition,
+        partners=partners,
+    )
 
 
 def read_accept(reader: SectionReader) -> Accept:

@@ -24,6 +24,8 @@ partner   = "{partner}"
 # withhold = ["details"]                   # fields that stay all the same
 # reason   = "trade_secret"                # why fields stay, told to the partner …
 # name_withheld = true                     # … if it may know which
+# hold     = "72h"                         # goes only so long after it was signed
+# approvals = 1                            # goes only when so many further people have agreed
 
 [accept]
 kinds = ["*"]
@@ -31,8 +33,12 @@ max_per_hour = 2000
 """
 
 _FLOOR: Final = """\
-# What this organisation never shares, whatever the policy for a partner says.
-# Each rule can only take away. Without this file nothing is sent to anybody. After a change: tocsin policy check
+# What this organisation never shares, and what needs more than one person, whatever the policy for a partner says.
+# Each rule can only make less go. Without this file nothing is sent to anybody. After a change: tocsin policy check
+
+[[require]]                                # nothing that is marked TLP:RED goes before a second person agrees
+min_tlp   = "RED"
+approvals = 1
 
 # [[never]]                                # every rule that covers a record applies
 # name     = "what the desk and counsel call this rule"
@@ -51,5 +57,5 @@ def starter_policy(partner: OrgId) -> str:
 
 
 def starter_floor() -> str:
-    """Return a floor that takes nothing away."""
+    """Return a floor that takes nothing away and asks for a second person where a record is marked RED."""
     return _FLOOR

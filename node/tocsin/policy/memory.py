@@ -1,0 +1,59 @@
+"""This module remembers decisions, and what conditions said on the way to them.
+
+Both are forgotten when there are too many, the least used first: a memory is
+never more than a shorter way to the same answer. It may be used from several
+threads, since `lru_cache` may: each key has a slot there, which is filled later.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from tocsin.identity.names import OrgId
+from tocsin.policy.answers import Answers
+from tocsin.policy.decide import Decision
+from tocsin.records.record import VerifiedRecord
+
+MOST_DECISIONS: Final = 65_536
+"""Three thousand records for twenty partners: some 30 MiB."""
+MOST_RECORDS: Final = 256
+"""Records whose conditions are remembered: partners are asked about one record after the other, so a few are enough."""
+
+Key = tuple[str, OrgId, frozenset[OrgId], frozenset[str]]
+"""Digest of the record, partner, recipients, granted fields."""
+
+
+class Memory:
+    """What was decided by one set of policy files."""
+
+    def __init__(self) -> None:
+        self._decisions = lru_cache(MOST_DECISIONS)(_decision_slot)
+        self._answers = lru_cache(MOST_RECORDS)(_answers_slot)
+
+    def recall(self, key: Key, *, now: int) -> Decision | None:
+        """Return what was decided, where that still holds."""
+        for since, decision in self._decisions(key):
+            if since <= now and (decision.valid_until is None or now < decision.valid_until):
+                return decision
+        return None
+
+    def keep(self, key: Key, decision: Decision, *, now: int) -> None:
+        """Remember a decision, instead of an earlier one for the same key."""
+        self._decisions(key)[:] = [(now, decision)]
+
+    def answers(self, record: VerifiedRecord, *, now: int) -> Answers:
+        """Return what conditions say of an own record, as far as they were asked."""
+        marking = record.marking_at(now)
+        slot = self._answers(record.digest, marking)
+        if not slot:
+            slot[:] = [Answers(record, marking=marking, own=True)]
+        return slot[0]
+
+
+def _decision_slot(_key: Key) -> list[tuple[int, Decision]]:
+    """Return an empty place for a decision and the moment it was taken."""
+    return []
+
+
+def _answers_slot(_digest: str, _marking: str) -> list[Answers]:
+    """Return an empty place for the answers about a record."""
+    return []
