@@ -2,6 +2,8 @@
 
     listen           = "127.0.0.1:7470"   # address of the peer port; "" opens none
     pull             = true               # call the peers that have an endpoint, and stay in touch
+    desk_listen      = ""                 # address for our own people elsewhere; "": the desk socket alone
+    strict           = false              # nobody holds release, policy and keys at once
     passphrase_file  = ""                 # file with the passphrase of the keys; "": they have none
     ...
 
@@ -61,13 +63,18 @@ class NodeConfig:
 
     `listen` is `host:port` (`[host]:port` for IPv6, port 0 for any free one);
     empty, the node opens no port and calls others itself. Without `pull` it
-    calls nobody unless told to by `tocsin sync`. `passphrase_file` is taken
-    from the home where it is relative. The last two numbers count for each
-    peer alone.
+    calls nobody unless told to by `tocsin sync`. `desk_listen` has the form of
+    `listen`: our own people elsewhere are let in there by the same keys as at
+    the desk socket. With `strict`, whoever holds the roles of releaser,
+    policy-admin and operator acts as an operator alone. `passphrase_file` is
+    taken from the home where it is relative. The last two numbers count for
+    each peer alone.
     """
 
     listen: str = DEFAULT_LISTEN
     pull: bool = True
+    desk_listen: str = ""
+    strict: bool = False
     passphrase_file: str = ""
     heartbeat_seconds: Annotated[float, Interval(ge=0.05, le=300)] = DEFAULT_HEARTBEAT_SECONDS
     drain_seconds: Annotated[float, Interval(ge=0, le=60)] = DEFAULT_DRAIN_SECONDS
@@ -92,7 +99,7 @@ def load_config(home: Path) -> NodeConfig:
 
     hints = get_type_hints(NodeConfig, include_extras=True)
     settings: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in fields(NodeConfig)}
-    checks = {"listen_has_its_form": field_validator("listen")(_check_listen)}
+    checks = {"listen_has_its_form": field_validator("listen", "desk_listen")(_check_listen)}
     model = create_model("NodeSettings", __base__=Base, __validators__=checks, **settings)
     written = _load_toml(home / CONFIG_FILE)
     overruled = {name for name in settings if _ENVIRONMENT + name.upper() in os.environ}

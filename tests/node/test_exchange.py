@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.nodes import federation, make_place, running, until, write_policy
+from tests.support.nodes import federation, make_place, running, until, put_policy
 from tocsin.errors import PeerRefused, PeerUnreachable
 from tocsin.exchange.peer import PEER_REASON
 from tocsin.v1 import desk_service_pb2 as v1
@@ -79,8 +79,8 @@ def test_a_node_that_was_down_catches_up(three):
 def test_a_reader_reads_and_may_not_publish(three):
     async def run():
         lab, _, reader = three
-        write_policy(lab, reader)
-        write_policy(reader, lab)
+        put_policy(lab, reader)
+        put_policy(reader, lab)
         async with running(lab) as a, running(reader) as c:
             await a.know(reader, role=v1.PEER_ROLE_READER)
             await c.know(lab)
@@ -144,8 +144,8 @@ async def _error(node, partner, reason) -> bool:
 def test_nothing_is_exchanged_until_both_sides_have_confirmed(three):
     async def run():
         lab, other, _ = three
-        write_policy(lab, other)
-        write_policy(other, lab)
+        put_policy(lab, other)
+        put_policy(other, lab)
         async with running(lab) as a, running(other) as b:
             await a.know(other, confirmed=False)
             await b.know(lab)
@@ -201,7 +201,7 @@ def test_a_dead_peer_costs_the_others_nothing(three):
     async def run():
         lab, other, dead = three
         for place, partner in ((lab, other), (lab, dead), (other, lab)):
-            write_policy(place, partner)
+            put_policy(place, partner)
         async with running(lab) as a, running(other) as b:
             await a.know(dead)
             await a.know(other)

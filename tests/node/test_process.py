@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.nodes import finding, keys_of_place, make_place, write_policy
+from tests.support.nodes import finding, keys_of_place, make_place, put_policy
 from tests.support.shared import ROOT
 from tocsin.config import desk_socket_path
 from tocsin.errors import PeerUnreachable
@@ -44,8 +44,8 @@ def desk_of(place):
 
 def test_two_processes_exchange_records_and_end_when_they_are_told(tmp_path):
     lab, other = make_place(tmp_path, "lab-a.example"), make_place(tmp_path, "lab-b.example")
-    write_policy(lab, other)
-    write_policy(other, lab)
+    put_policy(lab, other)
+    put_policy(other, lab)
     with process(lab) as first, process(other) as second, desk_of(lab) as lab_channel, desk_of(other) as other_channel:
         a, b = DeskServiceStub(lab_channel), DeskServiceStub(other_channel)
         for desk, peer in ((a, other), (b, lab)):
@@ -150,7 +150,7 @@ def test_a_node_says_at_its_start_what_changed_policies_have_queued_and_which_fi
             desk.AddPeer(v1.AddPeerRequest(document=organisation.document, fingerprint=organisation.fingerprint))
         (posted,) = desk.PostRecords(v1.PostRecordsRequest(drafts=[finding("one")])).results
         assert list(posted.queued_for) == []
-    write_policy(lab, other)
+    put_policy(lab, other)
     (lab.root / "policies" / "lab-c.example.toml").write_text('partner = "lab-c.example"\nshares = 1\n')
     with process(lab) as again, desk_of(lab):
         again.send_signal(signal.SIGTERM)

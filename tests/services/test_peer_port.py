@@ -15,13 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.organisations import seeded
+from tests.support.organisations import private_pem, seeded
 from tests.support.wire import (
     Port,
     founded,
     keys_of,
     now,
-    private_pem,
     raw_channel,
     serve_port,
 )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import grpc.aio
 
+from tests.support.people import Colleague, colleague, first
+from tests.support.policies import apply
 from tests.support.wire import now
 from tocsin.config import NodeConfig
 from tocsin.desk.founding import create_home
@@ -18,6 +20,8 @@ from tocsin.exchange.peer import PeerClient
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.root import Organisation
 from tocsin.node import Node
+from tocsin.people.person import Role
+from tocsin.schema.contract import enum_number
 from tocsin.services.listener import DESK_OPTIONS
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
@@ -44,19 +48,25 @@ QUICK = NodeConfig(heartbeat_seconds=0.2, drain_seconds=2, retry_cap_seconds=0.2
 
 @dataclass(frozen=True)
 class Place:
-    """A home that exists, and its node where it runs."""
+    """A home that exists, and its node where it runs; `first` is the person who founded it."""
 
     root: Path
     organisation: Organisation
     listen: str
+    first: Colleague
 
     @property
     def org(self) -> str:
         return self.organisation.org
 
+    def colleague(self, name: str, *, keys: str = "") -> Colleague:
+        """Return somebody with keys for this place, whom the node need not know."""
+        return colleague(name, self.org, now=now(), keys=keys)
+
 
 def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
     listen = f"127.0.0.1:{free_ports(1)[0]}" if endpoint else ""
+    founder = first(org, now=now())
     organisation = create_home(
         folder / org,
         org=org,
@@ -65,24 +75,43 @@ def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
         listen=listen,
         endpoints=(listen,) if endpoint else (),
         contact=f"mailto:security@{org}",
+        founder=founder.founder,
         now=now(),
         random=secrets.token_bytes,
     )
-    return Place(folder / org, organisation, listen)
+    return Place(folder / org, organisation, listen, founder)
 
 
-def write_policy(place: Place, partner: Place, text: str = SHARES_EVERYTHING) -> None:
-    (place.root / "policies" / f"{partner.org}.toml").write_text(text.format(partner=partner.org))
+def put_policy(place: Place, partner: Place, text: str = SHARES_EVERYTHING) -> None:
+    """Put a policy for a partner in force while the node does not run, and write its file."""
+    name, text = f"{partner.org}.toml", text.format(partner=partner.org)
+    (place.root / "policies" / name).write_text(text)
+    with open_home(place.root, now=now()) as home:
+        apply(home, {name: text}, by=place.first, now=now())
 
 
 @dataclass
 class Running:
-    """A node that runs, as its own people and as its peers see it."""
+    """A node that runs, as its own people and as its peers see it; `desk` is that of the person `me`."""
 
     place: Place
     home: Home
     node: Node
     desk: DeskServiceStub
+    me: Colleague
+
+    async def admit(self, name: str, *roles: Role) -> Colleague:
+        """Let a new person in; the caller MUST be an operator."""
+        person = self.place.colleague(name)
+        numbers = [enum_number("PersonRole", role.value) for role in roles]
+        await self.desk.AddPerson(v1.AddPersonRequest(card=person.card, roles=numbers))
+        return person
+
+    @asynccontextmanager
+    async def as_(self, person: Colleague) -> AsyncIterator["Running"]:
+        """Return the same node as another person meets it."""
+        async with desk_channel(self.place, person, f"unix:{self.node.desk_socket}") as channel:
+            yield replace(self, desk=DeskServiceStub(channel), me=person)
 
     async def know(self, other: Place, *, role: int = v1.PEER_ROLE_MEMBER, confirmed: bool = True) -> v1.Peer:
         fingerprint = other.organisation.fingerprint if confirmed else ""
@@ -113,6 +142,18 @@ class Running:
         return PeerClient(other.organisation, other.listen, keys=keys_of_place(self.place))
 
 
+def desk_channel(place: Place, person: Colleague, target: str) -> grpc.aio.Channel:
+    """Return a channel to the desk of a node, as a person."""
+    roots = certificate_pem(place.organisation.node_certs[0])
+    credentials = grpc.ssl_channel_credentials(roots, person.tls.key, person.tls.certificate)
+    options = [
+        *DESK_OPTIONS,
+        ("grpc.ssl_target_name_override", place.org),
+        ("grpc.use_local_subchannel_pool", 1),  # channels of several people must not share a connection
+    ]
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
 def keys_of_place(place: Place) -> TlsKeys:
     return TlsKeys((place.root / "keys" / "tls.pem").read_bytes(), certificate_pem(place.organisation.node_certs[0]))
 
@@ -130,12 +171,15 @@ def finding(title: str, **more: object) -> v1.Draft:
 
 
 @asynccontextmanager
-async def running(place: Place, *, config: NodeConfig = QUICK, pull: bool = True) -> AsyncIterator[Running]:
+async def running(
+    place: Place, *, config: NodeConfig = QUICK, pull: bool = True, as_: Colleague | None = None
+) -> AsyncIterator[Running]:
+    person = as_ or place.first
     with open_home(place.root, now=now()) as home:
         node = await Node.start(home, replace(config, listen=place.listen, pull=pull))
         try:
-            async with grpc.aio.insecure_channel(f"unix:{node.desk_socket}", options=DESK_OPTIONS) as channel:
-                yield Running(place, home, node, DeskServiceStub(channel))
+            async with desk_channel(place, person, f"unix:{node.desk_socket}") as channel:
+                yield Running(place, home, node, DeskServiceStub(channel), person)
         finally:
             await node.stop(0)
 
@@ -148,7 +192,7 @@ async def federation(
     for place in places:
         for other in places:
             if other is not place:
-                write_policy(place, other)
+                put_policy(place, other)
     async with running_all(places, config=config, pull=pull) as nodes:
         for node in nodes:
             for other in places:

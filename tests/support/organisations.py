@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tocsin.identity.certificate import make_certificate
 from tocsin.identity.details import Details, RecordKey, index_keys
@@ -29,6 +30,10 @@ def seeded(seed: str) -> Callable[[int], bytes]:
         return state.digest(position)[-count:]
 
     return random
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def signer(seed: str) -> Signer:

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc.aio
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.support.organisations import Founded, found
+from tests.support.organisations import Founded, found, private_pem
 from tocsin.exchange.directory import Directory
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.services.calls import Calls
@@ -31,10 +29,6 @@ def now() -> int:
 
 def founded(name: str, **more: object) -> Founded:
     return found(name, now=now(), **more)  # type: ignore[arg-type]
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def keys_of(founded_: Founded) -> TlsKeys:

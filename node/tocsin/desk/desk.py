@@ -1,22 +1,28 @@
 """This module is the front of the desk: one method for each call of DeskService.
 
-Each takes the request message and returns the response message; what goes wrong
-is a TocsinError. The methods may be called from several threads at once, except
-`sync_peers`, which belongs to an event loop. Whoever calls is one of our own
-people: file permission of the home, or of the desk socket, has let them in.
+Each takes the request message and the person who calls, and returns the
+response message; what goes wrong is a TocsinError. Whether the person may call
+it was settled at the door, by `desk.permits`. The methods may be called from
+several threads at once, except the asynchronous ones (`sync_peers`,
+`plan_policies`, `request_fields`), which belong to an event loop.
 """
 
 import re
 from collections.abc import AsyncIterator, Callable
 
+from tocsin.desk.auditing import Auditing
 from tocsin.desk.home import Home
 from tocsin.desk.peering import Peering
+from tocsin.desk.people import People
+from tocsin.desk.planning import Planning
 from tocsin.desk.policies import Policies
 from tocsin.desk.posting import Posting
 from tocsin.desk.reading import Reading
-from tocsin.desk.room import NO_EVENTS, Events, Puller, Room
+from tocsin.desk.reviewing import Reviewing
+from tocsin.desk.room import NO_EVENTS, Events, Puller, Requester, Room, open_office
 from tocsin.desk.status import Status
 from tocsin.desk.syncing import Syncing
+from tocsin.people.person import Person
 from tocsin.v1 import desk_service_pb2 as v1
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
@@ -37,83 +43,141 @@ class Desk:
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         puller: Puller,
+        requester: Requester,
+        strict: bool = False,
         events: Events = NO_EVENTS,
         listen: str = "",
         started_at: int = 0,
     ) -> None:
         """Work on an open home; `listen` and `started_at` are those of the running node, if there is one."""
-        room = Room(home, clock, random, events)
+        room = Room(home, clock, random, events, open_office(home, strict=strict, random=random))
         self._posting = Posting(room)
         self._reading = Reading(room)
         self._policies = Policies(room)
+        self._planning = Planning(room)
+        self._reviewing = Reviewing(room, requester)
+        self._auditing = Auditing(room)
+        self._people = People(room)
         self._peering = Peering(room)
         self._syncing = Syncing(room, puller)
         self._status = Status(room, self._peering, listen=listen, started_at=started_at)
 
-    def get_status(self, request: v1.GetStatusRequest) -> v1.GetStatusResponse:
+    def get_status(self, request: v1.GetStatusRequest, caller: Person) -> v1.GetStatusResponse:
         """Say how the node and its peers are doing."""
-        return self._status.get_status(request)
+        return self._status.get_status(request, caller)
 
-    def get_identity(self, request: v1.GetIdentityRequest) -> v1.GetIdentityResponse:
+    def get_identity(self, request: v1.GetIdentityRequest, caller: Person) -> v1.GetIdentityResponse:
         """Return the organisation's own identity."""
         return self._peering.get_identity(request)
 
-    def add_peer(self, request: v1.AddPeerRequest) -> v1.AddPeerResponse:
+    def add_peer(self, request: v1.AddPeerRequest, caller: Person) -> v1.AddPeerResponse:
         """Register an organisation by its identity document, or take its newer document."""
-        return self._peering.add_peer(request)
+        return self._peering.add_peer(request, caller)
 
-    def list_peers(self, request: v1.ListPeersRequest) -> v1.ListPeersResponse:
+    def list_peers(self, request: v1.ListPeersRequest, caller: Person) -> v1.ListPeersResponse:
         """List the organisations that the node knows."""
         return self._peering.list_peers(request)
 
-    def get_peer(self, request: v1.GetPeerRequest) -> v1.GetPeerResponse:
+    def get_peer(self, request: v1.GetPeerRequest, caller: Person) -> v1.GetPeerResponse:
         """Return one organisation that the node knows."""
         return self._peering.get_peer(request)
 
-    def suspend_peer(self, request: v1.SuspendPeerRequest) -> v1.SuspendPeerResponse:
+    def suspend_peer(self, request: v1.SuspendPeerRequest, caller: Person) -> v1.SuspendPeerResponse:
         """Stop exchanging with a peer until it is resumed."""
-        return self._peering.suspend_peer(request)
+        return self._peering.suspend_peer(request, caller)
 
-    def resume_peer(self, request: v1.ResumePeerRequest) -> v1.ResumePeerResponse:
+    def resume_peer(self, request: v1.ResumePeerRequest, caller: Person) -> v1.ResumePeerResponse:
         """Take up the exchange with a suspended peer again."""
-        return self._peering.resume_peer(request)
+        return self._peering.resume_peer(request, caller)
 
-    def remove_peer(self, request: v1.RemovePeerRequest) -> v1.RemovePeerResponse:
+    def remove_peer(self, request: v1.RemovePeerRequest, caller: Person) -> v1.RemovePeerResponse:
         """End the exchange with a peer for good."""
-        return self._peering.remove_peer(request)
+        return self._peering.remove_peer(request, caller)
 
-    def post_records(self, request: v1.PostRecordsRequest) -> v1.PostRecordsResponse:
+    def post_records(self, request: v1.PostRecordsRequest, caller: Person) -> v1.PostRecordsResponse:
         """Sign, store and queue records; each of a batch succeeds or fails alone."""
-        return self._posting.post_records(request)
+        return self._posting.post_records(request, caller)
 
-    def list_records(self, request: v1.ListRecordsRequest) -> v1.ListRecordsResponse:
+    def list_records(self, request: v1.ListRecordsRequest, caller: Person) -> v1.ListRecordsResponse:
         """List current records, newest first."""
         return self._reading.list_records(request)
 
-    def get_record(self, request: v1.GetRecordRequest) -> v1.GetRecordResponse:
+    def get_record(self, request: v1.GetRecordRequest, caller: Person) -> v1.GetRecordResponse:
         """Return one record, with everything that this node may read of it."""
         return self._reading.get_record(request)
 
-    def search_records(self, request: v1.SearchRecordsRequest) -> v1.SearchRecordsResponse:
+    def search_records(self, request: v1.SearchRecordsRequest, caller: Person) -> v1.SearchRecordsResponse:
         """Find current records by the words they contain."""
         return self._reading.search_records(request)
 
-    def check_policies(self, request: v1.CheckPoliciesRequest) -> v1.CheckPoliciesResponse:
-        """Read the policy files as they are on disk and report every problem in them."""
+    def check_policies(self, request: v1.CheckPoliciesRequest, caller: Person) -> v1.CheckPoliciesResponse:
+        """Read policy files and report every problem in them."""
         return self._policies.check_policies(request)
 
-    def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
+    def explain_record(self, request: v1.ExplainRecordRequest, caller: Person) -> v1.ExplainRecordResponse:
         """Say whether a partner gets a record, which fields, and why."""
         return self._policies.explain_record(request)
 
-    def preview_record(self, request: v1.PreviewRecordRequest) -> v1.PreviewRecordResponse:
+    def preview_record(self, request: v1.PreviewRecordRequest, caller: Person) -> v1.PreviewRecordResponse:
         """Return the exact bytes that a partner gets of a record."""
         return self._policies.preview_record(request)
 
-    def reveal_fields(self, request: v1.RevealFieldsRequest) -> v1.RevealFieldsResponse:
+    def reveal_fields(self, request: v1.RevealFieldsRequest, caller: Person) -> v1.RevealFieldsResponse:
         """Queue further fields of a record for a partner that holds a part of it."""
-        return self._policies.reveal_fields(request)
+        return self._policies.reveal_fields(request, caller)
 
-    def sync_peers(self, request: v1.SyncPeersRequest) -> AsyncIterator[v1.SyncPeersResponse]:
+    def plan_policies(self, request: v1.PlanPoliciesRequest, caller: Person) -> AsyncIterator[v1.PlanPoliciesResponse]:
+        """Say what changed policy files would release or stop, telling the progress."""
+        return self._planning.plan_policies(request)
+
+    def apply_policies(self, request: v1.ApplyPoliciesRequest, caller: Person) -> v1.ApplyPoliciesResponse:
+        """Put a set of policy files in force, whole or not at all."""
+        return self._planning.apply_policies(request, caller)
+
+    def get_policy_matrix(self, request: v1.GetPolicyMatrixRequest, caller: Person) -> v1.GetPolicyMatrixResponse:
+        """Say up to which class each partner gets records of each kind and marking."""
+        return self._policies.get_policy_matrix(request)
+
+    def list_reviews(self, request: v1.ListReviewsRequest, caller: Person) -> v1.ListReviewsResponse:
+        """List what waits for somebody's decision."""
+        return self._reviewing.list_reviews(request)
+
+    def get_review(self, request: v1.GetReviewRequest, caller: Person) -> v1.GetReviewResponse:
+        """Return one review, with the exact presentations."""
+        return self._reviewing.get_review(request)
+
+    def decide_review(self, request: v1.DecideReviewRequest, caller: Person) -> v1.DecideReviewResponse:
+        """Approve or reject a proposed release, or decline a request."""
+        return self._reviewing.decide_review(request, caller)
+
+    async def request_fields(self, request: v1.RequestFieldsRequest, caller: Person) -> v1.RequestFieldsResponse:
+        """Ask the origin of a record for fields that it withheld."""
+        return await self._reviewing.request_fields(request, caller)
+
+    def list_audit(self, request: v1.ListAuditRequest, caller: Person) -> v1.ListAuditResponse:
+        """List the decision log."""
+        return self._auditing.list_audit(request)
+
+    def verify_audit(self, request: v1.VerifyAuditRequest, caller: Person) -> v1.VerifyAuditResponse:
+        """Verify the chain and the seals of the decision log."""
+        return self._auditing.verify_audit(request)
+
+    def list_people(self, request: v1.ListPeopleRequest, caller: Person) -> v1.ListPeopleResponse:
+        """List the organisation's own people."""
+        return self._people.list_people(request)
+
+    def add_person(self, request: v1.AddPersonRequest, caller: Person) -> v1.AddPersonResponse:
+        """Register a person by its card."""
+        return self._people.add_person(request, caller)
+
+    def change_person(self, request: v1.ChangePersonRequest, caller: Person) -> v1.ChangePersonResponse:
+        """Change what a person may do."""
+        return self._people.change_person(request, caller)
+
+    def remove_person(self, request: v1.RemovePersonRequest, caller: Person) -> v1.RemovePersonResponse:
+        """End what a person may do."""
+        return self._people.remove_person(request, caller)
+
+    def sync_peers(self, request: v1.SyncPeersRequest, caller: Person) -> AsyncIterator[v1.SyncPeersResponse]:
         """Fetch what peers have for this node now, telling the progress page by page."""
         return self._syncing.sync_peers(request)

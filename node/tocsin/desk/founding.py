@@ -1,5 +1,9 @@
 """This module makes a home: the keys, the identity, and everything else an organisation's node owns.
 
+It makes the first person as well, who has every role: the floor that a home
+starts with is in force under that person's signature. The person's own keys
+are made elsewhere, and never lie in the home.
+
 A home is built beside its place, as `.NAME.<random>.new`, and moved there in one
 step when it is whole: no half of a home ever stands in that place, and two
 founders at once cannot mix theirs. A building that fails is cleared away; one
@@ -10,30 +14,46 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tocsin.audit.entry import Entry, Event
+from tocsin.audit.log import Log
 from tocsin.config import default_config_text, load_config
+from tocsin.desk.inforce import put_in_force
 from tocsin.desk.layout import KEY_NAMES, PRIVATE_FILE, PRIVATE_FOLDER, Layout, cause
 from tocsin.desk.passphrase import load_passphrase
 from tocsin.errors import HomeDamaged, HomeExists, MalformedIdentity
-from tocsin.identity.certificate import BACKDATED, DAY, make_certificate
+from tocsin.identity.certificate import BACKDATED, DAY, make_certificate, verify_certificate
 from tocsin.identity.details import Details, RecordKey, index_keys
 from tocsin.identity.keys import generate_ed25519, generate_p256, save_private_key, sync_folder
-from tocsin.identity.names import parse_endpoint, parse_org
+from tocsin.identity.names import OrgId, parse_endpoint, parse_org
 from tocsin.identity.root import DOCUMENT_DAYS, Organisation, found_organisation, parse_identity
-from tocsin.identity.signer import FileSigner
+from tocsin.identity.signer import FileSigner, Signer
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
+from tocsin.people.act import Act, policy_subject, sign_act
+from tocsin.people.person import Person, Role, parse_person_name
+from tocsin.policy.parse import FLOOR
 from tocsin.policy.starter import starter_floor
+from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
 
 KEY_DAYS = 2 * DOCUMENT_DAYS
 """Validity of a signing key: twice the life of a document, so that one renewal may be late."""
 MOST_ROOT_KEYS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Founder:
+    """The first person, as it makes itself known: `certificate` is the DER of its TLS certificate."""
+
+    name: str
+    signer: Signer
+    certificate: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +77,14 @@ def create_home(
     listen: str,
     endpoints: Sequence[str],
     contact: str,
+    founder: Founder,
     now: int,
     random: Callable[[int], bytes],
     root_keys: int = 1,
     threshold: int = 1,
     passphrase_file: Path | None = None,
 ) -> Organisation:
-    """Make a home with new keys and the first version of the organisation's identity.
+    """Make a home with new keys, the first version of the organisation's identity, and its first person.
 
     Raises HomeExists where something stands in its place, MalformedName and
     MalformedIdentity for what cannot be in an identity document, MalformedConfig
@@ -82,15 +103,48 @@ def create_home(
     )
     signers = [FileSigner(key) for key in keys.root]
     document = found_organisation(details, signers=signers, threshold=threshold, now=now)
+    organisation = parse_identity(document, now=now)
+    person = _first(founder, org=organisation.org, now=now)
     try:
         with _beside(root, random=random) as layout:
             _write(
                 layout, keys=keys, passphrase=passphrase, document=document, settings=_settings(listen, passphrase_file)
             )
+            with closing(open_store(layout.store, create=True)) as store:
+                log = Log(store, org=organisation.org, signer=FileSigner(keys.delivery))
+                _settle(store, person, founder=founder, organisation=organisation, log=log, now=now)
+            _sync(layout)
     except OSError as error:
         _verify_free(root)  # somebody else was faster
         raise _cannot_build(root, error) from None
-    return parse_identity(document, now=now)
+    return organisation
+
+
+def _first(founder: Founder, *, org: OrgId, now: int) -> Person:
+    """Return the founder as a person with every role. Raises MalformedName and MalformedIdentity."""
+    verify_certificate(founder.certificate, org=org)
+    return Person(
+        name=parse_person_name(founder.name),
+        roles=frozenset(Role),
+        key_id=founder.signer.key_id,
+        public_key=founder.signer.public_key,
+        certificate=founder.certificate,
+        added_at=now,
+    )
+
+
+def _settle(store: Store, person: Person, *, founder: Founder, organisation: Organisation, log: Log, now: int) -> None:
+    """Write into a new store who the first person is, and put the floor in force under its signature."""
+    files = {FLOOR: starter_floor()}
+    subject = policy_subject(files, replaces="")
+    statement = sign_act(
+        Act.APPLY_POLICIES, on=subject, org=organisation.org, person=person.name, signer=founder.signer, now=now
+    )
+    details = {"key_id": person.key_id, "pin": person.pin, "fingerprint": organisation.fingerprint}
+    with store.transaction():
+        store.people.add(person)
+        log.append(Entry(Event.FOUNDED, person=person.name, details=details), now=now)
+        put_in_force(store, files, statement=statement, person=person, organisation=organisation, log=log, now=now)
 
 
 def _verify_free(root: Path) -> None:
@@ -192,12 +246,14 @@ def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: b
     _save(layout.settings, settings.encode())
     load_config(layout.root)  # settings that would not read back make no home
     _save(layout.document, document)
-    _save(layout.policy("floor"), starter_floor().encode())
+    _save(layout.policies / FLOOR, starter_floor().encode())
     for number, key in enumerate(keys.root, 1):
         save_private_key(layout.root_key(number), key, passphrase=passphrase)
     for name in KEY_NAMES:
         save_private_key(layout.key(name), getattr(keys, name), passphrase=passphrase)
-    open_store(layout.store, create=True).close()
+
+
+def _sync(layout: Layout) -> None:
     for folder in (*layout.folders(), layout.root):
         sync_folder(folder)
 

@@ -8,16 +8,15 @@ people know which part to mend:
 3. the identity document verifies (HOME_DAMAGED) and has not expired (IDENTITY_EXPIRED)
 4. the key files are ours alone (KEY_EXPOSED), readable, and named in the document (HOME_DAMAGED)
 5. the store reads as it was written (STORE_CORRUPT)
-6. the policy files are read; problems in them are kept, and stop nothing but sharing
-7. what a new or changed policy file lets out is queued
+6. the last row of the decision log is sealed, where an earlier version left it open
+
+The policies in force are in the store, and are verified each time that they
+are asked for: a home in which none are believed opens, and shares nothing.
 """
 
 import fcntl
 import os
-import threading
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +24,10 @@ from typing import Self
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tocsin.audit.log import Log
+from tocsin.desk.inforce import load_in_force
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
 from tocsin.desk.passphrase import find_passphrase
-from tocsin.desk.policyfiles import load_policies
 from tocsin.errors import (
     HomeDamaged,
     HomeLocked,
@@ -36,10 +36,8 @@ from tocsin.errors import (
     MalformedEncoding,
     MalformedIdentity,
 )
-from tocsin.exchange.publish import queue_changed_policies
 from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_pin
 from tocsin.identity.keys import load_private_key
-from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.signer import Signer, load_signer
 from tocsin.policy.model import PolicySet
@@ -50,12 +48,7 @@ RESTORE = "restore it from a backup of the home"
 
 
 class Home:
-    """An open home, held until it is closed.
-
-    `policies` is what was read when it was opened: a file that changes later
-    takes effect at the next opening. `newly_queued` says how many records the
-    files that changed since the last opening have queued for whom.
-    """
+    """An open home, held until it is closed."""
 
     def __init__(
         self,
@@ -66,8 +59,7 @@ class Home:
         delivery_signer: Signer,
         tls: TlsKeys,
         store: Store,
-        policies: PolicySet,
-        newly_queued: Mapping[OrgId, int],
+        log: Log,
         resources: ExitStack,
     ) -> None:
         """Take over what was opened; `resources` closes it again."""
@@ -77,19 +69,13 @@ class Home:
         self.delivery_signer = delivery_signer
         self.tls = tls
         self.store = store
-        self.policies = policies
-        self.newly_queued = newly_queued
-        self._adopting = threading.Lock()
+        self.log = log
         self._resources = resources
 
-    def adopt(self, starter: PolicySet) -> None:
-        """Let the policy written for a new partner count at once: it shares nothing, so nothing can slip out."""
-        with self._adopting:
-            self.policies = replace(
-                self.policies,
-                policies={**starter.policies, **self.policies.policies},
-                digests={**starter.digests, **self.policies.digests},
-            )
+    @property
+    def policies(self) -> PolicySet:
+        """Return the policies in force, verified; an empty set, with the problem, where they are not believed."""
+        return load_in_force(self.store, self.organisation)
 
     def close(self) -> None:
         """Close the store and let go of the lock; closing twice does nothing more."""
@@ -114,8 +100,8 @@ def open_home(root: Path, *, now: int) -> Home:
         record_signer, delivery_signer, tls = _load_keys(layout, organisation, now=now)  # 4.
         store = open_store(layout.store)  # 5.
         opening.callback(store.close)
-        policies = load_policies(layout)  # 6.
-        newly_queued = queue_changed_policies(store, policies, organisation=organisation, now=now)  # 7.
+        log = Log(store, org=organisation.org, signer=delivery_signer)
+        log.seal_tail(now=now)  # 6.
         return Home(
             layout,
             organisation=organisation,
@@ -123,8 +109,7 @@ def open_home(root: Path, *, now: int) -> Home:
             delivery_signer=delivery_signer,
             tls=tls,
             store=store,
-            policies=policies,
-            newly_queued=newly_queued,
+            log=log,
             resources=opening.pop_all(),
         )
 

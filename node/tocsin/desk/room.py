@@ -1,17 +1,19 @@
 """This module is what the rooms of the desk share: the open home, the clock, and whom to tell.
 
-The desk runs in the node and in the command alike. In the node others must
-hear of what it did: subscribers whose feed has grown, workers and live streams
-of a peer that changed. In the command nobody listens.
+Others must hear at once of what the desk did: subscribers whose feed has
+grown, workers and live streams of a peer that changed, running calls of a
+person who may do less, and whoever waits for the next due time.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tocsin.desk.home import Home
 from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
+from tocsin.release.office import Office
+from tocsin.v1 import exchange_service_pb2 as exchange_v1
 
 
 class Events(Protocol):
@@ -23,6 +25,12 @@ class Events(Protocol):
     def peer_changed(self, org: OrgId) -> None:
         """Say that the state, role or identity of a peer changed."""
 
+    def person_changed(self, name: str) -> None:
+        """Say that somebody came, left, or may do something else."""
+
+    def due_changed(self) -> None:
+        """Say that something is to be done at a time, perhaps before everything else."""
+
 
 class NoEvents:
     """Nobody listens."""
@@ -33,12 +41,27 @@ class NoEvents:
     def peer_changed(self, org: OrgId) -> None:
         """Do nothing."""
 
+    def person_changed(self, name: str) -> None:
+        """Do nothing."""
+
+    def due_changed(self) -> None:
+        """Do nothing."""
+
 
 NO_EVENTS = NoEvents()
 
 
 Puller = Callable[[OrgId], AsyncIterator[Progress]]
 """Fetch what a peer has for us, telling the progress page by page; raises a TocsinError where it stops early."""
+
+
+class Requester(Protocol):
+    """The way to another node with a request for fields."""
+
+    async def __call__(
+        self, org: OrgId, *, digest: str, paths: Sequence[str], why: str
+    ) -> "exchange_v1.RequestState.ValueType":
+        """Ask the origin of a record for fields of it, and return where the request stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +72,16 @@ class Room:
     clock: Callable[[], int]
     random: Callable[[int], bytes]
     events: Events
+    office: Office
+
+
+def open_office(home: Home, *, strict: bool, random: Callable[[int], bytes]) -> Office:
+    """Return what release works with in an open home."""
+    return Office(
+        store=home.store,
+        organisation=home.organisation,
+        policies=lambda: home.policies,
+        log=home.log,
+        strict=strict,
+        random=random,
+    )

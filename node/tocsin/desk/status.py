@@ -8,9 +8,11 @@ from tocsin import __version__
 from tocsin.desk.layout import FOR_OTHERS
 from tocsin.desk.messages import organisation_message
 from tocsin.desk.peering import Peering
-from tocsin.desk.policyfiles import changed_files, load_policies
+from tocsin.desk.people import colleague_message
+from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
 from tocsin.identity.certificate import DAY
+from tocsin.people.person import NEVER_TOGETHER, Person
 from tocsin.v1 import desk_service_pb2 as v1
 
 DAYS_OF_WARNING = 60
@@ -26,8 +28,8 @@ class Status:
         self._listen = listen
         self._started_at = started_at
 
-    def get_status(self, request: v1.GetStatusRequest) -> v1.GetStatusResponse:
-        """Say how the node and its peers are doing."""
+    def get_status(self, request: v1.GetStatusRequest, caller: Person) -> v1.GetStatusResponse:
+        """Say how the node and its peers are doing, and who is asking."""
         home = self._room.home
         counts = home.store.records.counts()
         peers = self._peering.list_peers(v1.ListPeersRequest()).peers
@@ -40,8 +42,11 @@ class Status:
             received_records=counts.received,
             store_bytes=home.store.size(),
             peers=peers,
+            reviews_open=home.store.reviews.count_open(),
+            caller=colleague_message(caller),
             warnings=(
                 *self._of_the_home(),
+                *self._of_people(),
                 *self._of_policies(),
                 *self._of_records(),
                 *_of_peers(peers, now=self._room.clock()),
@@ -64,14 +69,20 @@ class Status:
         if stat.S_IMODE(home.layout.root.stat().st_mode) & FOR_OTHERS:
             yield f"others on this machine can look into the home: chmod 700 {home.layout.root}"
 
+    def _of_people(self) -> Iterator[str]:
+        if not self._room.office.strict:
+            return
+        for person in self._room.home.store.people.list():
+            if person.active and person.roles >= NEVER_TOGETHER:
+                yield f"{person.name} holds release, policy and keys at once, and so acts as an operator alone"
+
     def _of_policies(self) -> Iterator[str]:
         home = self._room.home
-        if home.policies.floor is None:
-            yield "policies/floor.toml is missing or has problems: nothing is sent to anybody"
         for problem in home.policies.problems:
             yield str(problem)
-        for file in changed_files(home.policies, load_policies(home.layout)):
-            yield f"{file} has changed since it was read: it counts from the next start"
+        row = home.store.policies.latest()
+        for file in changed_files(row.files if row else {}, load_drafts(home.layout).files):
+            yield f"{file} is not what is in force: see tocsin policy plan"
 
     def _of_records(self) -> Iterator[str]:
         for issuer, record_id, version, digests in self._room.home.store.records.equivocations():

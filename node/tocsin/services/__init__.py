@@ -1,7 +1,7 @@
 """This package is the wire's front desk: who is calling, what they may ask, and how an error travels.
 
-listener       the two doors of a node: peer port and desk socket
-interceptors   the gate before every method; doorkeeper: who comes in; calls: who is in
+listener       the two doors of a node: peer port and desk
+interceptors   the gate before every method; doorkeeper: who comes in; calls: who is in; roster: who our people are
 exchange       what peers may ask; desk: what our own people may
 errors         how a call ends that went wrong
 """

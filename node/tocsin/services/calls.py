@@ -1,4 +1,4 @@
-"""This module keeps the calls that are running, so that a peer's can be ended at once.
+"""This module keeps the calls that are running, so that a peer's or a person's can be ended at once.
 
 gRPC checks a caller when a connection or a call begins and then never again:
 without this register, a removed peer's live stream would go on for as long as
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.errors import TocsinError
-from tocsin.identity.names import OrgId
 
 # A reader that is there takes what lies in front of it in one round trip; a stopped peer gets no longer than this.
 LAST_WRITE_SECONDS = 1.0
@@ -58,25 +57,25 @@ class Call:
 
 
 class Calls:
-    """The running calls of each peer; belongs to the event loop of its listener."""
+    """The running calls of each caller, by its name; belongs to the event loop of its listener."""
 
     def __init__(self) -> None:
-        self._running: defaultdict[OrgId, set[Call]] = defaultdict(set)
+        self._running: defaultdict[str, set[Call]] = defaultdict(set)
 
     @contextmanager
-    def running(self, org: OrgId, call: Call) -> Iterator[None]:
+    def running(self, caller: str, call: Call) -> Iterator[None]:
         """Keep a call for as long as it runs."""
-        self._running[org].add(call)
+        self._running[caller].add(call)
         try:
             yield
         finally:
-            self._running[org].discard(call)
-            if not self._running[org]:
-                del self._running[org]
+            self._running[caller].discard(call)
+            if not self._running[caller]:
+                del self._running[caller]
 
-    def of(self, org: OrgId) -> tuple[Call, ...]:
-        """Return the running calls of a peer."""
-        return tuple(self._running.get(org, ()))
+    def of(self, caller: str) -> tuple[Call, ...]:
+        """Return the running calls of a caller."""
+        return tuple(self._running.get(caller, ()))
 
     def all(self) -> tuple[Call, ...]:
         """Return every running call."""

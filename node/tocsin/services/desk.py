@@ -1,11 +1,12 @@
 """This module serves the organisation's own people: each call of DeskService is a method of `tocsin.desk`.
 
 The methods are looked up by the names in the contract, so none can be
-forgotten; they work on the disk, and so in threads. `sync_peers` alone
-belongs to the event loop.
+forgotten; each is told who calls. They work on the disk, and so in threads,
+but for the asynchronous ones, which belong to the event loop.
 """
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -18,6 +19,9 @@ from tocsin.desk.room import Puller
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
+from tocsin.people.person import Person
+from tocsin.release.office import Office
+from tocsin.services.doorkeeper import colleague
 from tocsin.services.interceptors import Context
 from tocsin.v1 import desk_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer
@@ -37,9 +41,10 @@ def desk_service(desk: Desk) -> DeskServiceServicer:
     return servicer
 
 
-def side_of(home: Home, *, clock: Callable[[], int]) -> Side:
+def side_of(home: Home, *, office: Office, clock: Callable[[], int]) -> Side:
     """Return what an open home brings to an exchange."""
     return Side(
+        office=office,
         organisation=home.organisation,
         delivery_signer=home.delivery_signer,
         keys=home.tls,
@@ -55,15 +60,17 @@ def puller_of(side: Side) -> Puller:
     return partial(pull_feed, side=side)
 
 
-def _unary(method: Callable[[Message], Message]) -> Unary:
+def _unary(method: Callable[[Message, Person], Any]) -> Unary:
     async def call(service: object, request: Message, context: Context) -> Message:
-        return await asyncio.to_thread(method, request)
+        if inspect.iscoroutinefunction(method):
+            return await method(request, colleague())
+        return await asyncio.to_thread(method, request, colleague())
 
     return call
 
 
-def _stream(method: Callable[[Any], AsyncIterator[Message]]) -> Stream:
+def _stream(method: Callable[[Message, Person], AsyncIterator[Message]]) -> Stream:
     def call(service: object, request: Message, context: Context) -> AsyncIterator[Message]:
-        return method(request)
+        return method(request, colleague())
 
     return call

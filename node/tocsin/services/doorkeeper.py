@@ -12,19 +12,25 @@ certificate in that another peer's key has signed; here it ends.
     5. the peer's role may call this method                       NOT_PERMITTED
     6. the peer has calls and streams left                        QUOTA_EXCEEDED
 
-At the desk socket whoever can open it is one of our own people: the file's
-permission has let them in.
+At the desk, on its socket and on `desk_listen` alike, the caller is one of our
+own people, known in the same way:
+
+    1. the connection is TLS 1.3                                  BAD_TLS_VERSION
+    2. the key is that of an active person                        PERSON_UNKNOWN
+    3. one of the person's roles may call this method             NOT_PERMITTED
+    4. the person has calls left                                  QUOTA_EXCEEDED
 """
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tocsin.desk.permits import permitted
 from tocsin.errors import (
     IdentityOutdated,
     NotPermitted,
@@ -38,8 +44,10 @@ from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.certificate import spki_pin
 from tocsin.identity.names import OrgId
+from tocsin.people.person import Person, Role
 from tocsin.services.calls import Call, Calls
 from tocsin.services.interceptors import Context
+from tocsin.services.roster import Roster
 from tocsin.store.model import PeerRole, PeerState
 
 TLS_VERSION = b"TLSv1.3"
@@ -59,12 +67,32 @@ READER_METHODS = frozenset(
 )
 """What a reader may call. A method that is added is closed to readers until it is named here."""
 
+COLLEAGUE_CALLS_AT_ONCE = 32
+"""Of one person: half of what the desk takes at once, so that nobody's script shuts the others out."""
+
+_DESK = "/tocsin.v1.DeskService/"
+_HEALTH = "/grpc.health.v1.Health/"
+
 _caller: ContextVar[KnownPeer] = ContextVar("caller")
+_colleague: ContextVar[tuple[Person, Call] | None] = ContextVar("colleague", default=None)
 
 
 def caller() -> KnownPeer:
     """Return the peer whose call is being handled. Raises LookupError outside a call at the peer port."""
     return _caller.get()
+
+
+def colleague() -> Person:
+    """Return the person whose call is being handled. Raises LookupError outside a call at the desk."""
+    if (calling := _colleague.get()) is None:
+        raise LookupError("nobody is calling")
+    return calling[0]
+
+
+def colleagues_call() -> Call | None:
+    """Return the call at the desk that is being handled, also in a thread that works for it; None outside one."""
+    calling = _colleague.get()
+    return calling[1] if calling else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +181,48 @@ class PeerDoor:
 
 
 class DeskDoor:
-    """The doorkeeper of the desk socket."""
+    """The doorkeeper of the desk; belongs to one event loop."""
 
-    def admit(self, context: Context, call: Call) -> nullcontext[None]:
-        """Let everybody in."""
-        return nullcontext()
+    def __init__(self, roster: Roster, calls: Calls, *, strict: bool) -> None:
+        """Ask the roster about each call; with `strict`, roles that nobody may hold together do not all count."""
+        self._roster = roster
+        self._calls = calls
+        self._strict = strict
+
+    @contextmanager
+    def admit(self, context: Context, call: Call) -> Iterator[None]:
+        """Let a call in, following the numbered steps above; nothing of its body has been read yet.
+
+        Raises AccessDenied and QuotaExceeded.
+        """
+        call.pin = _presented_pin(context)  # 1
+        person = self._roster.by_pin(call.pin)
+        if person is None:  # 2
+            raise _unknown_person()
+        if refusal := self._refusal(person, call):  # 3
+            raise refusal
+        if len(self._calls.of(person.name)) >= COLLEAGUE_CALLS_AT_ONCE:  # 4
+            raise QuotaExceeded("more calls at once than a person may have")
+        _colleague.set((person, call))
+        with self._calls.running(person.name, call):
+            yield
+
+    def end_unwelcome(self, name: str, *, but: Call | None) -> None:
+        """End the running calls of a person that would not be let in today, but for the call that changed it."""
+        for call in self._calls.of(name):
+            person = self._roster.by_pin(call.pin)
+            refusal = _unknown_person() if person is None else self._refusal(person, call)
+            if refusal is not None and call is not but:
+                call.end(refusal)
+
+    def _refusal(self, person: Person, call: Call) -> TocsinError | None:
+        if call.method.startswith(_HEALTH):
+            return None
+        roles = permitted(call.method.removeprefix(_DESK))
+        if person.may(roles, strict=self._strict):
+            return None
+        hint = f"ask somebody who is {_in_words(roles)}" if roles else ""
+        return NotPermitted(f"{person.name} may not do this", hint=hint)
 
 
 def _presented_pin(context: Context) -> str:
@@ -168,6 +233,18 @@ def _presented_pin(context: Context) -> str:
     if len(certificates) != 1:
         raise Unauthenticated("the connection shows no certificate", reason="PIN_MISMATCH")
     return spki_pin(x509.load_pem_x509_certificate(certificates[0]).public_bytes(Encoding.DER))
+
+
+def _unknown_person() -> Unauthenticated:
+    return Unauthenticated(
+        "the certificate's key is no person's of this organisation",
+        reason="PERSON_UNKNOWN",
+        hint="an operator lets you in: tocsin person add, or the owner of the home: tocsin person recover",
+    )
+
+
+def _in_words(roles: frozenset[Role]) -> str:
+    return " or ".join(role.value for role in Role if role in roles)
 
 
 def _stranger() -> Unauthenticated:

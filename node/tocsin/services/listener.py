@@ -1,14 +1,14 @@
-"""This module opens the two listeners of a node: the peer port and the desk socket.
+"""This module opens the two listeners of a node: the peer port and the desk.
 
-They share no service and no port. Both answer gRPC health, neither has
-reflection or channelz. Every method of each stands behind the gate of its
-listener.
+They share no service and no port. Both speak TLS 1.3 and ask for the caller's
+certificate, both answer gRPC health, neither has reflection or channelz. Every
+method of each stands behind the gate of its listener.
 
-    peer port     ExchangeService   TLS 1.3, client certificates   other organisations
-    desk socket   DeskService       unix socket, 0600 in 0700      our own people
+    peer port     ExchangeService   listen                                   other organisations
+    desk          DeskService       unix socket, 0600 in 0700; desk_listen   our own people
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import grpc
@@ -23,6 +23,7 @@ from tocsin.exchange.directory import Directory
 from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS, Options
 from tocsin.identity.certificate import TlsKeys
 from tocsin.services.interceptors import Doorkeeper, Gate
+from tocsin.services.roster import Roster
 from tocsin.v1 import desk_service_pb2, exchange_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer, add_DeskServiceServicer_to_server
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_ExchangeServiceServicer_to_server
@@ -73,24 +74,21 @@ def open_peer_port(
         interceptors=(Gate(door, at_home=False),), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE
     )
     add_ExchangeServiceServicer_to_server(servicer, server)
-    try:
-        port = server.add_secure_port(listen, _server_credentials(keys, directory))
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise PortBusy(
-            f"cannot listen on {listen}", hint="see what uses it with: ss -ltnp, or change `listen` in node.toml"
-        )
-    return Listener(server, (EXCHANGE_SERVICE,)), port
+    credentials = _server_credentials(keys, lambda: directory.roots)
+    return Listener(server, (EXCHANGE_SERVICE,)), _listen(server, listen, credentials, setting="listen")
 
 
-def open_desk_socket(servicer: DeskServiceServicer, door: Doorkeeper, *, path: Path) -> Listener:
-    """Listen for the organisation's own people and return the listener, not started yet.
+def open_desk(
+    servicer: DeskServiceServicer, door: Doorkeeper, *, path: Path, listen: str, keys: TlsKeys, roster: Roster
+) -> tuple[Listener, int]:
+    """Listen for the organisation's own people and return the listener, not started yet, and its port.
 
-    The caller holds the lock of the home, so a socket that is there is left over.
+    It listens on the socket and, where `listen` is not empty, on that address
+    as well; without one the port is 0. The caller holds the lock of the home,
+    so a socket that is there is left over.
 
     Raises HomeDamaged where others could get at the socket's folder, PortBusy
-    where it cannot be made.
+    where one of the two cannot be made.
     """
     path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     if not is_private_folder(path.parent):
@@ -101,34 +99,49 @@ def open_desk_socket(servicer: DeskServiceServicer, door: Doorkeeper, *, path: P
         )
     path.unlink(missing_ok=True)
     server = grpc.aio.server(
-        interceptors=(Gate(door, at_home=True),), options=DESK_OPTIONS, maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE
+        interceptors=(Gate(door, at_home=True),),
+        options=(*SERVER_OPTIONS, *DESK_OPTIONS),
+        maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE,
     )
     add_DeskServiceServicer_to_server(servicer, server)
+    credentials = _server_credentials(keys, lambda: roster.roots)
+    port = _listen(server, listen, credentials, setting="desk_listen") if listen else 0
     try:
-        server.add_insecure_port(f"unix:{path}")
+        server.add_secure_port(f"unix:{path}", credentials)
         path.chmod(PRIVATE_FILE)
     except (RuntimeError, OSError):
         hint = "see whether the disk is full, or the folder cannot hold sockets"
         raise PortBusy("cannot listen on the desk socket", where=str(path), hint=hint) from None
-    return Listener(server, (DESK_SERVICE,))
+    return Listener(server, (DESK_SERVICE,)), port
 
 
-def _server_credentials(keys: TlsKeys, directory: Directory) -> grpc.ServerCredentials:
-    """Return credentials that ask the directory for its certificates at every handshake.
+def _listen(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials, *, setting: str) -> int:
+    try:
+        port = server.add_secure_port(listen, credentials)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        hint = f"see what uses it with: ss -ltnp, or change `{setting}` in node.toml"
+        raise PortBusy(f"cannot listen on {listen}", hint=hint)
+    return port
 
-    So a peer that is added may connect at once. A peer that is removed keeps
-    the connections it has; that is what the door's second step is for.
+
+def _server_credentials(keys: TlsKeys, current_roots: Callable[[], bytes]) -> grpc.ServerCredentials:
+    """Return credentials that ask for the certificates to trust at every handshake.
+
+    So whoever is added may connect at once. Whoever is removed keeps the
+    connections it has; that is what the door's second step is for.
     """
     pair = [(keys.key, keys.certificate)]
 
     def configure(roots: bytes) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(pair, root_certificates=roots)
 
-    last = directory.roots
+    last = current_roots()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
         nonlocal last
-        if (roots := directory.roots) == last:
+        if (roots := current_roots()) == last:
             return None  # the configuration in use stays; the stubs do not know this answer
         last = roots
         return configure(roots)
