@@ -283,7 +283,7 @@ def _readable(folder: Path) -> Iterator[None]:
     """Turn whatever is wrong with the files of a profile into one error."""
     try:
         yield
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, Malformed, HomeDamaged) as error:
+    except (OSError, ValueError, Malformed, HomeDamaged) as error:
         text = getattr(error, "message", "") or getattr(error, "strerror", "") or str(error)
         raise ProfileMissing(
             f"the profile cannot be used: {text[:1].lower()}{text[1:]}",
