@@ -9,7 +9,7 @@ import click
 import pytest
 
 from tests.support.shared import ROOT
-from tocsin.errors import HomeMissing, NotFound, StoreCorrupt, leaves
+from tocsin.errors import HomeMissing, NotFound, ProfileMissing, StoreCorrupt, leaves
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli.command import LazyGroup
 from tocsin_cli.main import cli
@@ -144,14 +144,29 @@ def test_whoever_reads_us_may_close_the_pipe_without_a_word(arguments):
 def test_the_home_comes_from_the_option_before_the_environment(tocsin, monkeypatch, tmp_path):
     asked = []
 
-    def refuse(home):
-        asked.append(home)
+    def refuse(session):
+        asked.append(session.home)
         raise HomeMissing("no home")
 
     monkeypatch.setattr("tocsin_cli.session.connect_desk", refuse)
     tocsin("--home", tmp_path / "other", "peer", "list")
     tocsin("peer", "list")
     assert asked == [tmp_path / "other", tmp_path / "home"]
+
+
+def test_the_profile_comes_from_the_option_before_the_environment(tocsin, monkeypatch):
+    asked = []
+
+    def refuse(session):
+        asked.append(session.named_profile)
+        raise ProfileMissing("no profile")
+
+    monkeypatch.setattr("tocsin_cli.session.connect_desk", refuse)
+    tocsin("peer", "list")
+    monkeypatch.setenv("TOCSIN_PROFILE", "counsel")
+    tocsin("peer", "list")
+    tocsin("--profile", "analyst-1", "peer", "list")
+    assert asked == ["", "counsel", "analyst-1"]
 
 
 def test_the_desk_is_let_go_of_when_the_command_ends(tocsin, desk):

@@ -1,6 +1,8 @@
-"""The session: the socket where a node listens, the home where none does."""
+"""The session: as whom it asks, whom, and what is said where nobody answers."""
 
+import fcntl
 import socket
+import threading
 from types import SimpleNamespace
 
 import grpc
@@ -10,12 +12,19 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.cli.fake import FakeDesk
-from tocsin.errors import HomeLocked, HomeMissing, NodeNotRunning, NotFound
+from tests.support.organisations import found, seeded
+from tocsin.errors import HomeLocked, HomeMissing, NodeNotRunning, NotFound, ProfileMissing, Unauthenticated
+from tocsin.people.act import Act, verify_act
+from tocsin.people.card import parse_card
+from tocsin.people.person import Role
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import session as rooms
-from tocsin_cli.session import Session, SocketDesk, connect_desk, desk_socket
+from tocsin_cli.connection import NodeDesk
+from tocsin_cli.profile import Profile, default_folder, make_keys, new_profile
+from tocsin_cli.session import Session, connect_desk, desk_socket, now
 
 SERVICE = v1.DESCRIPTOR.services_by_name["DeskService"]
+ORG = "lab-a.example"
 
 
 @pytest.fixture
@@ -23,10 +32,12 @@ def channel():
     return grpc_testing.channel([SERVICE], grpc_testing.strict_real_time())
 
 
+def desk_on(channel, *, listening=False):
+    return NodeDesk(channel, is_listening=lambda: listening)
+
+
 def answer_later(channel, method, *, response=None, code=grpc.StatusCode.OK, metadata=()):
     """Answer the next call of a method from another thread, as a server would."""
-    import threading
-
     taken = []
 
     def serve():
@@ -42,9 +53,9 @@ def answer_later(channel, method, *, response=None, code=grpc.StatusCode.OK, met
 
 def test_a_call_is_named_after_its_request(channel):
     taken, thread = answer_later(channel, "GetPeer", response=v1.GetPeerResponse(peer=v1.Peer(waiting=7)))
-    found = SocketDesk(channel).call(v1.GetPeerRequest(org="lab-b.example"), v1.GetPeerResponse)
+    found_ = desk_on(channel).call(v1.GetPeerRequest(org="lab-b.example"), v1.GetPeerResponse)
     thread.join()
-    assert found.peer.waiting == 7
+    assert found_.peer.waiting == 7
     assert taken == [v1.GetPeerRequest(org="lab-b.example")]
 
 
@@ -56,17 +67,24 @@ def test_a_status_with_a_reason_becomes_the_error_it_stands_for(channel):
     metadata = (("grpc-status-details-bin", status.SerializeToString()),)
     _, thread = answer_later(channel, "GetRecord", code=grpc.StatusCode.NOT_FOUND, metadata=metadata)
     with pytest.raises(NotFound) as caught:
-        SocketDesk(channel).call(v1.GetRecordRequest(id="3f2a"), v1.GetRecordResponse)
+        desk_on(channel).call(v1.GetRecordRequest(id="3f2a"), v1.GetRecordResponse)
     thread.join()
     assert caught.value.reason == "NOT_FOUND"
 
 
-def test_a_node_that_goes_away_during_a_call_is_said_to_be_gone(channel):
+@pytest.mark.parametrize(
+    ("listening", "error", "reason"),
+    [
+        pytest.param(False, NodeNotRunning, "NODE_NOT_RUNNING", id="the node is gone"),
+        pytest.param(True, Unauthenticated, "PERSON_UNKNOWN", id="the node closed the handshake"),
+    ],
+)
+def test_a_call_that_does_not_get_through_says_why(channel, listening, error, reason):
     _, thread = answer_later(channel, "ListPeers", code=grpc.StatusCode.UNAVAILABLE)
-    with pytest.raises(NodeNotRunning) as caught:
-        SocketDesk(channel).call(v1.ListPeersRequest(), v1.ListPeersResponse)
+    with pytest.raises(error) as caught:
+        desk_on(channel, listening=listening).call(v1.ListPeersRequest(), v1.ListPeersResponse)
     thread.join()
-    assert caught.value.reason == "NODE_NOT_RUNNING"
+    assert caught.value.reason == reason
 
 
 def test_every_call_of_the_contract_is_named_after_its_request():
@@ -78,7 +96,7 @@ def test_every_call_of_the_contract_is_named_after_its_request():
 def test_the_desk_is_reached_once_and_again_after_it_was_let_go(tmp_path):
     made = []
 
-    def connect(home):
+    def connect(_session):
         made.append(FakeDesk(v1.ListPeersResponse(), v1.ListPeersResponse()))
         return made[-1]
 
@@ -102,18 +120,18 @@ def test_a_socket_that_nobody_listens_on_is_not_used(tmp_path):
         assert desk_socket(tmp_path) == path
 
 
-def test_a_locked_home_is_waited_for_and_its_node_is_used_when_it_listens(tmp_path, monkeypatch):
-    listening = iter([None, None, tmp_path / "desk.sock"])
-    monkeypatch.setattr(rooms, "desk_socket", lambda _home: next(listening))
-    monkeypatch.setattr(rooms, "HomeDesk", _locked)
-    monkeypatch.setattr(rooms, "_LOCK_PAUSE_SECONDS", 0)
-    desk = connect_desk(tmp_path)
-    assert desk.serving
-    desk.close()
+@pytest.fixture
+def home(profile, tmp_path):
+    """Return the least that is a home, of somebody who has a profile for it."""
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True, mode=0o700)
+    (home / "node.toml").touch()
+    return home
 
 
-def test_a_home_that_stays_locked_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(rooms, "HomeDesk", _locked)
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that only pauses move on."""
     clock = SimpleNamespace(now=0.0, pauses=[])
 
     def sleep(seconds):
@@ -121,17 +139,87 @@ def test_a_home_that_stays_locked_is_an_error(tmp_path, monkeypatch):
         clock.now += seconds
 
     monkeypatch.setattr(rooms, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
-    with pytest.raises(HomeLocked) as caught:
-        connect_desk(tmp_path)
+    return clock
+
+
+def test_a_home_whose_node_does_not_run_says_how_to_start_it(home):
+    with pytest.raises(NodeNotRunning) as caught:
+        connect_desk(Session(home))
+    assert caught.value.reason == "NODE_NOT_RUNNING"
+    assert caught.value.hint == "start it with: tocsin serve"
+
+
+def test_a_node_that_is_starting_is_waited_for(home, monkeypatch):
+    listening = iter([None, None, home / "run" / "desk.sock"])
+    monkeypatch.setattr(rooms, "desk_socket", lambda _home: next(listening))
+    monkeypatch.setattr(rooms, "_LOCK_PAUSE_SECONDS", 0)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connect_desk(Session(home)).close()
+    assert next(listening, "asked three times") == "asked three times"
+
+
+def test_a_home_that_stays_locked_without_a_listener_is_an_error(home, clock):
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(HomeLocked) as caught:
+            connect_desk(Session(home))
     assert caught.value.reason == "HOME_LOCKED"
     assert sum(clock.pauses) == pytest.approx(rooms.LOCK_PATIENCE_SECONDS, abs=0.1)
 
 
-def test_a_home_that_is_none_is_said_at_once(tmp_path):
+def test_a_home_that_is_none_is_said_before_a_profile_is_looked_for(tmp_path):
     with pytest.raises(HomeMissing) as caught:
-        connect_desk(tmp_path / "nowhere")
+        connect_desk(Session(tmp_path / "nowhere"))
     assert caught.value.reason == "HOME_MISSING"
 
 
-def _locked(_home):
-    raise HomeLocked("another process holds the home")
+def test_a_home_for_which_nobody_here_has_a_profile_says_so(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "empty"))
+    with pytest.raises(ProfileMissing) as caught:
+        connect_desk(Session(home))
+    assert caught.value.reason == "PROFILE_MISSING"
+    assert "tocsin person recover NAME" in caught.value.hint
+
+
+def test_a_named_profile_brings_its_home(home, profile):
+    session = Session(profile="releaser-1")
+    assert (session.home, session.is_remote, session.profile) == (home, False, profile)
+    assert session.place_of("policies/floor.toml") == str(home / "policies" / "floor.toml")
+
+
+def make_remote(desk):
+    remote = Profile(folder=default_folder("counsel", ORG), name="counsel", org=ORG, desk=desk)
+    with new_profile(remote, make_keys(ORG, now=now(), random=seeded("counsel"))) as save_identity:
+        save_identity(found(ORG).document)
+    return Session(profile="counsel")
+
+
+def test_a_named_profile_without_a_home_brings_its_desk(home, profile):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        session = make_remote(f"127.0.0.1:{free.getsockname()[1]}")
+        assert session.is_remote
+        assert session.place_of("policies/floor.toml") == "policies/floor.toml in the home of the node"
+        with pytest.raises(HomeMissing) as caught:
+            _ = session.home
+        assert caught.value.reason == "HOME_MISSING"
+        with pytest.raises(NodeNotRunning) as refused:
+            connect_desk(session)
+        assert refused.value.where == session.profile.desk
+        free.listen()
+        connect_desk(session).close()
+
+
+def test_a_profile_with_neither_home_nor_desk_reaches_nobody(profile):
+    with pytest.raises(ProfileMissing) as caught:
+        connect_desk(make_remote(""))
+    assert caught.value.reason == "PROFILE_MISSING"
+
+
+def test_what_a_person_decides_is_signed_with_its_own_key(profile):
+    statement = Session(profile="releaser-1").sign(Act.APPROVE, on="the hash")
+    keys = make_keys(ORG, now=now(), random=seeded("releaser-1"))  # the same as in the fixture
+    person = parse_card(keys.card("releaser-1"), org=ORG).admit({Role.RELEASER}, now=now())
+    signed = verify_act(statement, org=ORG, person=person)
+    assert (signed.person, signed.act, signed.on) == ("releaser-1", Act.APPROVE, "the hash")
