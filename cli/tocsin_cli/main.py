@@ -56,14 +56,19 @@ SECTIONS = (
     Section(
         "Who sees what",
         (
-            Entry("policy", "tocsin_cli.commands.policy:policy", "Check the policy files."),
+            Entry("policy", "tocsin_cli.commands.policy:policy", "Check, plan and apply the policy files."),
             Entry(
                 "explain",
-                "tocsin_cli.commands.policy:explain",
+                "tocsin_cli.commands.verdict:explain",
                 "Say whether a partner gets a record, which fields, and why.",
             ),
-            Entry("preview", "tocsin_cli.commands.policy:preview", "Show exactly what a partner gets of a record."),
-            Entry("reveal", "tocsin_cli.commands.policy:reveal", "Send further fields of a record to a partner."),
+            Entry("preview", "tocsin_cli.commands.verdict:preview", "Show exactly what a partner gets of a record."),
+            Entry("reveal", "tocsin_cli.commands.verdict:reveal", "Send further fields of a record to a partner."),
+            Entry(
+                "review",
+                "tocsin_cli.commands.review:review",
+                "Decide about proposed releases, and what partners ask for.",
+            ),
         ),
     ),
     Section(
@@ -74,6 +79,7 @@ SECTIONS = (
                 "tocsin_cli.commands.person:person",
                 "Add, list, change or remove the organisation's own people.",
             ),
+            Entry("audit", "tocsin_cli.commands.audit:audit", "Show, verify or export the decision log."),
         ),
     ),
     Section(
@@ -82,6 +88,11 @@ SECTIONS = (
             Entry("identity", "tocsin_cli.commands.identity:identity", "Show or export the own identity."),
             Entry("peer", "tocsin_cli.commands.peer:peer", "Add, list, suspend or remove organisations."),
             Entry("sync", "tocsin_cli.commands.sync:sync", "Fetch what peers have for this node."),
+            Entry(
+                "request",
+                "tocsin_cli.commands.request:request",
+                "Ask the origin of a record for fields that it withholds.",
+            ),
         ),
     ),
     Section(

@@ -46,6 +46,9 @@ def verify_review(review: v1.Review, organisation: Organisation, *, now: int) ->
         raise _differs("it shows other recipients than it names")
     found = []
     for item in review.items:
+        if not item.presentation:
+            hint = "look at what is proposed now: tocsin review list"
+            raise Conflict("what was proposed is not what would go today", reason="CONFLICT", hint=hint)
         if sd_hash(item.presentation) != hashes[item.partner]:  # 3
             raise _differs(f"what it shows for {item.partner} is not what would be sent")
         try:

@@ -125,7 +125,8 @@ def show(session: Session, *, review_id: str, as_json: bool) -> None:
     if as_json:
         output.document(document(found))
     elif found.kind == v1.REVIEW_KIND_RELEASE:
-        _print_release(found, _verified(session, found))
+        is_whole = all(item.presentation for item in found.items)
+        _print_release(found, _verified(session, found) if is_whole else ())
     else:
         _print_request(found)
 
@@ -226,13 +227,15 @@ def _print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
             ("rejected by", found.rejected_by),
         ]
     )
+    if not proposed:
+        output.talk(f"it was about {', '.join(item.partner for item in found.items)}, and is not what would go today")
     for one in proposed:
         count = len(disclosed_fields(one.record.paths))
         earliest = f", not before {timestamp_text(one.item.not_before)}" if one.item.HasField("not_before") else ""
         output.data()
         output.styled(f"{one.partner} gets {count} fields by the rule {one.item.rule}{earliest}", "bold")
         output.data()
-        seen = seen_message(one.record)
+        seen = seen_message(one.record, now=now())
         seen.withheld.extend(one.item.record.withheld)
         print_content(seen)
 

@@ -220,5 +220,5 @@ def _print_outcome(outcome: Imported) -> None:
     waiting = f"; {outcome.waiting:,} wait for somebody or for a date" if outcome.waiting else ""
     output.data(f"{verb} {count:,} record{'s' if count != 1 else ''}{before}{waiting}")
     for rule, records in outcome.lint.items():
-        count = f"{records:,} record{'s' if records != 1 else ''}"
-        output.warning(f"the rule {rule} of the linter finds something in {count}: look again")
+        where = f"{records:,} record{'s' if records != 1 else ''}"
+        output.warning(f"the rule {rule} of the linter finds something in {where}: look again")
