@@ -4,14 +4,16 @@ Everything wrong with the plain claims of a draft is told at once, one line a
 problem; what is wrong with its content is for the contract to say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tocsin.desk.lookup import find_peer
 from tocsin.encoding import JSON, parse_json
 from tocsin.errors import MalformedEncoding, MalformedName, MalformedRequest
 from tocsin.identity.names import OrgId, new_record_id
+from tocsin.records.envelope import Downgrade
 from tocsin.records.record import Draft
+from tocsin.release.lint import DENY_LIST, RULES
 from tocsin.schema.contract import enum_claim
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
@@ -49,6 +51,7 @@ def parse_draft(message: v1.Draft, *, store: Store, ours: OrgId, random: Callabl
             permitted_use=tuple(enum_claim("PermittedUse", use) for use in message.permitted_use),
             relay=enum_claim("Relay", message.relay) or "none",
             retention_until=message.retention_until,
+            downgrade_at=tuple(Downgrade(step.at, enum_claim("Tlp", step.tlp)) for step in message.downgrade_at),
         ),
         content=_content(message.content_json),
         recipients=recipients,
@@ -66,8 +69,18 @@ def _problems(message: v1.Draft) -> Iterator[str]:
         yield "permitted_use: not a use of the contract"
     if message.relay not in record_pb2.Relay.values():
         yield "relay: not a value of the contract"
+    if any(step.tlp not in record_pb2.Tlp.values() or not step.tlp for step in message.downgrade_at):
+        yield "downgrade_at: each step has a time and a marking of the contract"
+    yield from _unknown_overrides(message.overrides)
     if len(message.idempotency_key) > LONGEST_KEY:
         yield f"idempotency_key: longer than {LONGEST_KEY} characters"
+
+
+def _unknown_overrides(overrides: Iterable[str]) -> Iterator[str]:
+    for name in overrides:
+        rule = name.partition("@")[0]
+        if rule not in (*RULES, DENY_LIST):
+            yield f"overrides: {rule[:40]!r} is no rule of the linter; it has {', '.join((*RULES, DENY_LIST))}"
 
 
 def _recipient(name: str, *, store: Store, ours: OrgId) -> OrgId:

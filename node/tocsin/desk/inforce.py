@@ -27,6 +27,7 @@ from typing import Final
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.audit.log import Log
+from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedPolicy, NotFound, TocsinError
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -157,8 +158,13 @@ def _verify_statement(row: PolicySetRow, *, person: Person, organisation: Organi
 
 def _applied(row: PolicySetRow) -> Entry:
     """Return what the decision log keeps of an apply: which files, by their hashes."""
-    digests = {name: sha256(text.encode()).hexdigest() for name, text in sorted(row.files.items())}
-    details = {"subject": row.subject, "replaces": row.replaces, "files": digests, "statement": row.statement}
+    digests: dict[str, JSON] = {name: sha256(text.encode()).hexdigest() for name, text in sorted(row.files.items())}
+    details: dict[str, JSON] = {
+        "subject": row.subject,
+        "replaces": row.replaces,
+        "files": digests,
+        "statement": row.statement,
+    }
     return Entry(Event.POLICY_APPLIED, person=row.person, details=details)
 
 

@@ -31,7 +31,7 @@ def organisation_message(organisation: Organisation) -> v1.Organisation:
     message = v1.Organisation(
         org=organisation.org,
         name=organisation.name,
-        kind=_value("OrganisationKind", organisation.kind),
+        kind=claim_value("OrganisationKind", organisation.kind),
         fingerprint=organisation.fingerprint,
         version=organisation.version,
         endpoints=organisation.endpoints,
@@ -52,8 +52,8 @@ def peer_message(row: PeerRow, organisation: Organisation, counts: PeerCounts) -
     """Return an organisation that the node knows, and how the exchange with it goes."""
     message = v1.Peer(
         organisation=organisation_message(organisation),
-        role=_value("PeerRole", row.role),
-        state=_value("PeerState", row.state),
+        role=claim_value("PeerRole", row.role),
+        state=claim_value("PeerState", row.state),
         policy_file=f"policies/{row.org}.toml",
         records_received=counts.records_received,
         entries_refused=counts.entries_refused,
@@ -80,15 +80,15 @@ def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelo
         record_id=record.record_id,
         version=record.version,
         supersedes=record.supersedes,
-        kind=_value("RecordKind", record.kind),
+        kind=claim_value("RecordKind", record.kind),
         schema=SCHEMA,
-        status=_value("RecordStatus", record.status),
-        tlp=_value("Tlp", record.tlp),
-        pap=_value("Pap", record.pap),
-        permitted_use=[_value("PermittedUse", use) for use in record.permitted_use],
-        relay=_value("Relay", record.relay),
+        status=claim_value("RecordStatus", record.status),
+        tlp=claim_value("Tlp", record.tlp),
+        pap=claim_value("Pap", record.pap),
+        permitted_use=[claim_value("PermittedUse", use) for use in record.permitted_use],
+        relay=claim_value("Relay", record.relay),
         retention_until=record.retention_until,
-        downgrade_at=[record_pb2.Downgrade(at=step.at, tlp=_value("Tlp", step.tlp)) for step in schedule],
+        downgrade_at=[record_pb2.Downgrade(at=step.at, tlp=claim_value("Tlp", step.tlp)) for step in schedule],
     )
 
 
@@ -102,7 +102,7 @@ def listed_message(record: StoredRecord, store: Store) -> v1.Record:
         own=record.own,
         received_from=record.received_from,
         key_id=record.key_id,
-        marking=_value("Tlp", record.marking),
+        marking=claim_value("Tlp", record.marking),
         author=record.author,
     )
     message.stored_at.FromSeconds(record.stored_at)
@@ -147,7 +147,7 @@ def seen_message(record: VerifiedRecord, *, now: int) -> v1.Record:
         versions=[record.version],
         key_id=record.key_id,
         signature=VERIFIED,
-        marking=_value("Tlp", record.marking_at(now)),
+        marking=claim_value("Tlp", record.marking_at(now)),
     )
     ParseDict(record.content, message.content)
     return message
@@ -191,6 +191,6 @@ def disclosure_value(disclosure: Disclosure | None) -> Any:  # noqa: ANN401 - th
     return record_pb2.DisclosureClass.Value(f"DISCLOSURE_CLASS_{disclosure.name if disclosure else 'UNSPECIFIED'}")
 
 
-def _value(enum: str, claim: str) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own
-    """Return the number of an enum value."""
+def claim_value(enum: str, claim: str) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own
+    """Return the number of an enum value, with the type of its field."""
     return enum_number(enum, claim)

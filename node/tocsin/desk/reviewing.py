@@ -14,9 +14,10 @@ from typing import Final
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.lookup import find_peer, load_record
-from tocsin.desk.messages import preview_message
+from tocsin.desk.messages import claim_value, preview_message
 from tocsin.desk.room import Requester, Room
 from tocsin.desk.title import one_line, title_of
+from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound, NotPermitted
 from tocsin.identity.names import OrgId
 from tocsin.people.person import Person
@@ -24,9 +25,9 @@ from tocsin.policy.reach import leaves
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import approved_by
 from tocsin.release.presentation import presentation
-from tocsin.release.proposal import decide_review
+from tocsin.release.review import decide_review
 from tocsin.release.terms import Item, item_of, read_terms
-from tocsin.schema.contract import ELEMENT, enum_number
+from tocsin.schema.contract import ELEMENT
 from tocsin.store.model import DisclosureRequest, PeerState, Proposal, ReviewState
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -65,7 +66,7 @@ class Reviewing:
     def decide_review(self, request: v1.DecideReviewRequest, caller: Person) -> v1.DecideReviewResponse:
         """Approve or reject a release, or decline what a partner asks for.
 
-        Raises what `release.proposal.decide_review` raises, and
+        Raises what `release.review.decide_review` raises, and
         MalformedRequest where a request would be approved.
         """
         review = self._store.reviews.get(request.id)
@@ -127,7 +128,7 @@ class Reviewing:
             if state is not ReviewState.OPEN:
                 raise Conflict(f"it is {state} already", reason="CONFLICT")
             self._store.reviews.set_state(asked.id, ReviewState.REJECTED)
-            details = {"review": asked.id, "paths": list(asked.paths)}
+            details: dict[str, JSON] = {"review": asked.id, "paths": [*asked.paths]}
             entry = Entry(Event.DECLINED, person=caller.name, partner=asked.peer, digest=asked.digest, details=details)
             self._home.log.append(entry, now=self._room.clock())
         return replace(asked, state=ReviewState.REJECTED)
@@ -141,7 +142,7 @@ class Reviewing:
             digest=review.digest,
             record_id=stored.record_id,
             title=one_line(stored.title) or title_of(stored.kind, stored.content, record_id=stored.record_id),
-            tlp=enum_number("Tlp", stored.marking),
+            tlp=claim_value("Tlp", stored.marking),
         )
         if isinstance(review, DisclosureRequest):
             message.kind = v1.REVIEW_KIND_REQUEST
