@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import Accept, Floor, Never, Policy, Share
+from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
 from tocsin.records.envelope import Downgrade, Envelope
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import KINDS, Disclosure
@@ -91,6 +91,12 @@ def never(**changes: Any) -> Never:
     return Never(**{"name": "stop", "line": 2, "kinds": EVERYTHING, "min_tlp": "CLEAR"} | changes)
 
 
+def require(**changes: Any) -> Require:
+    """Make a demand of the floor for one approval of everything."""
+    values: dict[str, Any] = {"name": "", "line": 2, "kinds": EVERYTHING, "min_tlp": "CLEAR", "approvals": 1}
+    return Require(**values | changes)
+
+
 def policy(*shares: Share, **changes: Any) -> Policy:
     """Make a policy for the partner."""
     values: dict[str, Any] = {
@@ -105,6 +111,8 @@ def policy(*shares: Share, **changes: Any) -> Policy:
     return Policy(**values | changes)
 
 
-def floor(*nevers: Never) -> Floor:
+def floor(*rules: Never | Require) -> Floor:
     """Make a floor."""
-    return Floor(nevers, "floor.toml", "")
+    nevers = tuple(rule for rule in rules if isinstance(rule, Never))
+    requires = tuple(rule for rule in rules if isinstance(rule, Require))
+    return Floor(nevers, "floor.toml", "", requires)

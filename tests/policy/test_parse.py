@@ -126,8 +126,8 @@ def test_every_problem_of_every_file_is_found_at_once():
     )
     policies = parse_policies({FILE: text, "c.example.toml": "[[", "floor.toml": "[[require]]\n[[never]]\n"})
     assert [f"{problem.file}:{problem.line}" for problem in policies.problems] == [
-        "c.example.toml:1", "floor.toml:1", "floor.toml:1", "floor.toml:2", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5", f"{FILE}:6",
-        f"{FILE}:7", f"{FILE}:8", f"{FILE}:12", f"{FILE}:13",
+        "c.example.toml:1", "floor.toml:1", "floor.toml:1", "floor.toml:2", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5",
+        f"{FILE}:6", f"{FILE}:7", f"{FILE}:8", f"{FILE}:12", f"{FILE}:13",
     ]  # fmt: skip
 
 
@@ -147,9 +147,9 @@ def test_every_problem_of_every_file_is_found_at_once():
         ("2: unknown table [share]; did you mean '[[share]]'?", HEAD + "[share]"),
         ("2: unknown table [[accept]]; did you mean '[accept]'?", HEAD + "[[accept]]"),
         ("2: unknown table [share.inner]", HEAD + "[share.inner]"),
-        ("2: unknown table [[zzz]]; a policy has [[share]] and [accept]", HEAD + "[[zzz]]"),
+        ("2: unknown table [[zzz]]; a partner's file has [[share]] and [accept]", HEAD + "[[zzz]]"),
         ("2: unknown key 'share'", HEAD + 'share = [{name = "x"}]'),
-        ("2: unknown table [[require]]; a policy has [[share]] and [accept]", HEAD + "[[require]]"),
+        ("2: [[require]] belongs in floor.toml", HEAD + "[[require]]"),
         ("2: kinds is missing in accept", HEAD + "[accept]"),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 0'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = true'),
@@ -241,7 +241,8 @@ def test_a_share_rule_with_a_wrong_part(said, old, new):
     [
         ("1: unknown key 'partner'", 'partner = "x"'),
         ("1: unknown table [never]; did you mean '[[never]]'?", "[never]"),
-        ("1: unknown table [[share]]; a floor has [[never]] and [[require]]", "[[share]]"),
+        ("1: [[share]] belongs in a partner's file", "[[share]]"),
+        ("1: unknown table [[zzz]]; floor.toml has [[never]] and [[require]]", "[[zzz]]"),
         ("1: unknown table [require]; did you mean '[[require]]'?", '[require]\nmin_tlp = "RED"'),
         ("1: approvals is missing in [[require]]", '[[require]]\nmin_tlp = "RED"'),
         ("1: min_tlp is missing in [[require]]", "[[require]]\napprovals = 1"),

@@ -156,9 +156,7 @@ class SectionReader:
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
         seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
         if not 0 < seconds <= MOST_SECONDS:
-            self.report(
-                f'{key} must be minutes, hours or days, such as "30m", "72h" or "7d", at most ten years', key=key
-            )
+            self.report(f'{key} must be a time such as "30m", "72h" or "7d", at most ten years', key=key)
             return 0
         return seconds
 

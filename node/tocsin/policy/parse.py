@@ -20,9 +20,10 @@ from tocsin.policy.spelling import did_you_mean
 
 FLOOR: Final = "floor.toml"
 _SUFFIX: Final = ".toml"
+_PARTNERS_FILE: Final = "a partner's file"
 _TABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "policy": ("[[share]]", "[accept]"),
-    "floor": ("[[never]]", "[[require]]"),
+    _PARTNERS_FILE: ("[[share]]", "[accept]"),
+    FLOOR: ("[[never]]", "[[require]]"),
 }
 
 
@@ -69,7 +70,7 @@ def _read_floor(file: str, text: str, problems: list[Problem]) -> Floor | None:
             require = read_require(reader)
             requires += [require] if require else []
         elif section.name:
-            _report_table(reader, "floor")
+            _report_table(reader, FLOOR)
         else:
             reader.finish()
     _report_twins((*nevers, *requires), file, problems)
@@ -89,7 +90,7 @@ def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None
         elif section.name == "accept" and not section.is_listed:
             accept = read_accept(reader)
         elif section.name:
-            _report_table(reader, "policy")
+            _report_table(reader, _PARTNERS_FILE)
         else:
             partner, agreement, expires = _partner(reader), reader.text("agreement"), reader.time("expires")
             reader.finish()
@@ -129,7 +130,11 @@ def _add_share(reader: SectionReader, shares: list[Share]) -> None:
 def _report_table(reader: SectionReader, of: str) -> None:
     """Report a table that such a file does not have."""
     written = f"[[{reader.section.name}]]" if reader.section.is_listed else f"[{reader.section.name}]"
-    guess = did_you_mean(written, _TABLES[of]) or f"; a {of} has {' and '.join(_TABLES[of])}"
+    other = next((file for file, tables in _TABLES.items() if file != of and written in tables), None)
+    if other:
+        reader.report(f"{written} belongs in {other}")
+        return
+    guess = did_you_mean(written, _TABLES[of]) or f"; {of} has {' and '.join(_TABLES[of])}"
     reader.report(f"unknown table {written}{guess}")
 
 

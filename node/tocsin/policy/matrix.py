@@ -1,0 +1,101 @@
+"""This module draws policy as a table: how far records of each kind and marking go to each partner.
+
+A cell says what goes *at most*: where conditions have a say, it holds the
+widest of what the rules up to the first one without a condition let out, with
+the least of what they wait for. What the floor takes without a condition is
+taken off; a demand for approvals without one is added. A decision on a record
+never lets out more than its cell (`tocsin.policy.decide`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+from tocsin.identity.names import OrgId
+from tocsin.policy.clauses import Policy, Share
+from tocsin.policy.model import PolicySet
+from tocsin.policy.reach import leaves, plain
+from tocsin.schema.contract import KINDS, TLPS, Disclosure
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How far records of a kind and a marking go to a partner.
+
+    `classes` is None where nothing goes. `withheld`: some fields up to that
+    class stay. `conditional`: a condition has a say. `hold` is in seconds.
+    Rule, file and line are of the first rule that lets something out, or of
+    the rule of the floor that keeps all.
+    """
+
+    partner: OrgId
+    kind: str
+    tlp: str
+    classes: Disclosure | None = None
+    withheld: bool = False
+    conditional: bool = False
+    hold: int = 0
+    approvals: int = 0
+    rule: str = ""
+    file: str = ""
+    line: int = 0
+
+
+def matrix(policies: PolicySet, partners: Iterable[OrgId], *, now: int) -> tuple[Cell, ...]:
+    """Return a cell for each partner, kind and marking, in that order."""
+    return tuple(_cell(policies, partner, kind, tlp, now) for partner in partners for kind in KINDS for tlp in TLPS)
+
+
+def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) -> Cell:
+    """Return one cell."""
+    policy, floor = policies.policies.get(partner), policies.floor
+    empty = Cell(partner, kind, tlp)
+    if policy is None or floor is None or (policy.expires is not None and policy.expires <= now):
+        return empty
+    nevers = tuple(never for never in floor.nevers if never.covers(kind=kind, tlp=tlp, partner=partner, now=now))
+    whole = next((never for never in nevers if not never.fields and never.condition is None), None)
+    if whole is not None:
+        return replace(empty, rule=whole.name, file=floor.file, line=whole.line)
+    taken = frozenset().union(*(never.taken[kind] for never in nevers if never.condition is None))
+    letting = [share for share in _tried(policy, kind, tlp) if _let_out(share, taken, kind, now)]
+    if not letting:
+        return empty
+    asked = (
+        require.approvals
+        for require in floor.requires
+        if require.condition is None and require.covers(kind=kind, tlp=tlp, partner=partner)
+    )
+    widest = max(letting, key=lambda share: (share.classes, len(_let_out(share, taken, kind, now))))
+    conditions = (*(share.condition for share in letting), *(never.condition for never in nevers))
+    return replace(
+        empty,
+        classes=widest.classes,
+        withheld=bool(_of_class(kind, widest.classes) - (_let_out(widest, taken, kind, now) | plain(kind))),
+        conditional=any(conditions),
+        hold=min(share.hold for share in letting),
+        approvals=max((min(share.approvals for share in letting), *asked)),
+        rule=letting[0].name,
+        file=policy.file,
+        line=letting[0].line,
+    )
+
+
+def _tried(policy: Policy, kind: str, tlp: str) -> Iterator[Share]:
+    """Yield the rules that may apply to a cell: up to the first that has no condition."""
+    for share in policy.shares:
+        if share.covers(kind=kind, tlp=tlp):
+            yield share
+            if share.condition is None:
+                return
+
+
+def _let_out(share: Share, taken: frozenset[str], kind: str, now: int) -> frozenset[str]:
+    """Return the leaves that a rule lets out at most, but for those that stand open in every record."""
+    reach = share.reach(kind, now=now)
+    return (reach.open | reach.named) - taken - plain(kind)
+
+
+@cache
+def _of_class(kind: str, classes: Disclosure) -> frozenset[str]:
+    """Return the leaves of a kind up to a class."""
+    return frozenset(path for path, leaf in leaves(kind).items() if leaf.disclosure <= classes)
