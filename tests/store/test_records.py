@@ -7,7 +7,8 @@ import pytest
 from tests.store.making import make_record, organisation, record_id, seen_by_others
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
-from tocsin.store.model import Added, RecordFilter, Standing
+from tocsin.records.envelope import Downgrade
+from tocsin.store.model import Added, Due, DueKind, RecordFilter, Standing
 
 LAB_B = organisation("lab-b.example")
 
@@ -340,3 +341,95 @@ def test_an_idempotency_key_stands_for_one_record(store):
     with pytest.raises(Conflict) as refused:
         store.records.remember_key("avid:1", other.digest, now=NOW)
     assert refused.value.reason == "CONFLICT"
+
+
+class TestMarkings:
+    def test_a_record_has_the_marking_that_its_schedule_gives_it_today(self, store):
+        steps = (Downgrade("2026-03-02T00:00:00Z", "AMBER"), Downgrade("2026-04-01T00:00:00Z", "GREEN"))
+        early, late = (make_record(tlp="RED", downgrade_at=steps) for _ in range(2))
+        store.records.add(early, now=NOW)
+        store.records.add(late, now=NOW + 86_400)
+        assert [store.records.get(record.digest).marking for record in (early, late)] == ["RED", "AMBER"]
+        assert {store.records.get(record.digest).tlp for record in (early, late)} == {"RED"}
+
+    def test_a_listing_finds_what_a_marking_has_become(self, store):
+        record, other = make_record(tlp="AMBER"), make_record(tlp="AMBER")
+        for each in (record, other):
+            store.records.add(each, now=NOW)
+        store.records.remark(record.digest, "GREEN")
+        found = {tlp: store.records.list(RecordFilter(tlp=tlp)).records for tlp in ("AMBER", "GREEN")}
+        assert {tlp: [each.digest for each in records] for tlp, records in found.items()} == {
+            "AMBER": [other.digest],
+            "GREEN": [record.digest],
+        }
+        assert found["GREEN"][0].tlp == "AMBER"
+
+    def test_an_absent_record_has_no_marking_and_is_not_erased(self, store):
+        for call in (lambda: store.records.remark("nothing", "GREEN"), lambda: store.records.erase("nothing")):
+            with pytest.raises(NotFound):
+                call()
+
+
+class TestErasing:
+    def test_a_record_keeps_who_posted_it(self, store):
+        record = make_record()
+        store.records.add(record, author="analyst-1", now=NOW)
+        assert store.records.get(record.digest).author == "analyst-1"
+
+    def test_what_is_erased_is_gone_and_its_row_says_that_there_was_something(self, store):
+        record, other = make_record(), make_record()
+        for each in (record, other):
+            store.records.add(each, now=NOW)
+        store.records.erase(record.digest)
+        erased = store.records.get(record.digest)
+        assert (erased.token, erased.content, erased.title, erased.severity) == ("", {}, "", "")
+        assert (erased.record_id, erased.tlp, erased.kind) == (record.record_id, "GREEN", "finding")
+        assert store.records.token(record.digest) is None
+        assert [found.digest for found in store.records.search("calendar")] == [other.digest]
+        assert list(store.records.own_current()) == [other.digest]
+        assert store.records.list(RecordFilter()).total == 2
+        assert store.records.find(record.record_id).digest == record.digest
+
+    def test_what_is_erased_waits_for_nobody_and_nothing_about_it_is_due(self, store):
+        record, other = make_record(), make_record()
+        for each in (record, other):
+            store.records.add(each, now=NOW)
+            store.feeds.queue("lab-b.example", each.digest, now=NOW)
+            store.dues.add(Due(DueKind.HOLD, each.digest, "lab-b.example", NOW))
+        store.records.erase(record.digest)
+        assert store.feeds.candidates("lab-b.example", limit=9) == (other.digest,)
+        assert [due.digest for due in store.dues.until(NOW, limit=9)] == [other.digest]
+
+    def test_what_is_erased_does_not_come_back(self, store):
+        record = make_record(by=LAB_B)
+        store.records.add(record, received_from="lab-b.example", now=NOW)
+        store.records.erase(record.digest)
+        store.records.erase(record.digest)
+        assert store.records.add(record, received_from="lab-b.example", now=NOW) is Added.UNCHANGED
+        assert store.records.token(record.digest) is None
+
+    def test_a_later_version_of_what_is_erased_is_kept(self, store):
+        first = make_record(record_id=record_id("erased"))
+        second = make_record(record_id=record_id("erased"), version=2)
+        store.records.add(first, now=NOW)
+        store.records.erase(first.digest)
+        assert store.records.add(second, now=NOW) is Added.NEW
+        assert store.records.get(first.digest).standing is Standing.REPLACED
+
+    def test_no_byte_of_what_is_erased_is_left_on_the_disk(self, store, path):
+        kept = make_record({"summary": "quokkas are kept"})
+        record = make_record({"title": "wombat", "summary": "platypus and echidna"})
+        store.records.add(kept, now=NOW)
+        store.records.add(record, now=NOW)
+        traces = [b"wombat", b"platypus", b"echidna", record.token.split("~")[1].encode()]
+        assert all(trace in on_disk(path) for trace in traces)
+        with store.transaction():
+            store.records.erase(record.digest)
+        assert [trace for trace in traces if trace in on_disk(path)] == []
+        assert b"quokkas" in on_disk(path)
+        assert store.records.search("quokkas")
+
+
+def on_disk(path):
+    """Return every byte of a store that is open."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
