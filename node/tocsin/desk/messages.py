@@ -13,6 +13,8 @@ from tocsin.desk.title import one_line, severity_of, title_of
 from tocsin.identity.details import RecordKey
 from tocsin.identity.root import Organisation
 from tocsin.policy.decide import Decision
+from tocsin.policy.explain import Explanation
+from tocsin.policy.matrix import Cell
 from tocsin.policy.model import Problem
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.release.gate import Wait
@@ -183,7 +185,41 @@ def waiting_message(partner: str, wait: Wait) -> v1.Waiting:
 
 def problem_message(problem: Problem) -> v1.PolicyProblem:
     """Return something wrong in a policy file."""
-    return v1.PolicyProblem(file=problem.file, line=problem.line, message=problem.message)
+    return v1.PolicyProblem(file=problem.file, line=problem.line, message=problem.shown)
+
+
+def verdict_messages(explanation: Explanation) -> list[v1.FieldVerdict]:
+    """Return what becomes of each field."""
+    messages = []
+    for field in explanation.fields:
+        message = v1.FieldVerdict(
+            path=field.path,
+            shared=field.shared,
+            disclosure=disclosure_value(field.disclosure),
+            why=field.why,
+            reason=field.reason,
+        )
+        if field.until:
+            message.until.FromSeconds(field.until)
+        messages.append(message)
+    return messages
+
+
+def cell_message(cell: Cell) -> v1.PolicyCell:
+    """Return how far records of a kind and a marking go to a partner."""
+    return v1.PolicyCell(
+        partner=cell.partner,
+        kind=claim_value("RecordKind", cell.kind),
+        tlp=claim_value("Tlp", cell.tlp),
+        classes=disclosure_value(cell.classes),
+        withheld=cell.withheld,
+        conditional=cell.conditional,
+        hold_seconds=cell.hold,
+        approvals=cell.approvals,
+        rule=cell.rule,
+        file=cell.file,
+        line=cell.line,
+    )
 
 
 def disclosure_value(disclosure: Disclosure | None) -> Any:  # noqa: ANN401 - the stubs give each enum a type of its own

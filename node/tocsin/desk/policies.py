@@ -6,20 +6,26 @@ sending does: what is shown here is what goes.
 
 from collections.abc import Iterator
 
+from tocsin.desk.inforce import FOLDER, files_in_force
 from tocsin.desk.lookup import find_peer, load_record
-from tocsin.desk.messages import seen_message
-from tocsin.desk.policyfiles import changed_files, load_policies
+from tocsin.desk.messages import cell_message, preview_message, problem_message, verdict_messages, waiting_message
+from tocsin.desk.policyfiles import Drafts, changed_files, load_drafts, parse_files
 from tocsin.desk.room import Room
+from tocsin.desk.waiting import find_wait
 from tocsin.errors import MalformedRequest, NotPermitted
-from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
+from tocsin.people.person import Person
+from tocsin.policy.decide import Decision
 from tocsin.policy.explain import Explanation, explain
-from tocsin.policy.model import PolicySet
-from tocsin.records.record import VerifiedRecord, parse_record
-from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
+from tocsin.policy.matrix import matrix
+from tocsin.policy.reach import covered
+from tocsin.records.record import VerifiedRecord
+from tocsin.release.gate import Wait
+from tocsin.release.presentation import decide_today, presentation
+from tocsin.schema.contract import ELEMENT
+from tocsin.store.model import PeerRow, PeerState, ReviewState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1 import record_pb2
 
 
 class Policies:
@@ -29,95 +35,126 @@ class Policies:
         self._room = room
 
     def check_policies(self, request: v1.CheckPoliciesRequest) -> v1.CheckPoliciesResponse:
-        """Read the policy files as they are now, and say what is wrong with them and what has changed."""
+        """Read the files that people edit, or those sent in their place, and say what is wrong and what is changed.
+
+        Raises MalformedName and MalformedRequest for what is no set of policy files.
+        """
         home = self._room.home
-        now_on_disk = load_policies(home.layout)
+        drafts = load_drafts(home.layout).overlaid(parse_files(request.files))
         return v1.CheckPoliciesResponse(
-            problems=[
-                v1.PolicyProblem(file=problem.file, line=problem.line, message=problem.message)
-                for problem in now_on_disk.problems
-            ],
-            partners=sorted(now_on_disk.policies),
-            changed_files=changed_files(home.policies, now_on_disk),
-            warnings=self._silent(now_on_disk),
+            problems=[problem_message(problem) for problem in drafts.problems],
+            partners=sorted(drafts.parse().policies),
+            changed_files=changed_files(files_in_force(home.store), drafts.files),
+            warnings=(*self._not_believed(), *self._silent(drafts)),
         )
 
-    def _silent(self, policies: PolicySet) -> Iterator[str]:
+    def _not_believed(self) -> Iterator[str]:
+        """Yield why nothing is in force, where nothing is: the files may be in order all the same."""
+        policies = self._room.home.policies
+        if policies.floor is None:
+            yield from (problem.message for problem in policies.problems)
+
+    def _silent(self, drafts: Drafts) -> Iterator[str]:
         """Yield what is no mistake, and yet keeps everything here."""
         layout, now = self._room.home.layout, self._room.clock()
-        for org, policy in sorted(policies.policies.items()):
+        for org, policy in sorted(drafts.parse().policies.items()):
             if policy.expires is not None and policy.expires <= now:
                 yield f"{policy.file}: the agreement has expired: nothing is shared with {org}"
-        read = policies.digests.keys() | {problem.file for problem in policies.problems}
+        read = {*drafts.files, *(problem.file.removeprefix(f"{FOLDER}/") for problem in drafts.unreadable)}
         for peer in self._room.home.store.peers.list():
-            file = layout.relative(layout.policy(peer.org))
-            if file not in read:
+            path = layout.policy(peer.org)
+            if path.name not in read:
+                file = layout.relative(path)
                 yield f"{file} is missing: nothing is shared with {peer.org}, and nothing is taken from it"
 
-    def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
-        """Say whether a partner gets a record, which fields, and why."""
+    def get_policy_matrix(self, request: v1.GetPolicyMatrixRequest) -> v1.GetPolicyMatrixResponse:
+        """Say how far records of each kind and marking go by what is in force. Raises MalformedName and NotFound."""
         home = self._room.home
+        policies = home.policies
+        named = [find_peer(home.store, org).org for org in dict.fromkeys(request.partners)]
+        cells = matrix(policies, named or sorted(policies.policies), now=self._room.clock())
+        return v1.GetPolicyMatrixResponse(cells=[cell_message(cell) for cell in cells])
+
+    def explain_record(self, request: v1.ExplainRecordRequest) -> v1.ExplainRecordResponse:
+        """Say whether a partner gets a record, now or at another time, which fields, and why."""
+        home = self._room.home
+        at = request.at.ToSeconds() if request.HasField("at") else self._room.clock()
         peer = find_peer(home.store, request.partner)
         stored = home.store.records.find(request.id)
-        explanation = self._explain(load_record(home, stored), peer.org)
+        record = load_record(home, stored)
+        explanation = self._explain(record, peer.org, now=at)
         decision = explanation.decision
-        return v1.ExplainRecordResponse(
+        answer = v1.ExplainRecordResponse(
             delivered=decision.delivered,
             rule=decision.rule,
             file=decision.file,
             line=decision.line,
             why=decision.why,
             agreement=decision.agreement,
-            fields=_verdicts(explanation),
-            hints=(*_obstacles(peer, stored, now=self._room.clock()), *explanation.hints),
+            fields=verdict_messages(explanation),
+            hints=(*_obstacles(peer, stored, now=at), *explanation.hints),
         )
+        wait = self._wait(record, decision, peer.org, now=at) if record.issuer == home.organisation.org else None
+        if wait is not None:
+            answer.waiting.CopyFrom(waiting_message(peer.org, wait))
+        return answer
 
     def preview_record(self, request: v1.PreviewRecordRequest) -> v1.PreviewRecordResponse:
         """Return the exact bytes that a partner gets, and the record as it sees it.
 
         Raises NotPermitted where it gets nothing.
         """
-        home = self._room.home
+        home, now = self._room.home, self._room.clock()
         record, partner = self._asked(request.id, request.partner)
-        decision = decide_today(
-            home.store,
-            record,
-            partner=partner,
-            policies=home.policies,
-            now=self._room.clock(),
-            own=record.issuer == home.organisation.org,
-        )
+        own = record.issuer == home.organisation.org
+        decision = decide_today(home.store, record, partner=partner, policies=home.policies, now=now, own=own)
         if not decision.delivered:
             hint = f"see why, and what would change it: tocsin explain {request.id} --to {partner}"
             raise NotPermitted(f"{partner} does not get this record: {decision.why}", hint=hint)
-        presented = presentation(record, decision)
-        # Verified like the partner does it, as of the day it was signed: what is shown is what verifies there.
-        seen = parse_record(presented).verify(home.organisation, now=record.issued_at)
-        message = seen_message(seen)
-        message.received_from = home.organisation.org
-        for field in decision.told:
-            message.withheld.add(path=field.path, reason=field.reason)
-        return v1.PreviewRecordResponse(presentation=presented, record=message)
+        return v1.PreviewRecordResponse(
+            presentation=presentation(record, decision),
+            record=preview_message(record, decision, organisation=home.organisation, now=now),
+        )
 
-    def reveal_fields(self, request: v1.RevealFieldsRequest) -> v1.RevealFieldsResponse:
-        """Queue further fields of a record for a partner that holds a part of it."""
+    def reveal_fields(self, request: v1.RevealFieldsRequest, caller: Person) -> v1.RevealFieldsResponse:
+        """Queue further fields of a record for a partner that holds a part of it, or propose them to people.
+
+        What the partner had asked for of it is answered by this.
+        """
         if not request.paths:
             raise MalformedRequest("no fields are named", hint="name field paths, such as steps or subjects[*].version")
         home = self._room.home
         record, partner = self._asked(request.id, request.partner)
         if record.issuer != home.organisation.org:
             raise NotPermitted(f"the record is {record.issuer}'s: only its origin reveals more of it")
-        revealed = reveal(
-            home.store,
-            record,
-            partner=partner,
-            paths=request.paths,
-            policies=home.policies,
-            now=self._room.clock(),
-        )
+        with home.store.transaction():
+            revealed = reveal(
+                self._room.office,
+                record,
+                partner=partner,
+                paths=request.paths,
+                person=caller.name,
+                now=self._room.clock(),
+            )
+            self._answer(record.digest, partner, paths=(*revealed.queued, *revealed.waiting, *revealed.already_sent))
         if revealed.queued:
             self._room.events.queued((partner,))
-        return v1.RevealFieldsResponse(queued=revealed.queued, already_sent=revealed.already_sent)
+        self._room.events.due_changed()
+        answer = v1.RevealFieldsResponse(
+            queued=(*revealed.queued, *revealed.waiting), already_sent=revealed.already_sent
+        )
+        if revealed.wait is not None:
+            answer.waiting.CopyFrom(waiting_message(partner, revealed.wait))
+        return answer
+
+    def _answer(self, digest: str, partner: OrgId, *, paths: tuple[str, ...]) -> None:
+        """Call the open requests of a partner answered that any of these fields is of."""
+        reviews = self._room.home.store.reviews
+        for asked in reviews.asked(partner, digest):
+            wanted = tuple(path.removesuffix(ELEMENT) for path in asked.paths)  # a list is its elements
+            meets = any(covered(path, wanted) for path in paths) or any(covered(path, paths) for path in wanted)
+            if asked.state is ReviewState.OPEN and meets:
+                reviews.set_state(asked.id, ReviewState.RELEASED)
 
     def _asked(self, name: str, partner: str) -> tuple[VerifiedRecord, OrgId]:
         """Return the record and the partner that somebody asks about; raises NotFound, Conflict, MalformedName."""
@@ -125,18 +162,34 @@ class Policies:
         row = find_peer(home.store, partner)
         return load_record(home, home.store.records.find(name)), row.org
 
-    def _explain(self, record: VerifiedRecord, partner: OrgId) -> Explanation:
-        """Decide as sending would, now, and say why."""
+    def _explain(self, record: VerifiedRecord, partner: OrgId, *, now: int) -> Explanation:
+        """Decide as sending would at this time, and say why."""
         home = self._room.home
+        policies = home.policies
         return explain(
             record,
             partner=partner,
-            policy=home.policies.policies.get(partner),
-            floor=home.policies.floor,
+            policy=policies.policies.get(partner),
+            floor=policies.floor,
             recipients=home.store.records.recipients(record.digest),
             granted=home.store.feeds.granted(partner, record.digest),
-            now=self._room.clock(),
+            now=now,
             own=record.issuer == home.organisation.org,
+        )
+
+    def _wait(self, record: VerifiedRecord, decision: Decision, partner: OrgId, *, now: int) -> Wait | None:
+        """Return what the partner's copy of an own record waits for at this time."""
+        home = self._room.home
+        office = self._room.office.at_once()
+        return find_wait(
+            office,
+            record,
+            decision,
+            policies=office.policies(),
+            partner=partner,
+            recipients=home.store.records.recipients(record.digest),
+            granted=home.store.feeds.granted(partner, record.digest),
+            now=now,
         )
 
 
@@ -148,18 +201,3 @@ def _obstacles(peer: PeerRow, stored: StoredRecord, *, now: int) -> Iterator[str
         yield f"nothing of this version is sent any more: it is {stored.standing}"
     if stored.expires_at is not None and stored.expires_at <= now:
         yield "nothing of this record is sent any more: it has expired"
-
-
-def _verdicts(explanation: Explanation) -> list[v1.FieldVerdict]:
-    return [
-        v1.FieldVerdict(
-            path=field.path,
-            shared=field.shared,
-            disclosure=record_pb2.DisclosureClass.Value(f"DISCLOSURE_CLASS_{field.disclosure.name}")
-            if field.disclosure
-            else record_pb2.DISCLOSURE_CLASS_UNSPECIFIED,
-            why=field.why,
-            reason=field.reason,
-        )
-        for field in explanation.fields
-    ]
