@@ -8,7 +8,7 @@ The entries lie beside a statement that covers them, a JWS of type
       "feed": "<16 random bytes, base64url>", "first": 41, "last": 43,
       "entries": [
         {"seq": 41, "kind": "record", "digest": …, "sd_hash": …,
-         "withheld": [{"path": "steps", "reason": "infohazard"}]},
+         "withheld": [{"path": "steps", "reason": "infohazard", "until": 1800000000}]},
         {"seq": 42, "kind": "disclosures", "digest": …, "sd_hash": …},
         {"seq": 43, "kind": "void"}
       ]
@@ -16,8 +16,8 @@ The entries lie beside a statement that covers them, a JWS of type
 
 `digest` names the record; `sd_hash` covers the exact bytes that went (RFC 9901
 section 4.3.1): of a record entry the presentation, of a disclosures entry
-`<digest>~<disclosure>~…~`. `withheld` names what the policy allows naming; a
-`reason` is left out where none is told. So one signature proves what was sent,
+`<digest>~<disclosure>~…~`. `withheld` names what the policy allows naming;
+`reason` and `until`, in unix seconds, are left out where they are not told. So one signature proves what was sent,
 to whom, and when.
 """
 
@@ -87,15 +87,12 @@ class PageEntry:
         if self.kind is not EntryKind.VOID:
             claim |= {"digest": self.digest, "sd_hash": sd_hash(self.text)}
         if self.withheld:
-            claim["withheld"] = [
-                {"path": note.path, "reason": note.reason} if note.reason else {"path": note.path}
-                for note in self.withheld
-            ]
+            claim["withheld"] = [_withheld_claim(note) for note in self.withheld]
         return claim
 
     def size(self) -> int:
         """Return about how many bytes the entry takes in a page, never too few."""
-        claim = 256 + sum(len(note.path) + len(note.reason) + 24 for note in self.withheld)
+        claim = 256 + sum(len(note.path) + len(note.reason) + 48 for note in self.withheld)
         entry = 128 + len(self.presentation) + sum(len(disclosure) + 8 for disclosure in self.disclosures)
         return entry + claim * 4 // 3
 
@@ -259,13 +256,20 @@ def _read_withheld(value: JSON, where: str, sender: OrgId) -> tuple[WithheldPath
     if not isinstance(value, list) or len(value) > MAX_WITHHELD:
         raise _broken(f"{where} does not list what is withheld", sender)
     for item in value:
-        path, reason = (item.get("path"), item.get("reason", "")) if isinstance(item, dict) else (None, None)
-        if not isinstance(path, str) or not isinstance(reason, str):
+        members: dict[str, JSON] = item if isinstance(item, dict) else {}
+        path, reason, until = members.get("path"), members.get("reason", ""), members.get("until", 0)
+        if not isinstance(path, str) or not isinstance(reason, str) or not _is_number(until) or _number(until) < 0:
             raise _broken(f"{where} does not list what is withheld", sender)
         if len(path) > _MAX_PATH or not _PATH.fullmatch(path) or not _REASON.fullmatch(reason):
             raise _broken(f"{where} names a withheld path that is none", sender)
-        notes.append(WithheldPath(path, reason))
+        notes.append(WithheldPath(path, reason, _number(until)))
     return tuple(notes)
+
+
+def _withheld_claim(note: WithheldPath) -> dict[str, JSON]:
+    """Return what the statement says of a withheld path."""
+    claim: dict[str, JSON] = {"path": note.path, "reason": note.reason, "until": note.until}
+    return {name: value for name, value in claim.items() if value}
 
 
 def _is_number(value: JSON) -> bool:

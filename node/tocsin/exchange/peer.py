@@ -13,7 +13,7 @@ peer may be one that has not added us yet.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -95,6 +95,14 @@ class PeerClient:
         request = v1.DeliverRequest(page=page)
         answer = await self._answer(self._stub.Deliver(request, timeout=CALL_SECONDS))
         return answer.cursor
+
+    async def request_disclosure(self, digest: str, *, paths: Sequence[str], why: str) -> v1.RequestState.ValueType:
+        """Ask the peer for fields of its record, and return where the request stands."""
+        request = v1.RequestDisclosureRequest(digest=digest, paths=paths, why=why)
+        answer = await self._answer(self._stub.RequestDisclosure(request, timeout=CALL_SECONDS))
+        if answer.state not in v1.RequestState.values() or not answer.state:
+            raise PeerMisbehaved(f"{self._org} does not say where the request stands", where=self._endpoint)
+        return answer.state
 
     async def close(self) -> None:
         """End the channel and every call on it."""

@@ -1,125 +1,106 @@
-"""This module stores what the organisation says, and queues it for the partners that policy allows.
+"""This module stores what the organisation says, and weighs it for the partners.
 
-To queue is to say "look at this record again for this partner". Nothing is
-promised by it: `outbox` asks policy anew when it makes the page, and finds out
-what of the record, if anything, the partner does not hold yet.
+What may go now is queued: "look at this record again for this partner".
+Nothing is promised by it: `outbox` asks policy and gate anew when it makes the
+page, and finds out what of the record, if anything, the partner does not hold
+yet. What may go later is noted, or proposed to people.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tocsin.errors import Conflict, Malformed, RecordExpired, RecordRefused, StoreCorrupt, UntrustedIssuer
-from tocsin.release.presentation import decide_today, missing
+from tocsin.audit.entry import Entry, Event
+from tocsin.encoding import JSON
+from tocsin.errors import Conflict
 from tocsin.identity.names import OrgId
-from tocsin.identity.root import Organisation
-from tocsin.policy.model import PolicySet
-from tocsin.records.record import VerifiedRecord, parse_record
-from tocsin.store.model import Added, PeerState, Standing
-from tocsin.store.protocol import Store
+from tocsin.records.record import VerifiedRecord
+from tocsin.release.due import note_dates
+from tocsin.release.office import Office
+from tocsin.release.proposal import refresh, withdraw
+from tocsin.release.weigh import Weighed, weigh
+from tocsin.store.model import Added
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Say for which partners a record is queued, and which of them get something of it later, perhaps."""
+
+    queued: tuple[OrgId, ...]
+    waiting: tuple[OrgId, ...]
 
 
 def publish(
-    store: Store,
+    office: Office,
     record: VerifiedRecord,
     *,
-    policies: PolicySet,
+    author: str,
     partners: Iterable[OrgId],
     recipients: Iterable[OrgId] = (),
     now: int,
-) -> tuple[OrgId, ...]:
-    """Store an own record and queue it, together or not at all; return the partners it is queued for.
+) -> Published:
+    """Store an own record and weigh it for each partner, together or not at all; keep in the log that it was posted.
 
-    `partners` are those to which anything is sent at all; `recipients` narrows
-    the record to some of them (empty: not narrowed).
+    `author` is the person who posts it; `partners` are those to which anything
+    is sent at all; `recipients` narrows the record to some of them (empty: not
+    narrowed).
 
     Raises Conflict (EQUIVOCATION) where another record stands under the same
     id and version.
     """
-    with store.transaction():
-        if store.records.add(record, now=now) is Added.EQUIVOCATION:
+    office, recipients = office.at_once(), tuple(recipients)
+    with office.store.transaction():
+        added = office.store.records.add(record, author=author, now=now)
+        if added is Added.EQUIVOCATION:
             raise Conflict(
                 f"version {record.version} of {record.record_id} was signed already, with other content",
                 reason="EQUIVOCATION",
                 hint="issue the next version instead",
             )
-        store.records.narrow(record.digest, recipients)
-        return tuple(
-            partner for partner in partners if queue(store, record, partner=partner, policies=policies, now=now)
-        )
+        office.store.records.narrow(record.digest, recipients)
+        if added is Added.NEW:
+            office.log.append(_posted(record, author, recipients), now=now)
+            note_dates(office.store, record)
+            withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
+        return weigh_for(office, record, partners=partners, by=(author,), now=now)
 
 
-def queue(store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int) -> bool:
-    """Queue a record for a partner where it would get something of it that it does not hold."""
-    decision = decide_today(store, record, partner=partner, policies=policies, now=now)
-    if not decision.delivered:
-        return False
-    if not missing(record, decision, held=store.feeds.sent(partner, record.digest)):
-        return False
-    store.feeds.queue(partner, record.digest, now=now)
-    return True
+def weigh_for(
+    office: Office, record: VerifiedRecord, *, partners: Iterable[OrgId], by: Iterable[str] = (), now: int
+) -> Published:
+    """Weigh a record for some active partners, and propose to people what waits for them; `by` may not approve it."""
+    found: dict[Weighed, list[OrgId]] = {outcome: [] for outcome in Weighed}
+    for partner in partners:
+        found[weigh(office, record, partner=partner, now=now)].append(partner)
+    refresh(office, record, partners=office.partners(), by=[name for name in by if name], now=now)
+    return Published(tuple(found[Weighed.QUEUED]), tuple(found[Weighed.WAITING]))
 
 
-def queue_partners(
-    store: Store, partners: Iterable[OrgId], *, policies: PolicySet, organisation: Organisation, now: int
-) -> dict[OrgId, int]:
-    """Look at every current own record for some partners, and say how many wait for each now.
+def queue_partners(office: Office, partners: Iterable[OrgId], *, now: int) -> dict[OrgId, int]:
+    """Look at every current own record for some active partners, and say how many wait for each now.
 
     For partners that were just confirmed or resumed, or whose policy changed:
     what was posted meanwhile was not queued for them.
     """
-    wanted = [partner for partner in partners if partner in policies.policies]
+    office = office.at_once()
+    wanted = [partner for partner in partners if partner in office.policies().policies]
+    counts = dict.fromkeys(wanted, 0)
     if not wanted:
         return {}
-    counts = dict.fromkeys(wanted, 0)
-    with store.transaction():
-        for digest in store.records.own_current():
-            record = load_own(store, digest, organisation=organisation, now=now)
-            if record is None:
-                continue
-            for partner in wanted:
-                counts[partner] += queue(store, record, partner=partner, policies=policies, now=now)
+    with office.store.transaction():
+        for digest in office.store.records.own_current():
+            record = office.load(digest, now=now)
+            if record is not None:
+                for partner in weigh_for(office, record, partners=wanted, now=now).queued:
+                    counts[partner] += 1
     return {partner: count for partner, count in counts.items() if count}
 
 
-def queue_changed_policies(
-    store: Store, policies: PolicySet, *, organisation: Organisation, now: int
-) -> dict[OrgId, int]:
-    """Look at every record for the active partners whose policy, or whose floor, is new or has changed.
-
-    Files with problems are remembered as well: a file that is mended to what
-    it was counts as changed.
-    """
-    seen = store.policy_files.seen()
-    floor = policies.floor
-    is_new_floor = floor is not None and seen.get(floor.file) != floor.digest
-    active = {peer.org for peer in store.peers.list() if peer.state is PeerState.ACTIVE}
-    changed = [
-        partner
-        for partner, policy in policies.policies.items()
-        if partner in active and (is_new_floor or seen.get(policy.file) != policy.digest)
-    ]
-    if not changed and dict(seen) == dict(policies.digests):
-        return {}
-    with store.transaction():
-        queued = queue_partners(store, changed, policies=policies, organisation=organisation, now=now)
-        store.policy_files.replace(policies.digests, now=now)
-    return queued
-
-
-def load_own(store: Store, digest: str, *, organisation: Organisation, now: int) -> VerifiedRecord | None:
-    """Return an own record as one that may be sent today; None where it may not.
-
-    It may not where a later version replaced it, where it expired, or where
-    its key was revoked. It is verified as any recipient will verify it, so that
-    nothing is sent that others must refuse. Raises StoreCorrupt where
-    it fails in any other way.
-    """
-    stored = store.records.get(digest)
-    if not stored.own or stored.standing is not Standing.CURRENT:
-        return None
-    try:
-        return parse_record(stored.token).verify(organisation, now=now)
-    except (RecordExpired, UntrustedIssuer):
-        return None
-    except (Malformed, RecordRefused) as error:
-        # Which record it is tells the partner that there is one: it stays with our own people.
-        raise StoreCorrupt("an own record does not verify any more", where=digest) from error
+def _posted(record: VerifiedRecord, author: str, recipients: tuple[OrgId, ...]) -> Entry:
+    details: dict[str, JSON] = {
+        "record_id": record.record_id,
+        "version": record.version,
+        "kind": record.kind,
+        "tlp": record.tlp,
+        "recipients": [*sorted(recipients)],
+    }
+    return Entry(Event.POSTED, person=author, digest=record.digest, details=details)

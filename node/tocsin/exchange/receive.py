@@ -17,7 +17,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin.errors import Malformed, MalformedRecord, NotPermitted, PeerMisbehaved, QuotaExceeded, RecordRefused
+from tocsin.errors import (
+    Malformed,
+    MalformedRecord,
+    NotPermitted,
+    PeerMisbehaved,
+    QuotaExceeded,
+    RecordExpired,
+    RecordRefused,
+)
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.page import PageEntry, VerifiedPage, parse_page
 from tocsin.exchange.progress import Progress
@@ -26,6 +34,8 @@ from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.clauses import Accept
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
+from tocsin.release.due import note_dates
+from tocsin.schema.check import unix_seconds
 from tocsin.store.model import Added, EntryKind, Outcome, Position, Verdict
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -114,6 +124,8 @@ def _check_entry(
         record = _whole(entry, held=held).verify(sender, now=now)
         if record.kind not in kinds:
             raise NotPermitted(f"our policy does not accept {record.kind} records from {sender.org}")
+        if record.retention_until and unix_seconds(record.retention_until) <= now:
+            raise RecordExpired("it may not be kept any longer")
     except (Malformed, RecordRefused, NotPermitted) as error:
         return Checked(entry, reason=error.reason)
     return Checked(entry, record=record)
@@ -122,11 +134,11 @@ def _check_entry(
 def _whole(entry: PageEntry, *, held: str | None) -> UnverifiedRecord:
     """Return the record as it is held once the entry is added."""
     if entry.kind is EntryKind.DISCLOSURES:
-        if held is None:
+        if not held:
             raise MalformedRecord("further disclosures of a record that is not held", reason="BAD_FORM")
         return parse_record(extend(held, entry.disclosures))
     unverified = parse_record(entry.presentation)
-    if held is None or held == entry.presentation:
+    if not held or held == entry.presentation:
         return unverified
     return parse_record(extend(held, entry.presentation.split("~")[1:-1]))
 
@@ -204,6 +216,7 @@ def _store_entry(store: Store, checked: Checked, peer: OrgId, *, now: int) -> Ve
     if record is None:
         return Verdict(entry.sequence, Outcome.REFUSED, digest=entry.digest, reason=checked.reason)
     added = store.records.add(record, received_from=peer, now=now)
+    note_dates(store, record)
     store.intake.note_withheld(peer, record.digest, [note for note in entry.withheld if note.path not in record.paths])
     if added is Added.EQUIVOCATION:  # stored as evidence, and never shown
         return Verdict(entry.sequence, Outcome.REFUSED, digest=entry.digest, reason=Added.EQUIVOCATION.upper())

@@ -3,35 +3,42 @@
 Revealing names the partner for some fields of one record, as `post --to` names
 it for all of them. It takes both: a name here, and a `reveal` line in the
 partner's policy. Nothing is signed again: what goes is the disclosures that
-the partner does not hold.
+the partner does not hold, as soon as nothing makes them wait.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tocsin.audit.entry import Entry, Event
 from tocsin.errors import MalformedName, NotPermitted
-from tocsin.release.presentation import decide_today, missing
+from tocsin.exchange.publish import weigh_for
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
-from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import covered
 from tocsin.records.record import VerifiedRecord
+from tocsin.release.gate import Wait, wait_of
+from tocsin.release.office import Office
+from tocsin.release.presentation import missing
 from tocsin.schema.contract import ELEMENT
-from tocsin.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """Say what became of the fields that were to be revealed."""
+    """Say what became of the fields that were to be revealed; those in `waiting` go when `wait` is over."""
 
     queued: tuple[str, ...]
     already_sent: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
+    wait: Wait | None = None
 
 
 def reveal(
-    store: Store, record: VerifiedRecord, *, partner: OrgId, paths: Iterable[str], policies: PolicySet, now: int
+    office: Office, record: VerifiedRecord, *, partner: OrgId, paths: Iterable[str], person: str, now: int
 ) -> Revealed:
-    """Grant fields of an own record to a partner and queue what it does not hold; all of them, or none.
+    """Grant fields of an own record to an active partner and weigh what it does not hold; all of them, or none.
+
+    `person` is who reveals them, and may not approve that they go where people
+    must agree to it.
 
     Raises MalformedName for a path that the record does not have, and
     NotPermitted where policy does not let the partner have one of them.
@@ -40,18 +47,26 @@ def reveal(
     for path in wanted:
         if path not in record.paths:
             raise MalformedName(f"the record has no field {path!r}", hint="see `tocsin show ID` for what it has")
-    with store.transaction():
-        held = store.feeds.sent(partner, record.digest)
-        store.feeds.grant(partner, record.digest, wanted, now=now)
-        decision = decide_today(store, record, partner=partner, policies=policies, now=now)
+    office = office.at_once()
+    with office.store.transaction():
+        held = office.store.feeds.sent(partner, record.digest)
+        office.store.feeds.grant(partner, record.digest, wanted, now=now)
+        decision = office.decide(record, partner=partner, now=now)
         for path in wanted:
             if not decision.delivered or path not in decision.disclosed:
                 raise _refused(path, partner, decision)
         open_yet = missing(record, decision, held=held)
-        queued = tuple(path for path in wanted if any(covered(leaf, (path,)) for leaf in open_yet))
-        if queued:
-            store.feeds.queue(partner, record.digest, now=now)
-    return Revealed(queued=queued, already_sent=tuple(path for path in wanted if path not in queued))
+        going = tuple(path for path in wanted if any(covered(leaf, (path,)) for leaf in open_yet))
+        already = tuple(path for path in wanted if path not in going)
+        if not going:
+            return Revealed(queued=(), already_sent=already)
+        entry = Entry(Event.REVEALED, person=person, partner=partner, digest=record.digest, details={"paths": [*going]})
+        office.log.append(entry, now=now)
+        weigh_for(office, record, partners=(partner,), by=(person,), now=now)
+        wait = wait_of(office, record, decision, partner=partner, now=now)
+    if wait is None:
+        return Revealed(queued=going, already_sent=already)
+    return Revealed(queued=(), already_sent=already, waiting=going, wait=wait)
 
 
 def _refused(path: str, partner: OrgId, decision: Decision) -> NotPermitted:

@@ -1,8 +1,8 @@
 """This module is our side of every exchange: what the node brings to it, whoever dials.
 
 The service that peers call and the client that calls peers end in the same
-four steps: make a page, keep an acknowledgement, take a page in, note how it
-went. All of them work on the disk, and belong off the event loop.
+steps: make a page, keep an acknowledgement, take a page in, keep what was asked
+for, note how it went. All of them work on the disk, and belong off the event loop.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,12 @@ from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.receive import Received, accept_page
+from tocsin.exchange.request import keep_request
 from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
-from tocsin.policy.model import PolicySet
+from tocsin.release.office import Office
 from tocsin.store.model import PeerRole, Position
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -26,30 +27,29 @@ from tocsin.v1 import exchange_service_pb2 as v1
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Who we are to our peers. `policies` is asked each time, because adding a peer adds its starter policy."""
+    """Who we are to our peers."""
 
-    organisation: Organisation
+    office: Office
     delivery_signer: Signer
     keys: TlsKeys
-    store: Store
     directory: Directory
-    policies: Callable[[], PolicySet]
     clock: Callable[[], int]
+
+    @property
+    def organisation(self) -> Organisation:
+        """Return our own organisation."""
+        return self.office.organisation
+
+    @property
+    def store(self) -> Store:
+        """Return where everything rests."""
+        return self.office.store
 
     def next_page(self, partner: OrgId, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
         """Return the page of a partner's feed that follows a cursor; see `outbox.next_page`."""
         limits = replace(LIMITS, entries=min(max_entries or LIMITS.entries, LIMITS.entries))
         now = self.clock()
-        page = outbox.next_page(
-            self.store,
-            partner,
-            cursor,
-            policies=self.policies(),
-            signer=self.delivery_signer,
-            organisation=self.organisation,
-            now=now,
-            limits=limits,
-        )
+        page = outbox.next_page(self.office, partner, cursor, signer=self.delivery_signer, now=now, limits=limits)
         if page is not None:
             self.store.peers.note_sent(partner, now=now)
         return page
@@ -76,11 +76,15 @@ class Side:
         verify_exchanging(peer, now=now)
         if peer.role != PeerRole.MEMBER:
             raise NotPermitted(f"{org} is a reader: nothing is taken from it")
-        policy = self.policies().policies.get(org)
+        policy = self.office.policies().policies.get(org)
         accept = policy.accept if policy else None
         return accept_page(
             self.store, page, sender=peer.organisation, ours=self.organisation.org, accept=accept, now=now
         )
+
+    def keep_request(self, peer: OrgId, request: v1.RequestDisclosureRequest) -> v1.RequestState.ValueType:
+        """Keep what a peer asks for; see `request.keep_request`."""
+        return keep_request(self.office, peer, request, now=self.clock())
 
     def stored(self, peer: OrgId) -> str:
         """Return the cursor up to which a peer's feed is stored here."""

@@ -23,6 +23,7 @@ from tocsin.release.proposal import refresh, withdraw
 from tocsin.release.weigh import Weighed, weigh
 from tocsin.schema.check import unix_seconds
 from tocsin.store.model import Due, DueKind, StoredRecord
+from tocsin.store.protocol import Store
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ class Acted:
     queued: tuple[OrgId, ...] = ()
 
 
-def note_dates(office: Office, record: VerifiedRecord) -> None:
+def note_dates(store: Store, record: VerifiedRecord) -> None:
     """Keep the dates that a record itself says: its downgrades, and its retention."""
     for step in record.downgrade_at:
-        office.store.dues.add(Due(DueKind.DOWNGRADE, record.digest, "", unix_seconds(step.at)))
+        store.dues.add(Due(DueKind.DOWNGRADE, record.digest, "", unix_seconds(step.at)))
     if record.retention_until:
-        office.store.dues.add(Due(DueKind.RETENTION, record.digest, "", unix_seconds(record.retention_until)))
+        store.dues.add(Due(DueKind.RETENTION, record.digest, "", unix_seconds(record.retention_until)))
 
 
 def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:

@@ -5,7 +5,7 @@ function, so what is previewed is what is sent, byte for byte.
 """
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.decide import Decision, decide
+from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import leaves, plain
 from tocsin.records.record import VerifiedRecord
@@ -16,11 +16,9 @@ def decide_today(
     store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int, own: bool = True
 ) -> Decision:
     """Ask policy about a record, with what the store knows of it: who was named, and what was revealed."""
-    return decide(
+    return policies.decide(
         record,
         partner=partner,
-        policy=policies.policies.get(partner),
-        floor=policies.floor,
         recipients=store.records.recipients(record.digest),
         granted=store.feeds.granted(partner, record.digest),
         now=now,

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tocsin.audit.entry import Entry, Event
+from tocsin.encoding import JSON
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import LIVE, approved_by
@@ -172,7 +173,8 @@ def _open(office: Office, terms: Terms, *, by: tuple[str, ...], now: int) -> str
     needed = max(item.approvals for item in terms.items)
     proposal = Proposal(review_id(body), terms.digest, body, ReviewState.OPEN, by, now, needed)
     office.store.reviews.propose(proposal)
-    details = {"review": proposal.id, "partners": [item.partner for item in terms.items], "approvals": needed}
+    partners: list[JSON] = [item.partner for item in terms.items]
+    details: dict[str, JSON] = {"review": proposal.id, "partners": partners, "approvals": needed}
     office.log.append(Entry(Event.PROPOSED, person=by[0] if by else "", digest=terms.digest, details=details), now=now)
     return proposal.id
 

@@ -7,6 +7,7 @@ more is made void first, and the decision on it refused.
 from dataclasses import dataclass, replace
 
 from tocsin.audit.entry import Entry, Event
+from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedRequest, NotFound, NotPermitted
 from tocsin.identity.names import OrgId
 from tocsin.people.act import Act, verify_act
@@ -50,10 +51,9 @@ def decide_review(office: Office, review: str, *, person: Person, approve: bool,
         if record is None or proposal.state is not ReviewState.OPEN:
             raise _decided_already(proposal)
         office.store.reviews.decide(proposal.id, Opinion(person.name, approve, statement, now))
-        event = Event.APPROVED if approve else Event.REJECTED
-        office.log.append(
-            Entry(event, person=person.name, digest=proposal.digest, details={"review": proposal.id}), now=now
-        )
+        act = Event.APPROVED if approve else Event.REJECTED
+        said = Entry(act, person=person.name, digest=proposal.digest, details={"review": proposal.id})
+        office.log.append(said, now=now)
         if not approve:
             return Decided(_move(office, proposal, ReviewState.REJECTED), ())
         proposal = _release(office, proposal, now=now)
@@ -91,7 +91,8 @@ def _release(office: Office, proposal: Proposal, *, now: int) -> Proposal:
     """Call a proposal released where everybody that it needs has agreed."""
     if len(approved_by(office, proposal)) < proposal.approvals_needed:
         return proposal
-    details = {"review": proposal.id, "partners": [item.partner for item in read_terms(proposal).items]}
+    partners: list[JSON] = [item.partner for item in read_terms(proposal).items]
+    details: dict[str, JSON] = {"review": proposal.id, "partners": partners}
     office.log.append(Entry(Event.RELEASED, digest=proposal.digest, details=details), now=now)
     return _move(office, proposal, ReviewState.RELEASED)
 

@@ -63,3 +63,10 @@ class ExchangeService(ExchangeServiceServicer):
         """Take in a page of the feed that the caller keeps for us. Readers were refused at the door."""
         received = await asyncio.to_thread(self._side.accept, caller().org, request.page)
         return v1.DeliverResponse(cursor=received.cursor)
+
+    async def RequestDisclosure(  # noqa: N802
+        self, request: v1.RequestDisclosureRequest, context: Context
+    ) -> v1.RequestDisclosureResponse:
+        """Keep which further fields of a record the caller asks for, and say where the request stands."""
+        state = await asyncio.to_thread(self._side.keep_request, caller().org, request)
+        return v1.RequestDisclosureResponse(state=state)
