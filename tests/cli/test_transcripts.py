@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.cli.conftest import set_environment
 from tests.cli.transcript import Transcript, expected
 from tests.support.shared import ROOT
 
@@ -10,9 +11,7 @@ TRANSCRIPTS = sorted((ROOT / "tests" / "transcripts").glob("*.txt"))
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_a_transcript_plays_as_it_is_written(path, tmp_path, monkeypatch):
-    for name in ("NO_COLOR", "FORCE_COLOR", "TOCSIN_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TOCSIN_HOME", str(tmp_path / "home"))
+    set_environment(monkeypatch, tmp_path)
     played = Transcript(path, tmp_path).play()
     assert played == expected(path, played)
 

@@ -7,10 +7,11 @@
     $ tocsin post finding.toml       a command; `> file` and `< file` redirect
     posted <record>  finding …           what it prints, standard error and output as they come
     [exit 3]                         its exit code, where that is not 0
+    $ tocsin serve &                 runs the node of the home from here to the end, in this process
 
 What differs from run to run is normalised: ids, digests, keys, fingerprints,
-times, the folder. In a command, `$ID` is the id that was posted last, and
-`$FINGERPRINT` the fingerprint that was printed last.
+times, the folder. In a command, `$ID` is the id that was posted last, `$REVIEW` the
+review that was named last, and `$FINGERPRINT` the fingerprint that was printed last.
 Set TOCSIN_TRANSCRIPTS=write to write what is printed now into the files, and
 read the difference before you commit it.
 """
@@ -20,9 +21,10 @@ import os
 import re
 import shlex
 import sys
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from pathlib import Path
 
+from tests.cli.serving import served
 from tocsin_cli.main import run
 
 _FINGERPRINT = re.compile(r"\b[A-Z2-7]{7}(?:-[A-Z2-7]{7}){7}\b")
@@ -38,6 +40,7 @@ _NORMAL = (
     (re.compile(r"\d+\.\d MiB"), "<size>"),
 )
 _POSTED = re.compile(r"^posted ([0-9a-f]{8})\b", re.M)
+_REVIEW = re.compile(r"(?<=tocsin review show )[A-Za-z0-9_-]{8}(?![\w-])")
 
 
 class Transcript:
@@ -46,10 +49,15 @@ class Transcript:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
         self._folder = folder
-        self._latest = {"$ID": "", "$FINGERPRINT": ""}
+        self._latest = {"$ID": "", "$FINGERPRINT": "", "$REVIEW": ""}
+        self._nodes = ExitStack()
 
     def play(self) -> str:
         """Run every command and return the transcript as it would be written today."""
+        with self._nodes:
+            return self._play()
+
+    def _play(self) -> str:
         lines = iter(self.path.read_text(encoding="utf-8").splitlines())
         shown: list[str] = []
         for line in lines:
@@ -75,6 +83,10 @@ class Transcript:
     def _run(self, command: str) -> list[str]:
         words = [self._latest.get(word, word) for word in shlex.split(command)]
         assert words.pop(0) == "tocsin", "a transcript shows tocsin commands"
+        if words[-2:] == ["serve", "&"]:
+            home = self._folder / words[1] if words[0] == "--home" else Path(os.environ["TOCSIN_HOME"])
+            self._nodes.enter_context(served(home))
+            return []
         stdin, target = b"", None
         while len(words) > 2 and words[-2] in "<>":
             mark, name = words[-2:]
@@ -86,7 +98,7 @@ class Transcript:
         code, printed, piped = self._invoke(words, stdin, apart=target is not None)
         if target is not None:
             target.write_bytes(piped)
-        for name, pattern in (("$ID", _POSTED), ("$FINGERPRINT", _FINGERPRINT)):
+        for name, pattern in (("$ID", _POSTED), ("$REVIEW", _REVIEW), ("$FINGERPRINT", _FINGERPRINT)):
             self._latest[name] = (pattern.findall(printed) or [self._latest[name]])[-1]
         lines = self._normalised(printed).splitlines()
         return [*lines, f"[exit {code}]"] if code else lines
