@@ -1,6 +1,6 @@
-"""This package keeps records, feeds, peers and cursors, durably and in one place.
+"""This package keeps what a node must not forget, durably and in one place.
 
-`protocol` says what the floors above may ask; `sqlite` answers; `schema` and
-`migrations` say how it lies on disk, for a home must open in every later
-version. SQL stands in this package only.
+`protocol` and `decisions` say what the floors above may ask; `sqlite`
+answers; `schema`, `second` and `migrations` say how it lies on disk, for a
+home must open in every later version. SQL stands in this package only.
 """

@@ -22,7 +22,7 @@ _CLAUSES = {
 
 
 class SqliteAudit:
-    """Keep the rows of the decision log; see `protocol.Audit`."""
+    """Keep the rows of the decision log; see `decisions.Audit`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

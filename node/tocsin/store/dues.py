@@ -6,7 +6,7 @@ from tocsin.store.records import row_id
 
 
 class SqliteDues:
-    """Keep what is to be done at a time; see `protocol.Dues`."""
+    """Keep what is to be done at a time; see `decisions.Dues`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

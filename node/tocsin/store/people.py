@@ -12,7 +12,7 @@ _SELECT = "SELECT name, roles, key_id, public_key, certificate, active, added_at
 
 
 class SqlitePeople:
-    """Keep our own people, those who left among them; see `protocol.People`."""
+    """Keep our own people, those who left among them; see `decisions.People`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

@@ -7,7 +7,7 @@ from tocsin.store.model import PolicySetRow
 
 
 class SqlitePolicies:
-    """Keep what was put in force; see `protocol.Policies`."""
+    """Keep what was put in force; see `decisions.Policies`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

@@ -27,7 +27,7 @@ _BEGINNING = "WHERE {0}.id >= ?1 AND {0}.id < ?1 || '~' ORDER BY {0}.id LIMIT ?2
 
 
 class SqliteReviews:
-    """Keep what waits for somebody's decision; see `protocol.Reviews`."""
+    """Keep what waits for somebody's decision; see `decisions.Reviews`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db
