@@ -15,7 +15,8 @@ from google.protobuf.message import Message
 
 from tocsin.desk.desk import Desk, method_name
 from tocsin.desk.home import Home
-from tocsin.desk.room import Puller
+from tocsin.desk.room import Puller, Requester
+from tocsin.exchange.ask import ask_origin
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
@@ -45,12 +46,9 @@ def side_of(home: Home, *, office: Office, clock: Callable[[], int]) -> Side:
     """Return what an open home brings to an exchange."""
     return Side(
         office=office,
-        organisation=home.organisation,
         delivery_signer=home.delivery_signer,
         keys=home.tls,
-        store=home.store,
         directory=Directory(home.store, own_certificate=home.tls.certificate),
-        policies=lambda: home.policies,
         clock=clock,
     )
 
@@ -58,6 +56,11 @@ def side_of(home: Home, *, office: Office, clock: Callable[[], int]) -> Side:
 def puller_of(side: Side) -> Puller:
     """Return the desk's way to a peer's feed."""
     return partial(pull_feed, side=side)
+
+
+def requester_of(side: Side) -> Requester:
+    """Return the desk's way to the origin of a record."""
+    return partial(ask_origin, side=side)
 
 
 def _unary(method: Callable[[Message, Person], Any]) -> Unary:

@@ -61,6 +61,7 @@ READER_METHODS = frozenset(
         "/tocsin.v1.ExchangeService/Pull",
         "/tocsin.v1.ExchangeService/Subscribe",
         "/tocsin.v1.ExchangeService/Acknowledge",
+        "/tocsin.v1.ExchangeService/RequestDisclosure",
         "/grpc.health.v1.Health/Check",
         "/grpc.health.v1.Health/Watch",
     }
