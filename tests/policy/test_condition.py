@@ -2,7 +2,7 @@ import pytest
 
 from tests.policy.holdings import FINDING
 from tocsin.errors import MalformedPolicy
-from tocsin.policy.claims import ENVELOPE, is_present
+from tocsin.policy.claims import ENVELOPE, Claims, is_present
 from tocsin.policy.condition import MAX_LENGTH, Truth, compile_condition
 from tocsin.policy.expression import ROOT
 from tocsin.schema.contract import KINDS
@@ -19,7 +19,7 @@ RICH = FINDING | {
 
 def answer(text: str, content=None, *, own: bool = True, kind: str = "finding") -> Truth:
     condition = compile_condition(text, kinds=[kind])
-    return condition.evaluate(kind, RICH if content is None else content, envelope=ENVELOPE_CLAIMS, own=own)
+    return condition.evaluate(Claims(kind, RICH if content is None else content, envelope=ENVELOPE_CLAIMS), own=own)
 
 
 def details(text: str, *kinds: str) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def test_a_regular_expression_cannot_run_away():
 
 def test_a_kind_that_the_condition_was_not_compiled_for_is_unknown():
     condition = compile_condition('title == ""', kinds=["finding"])
-    assert condition.evaluate("incident", {}, envelope=ENVELOPE_CLAIMS, own=True) is Truth.UNKNOWN
+    assert condition.evaluate(Claims("incident", {}, envelope=ENVELOPE_CLAIMS), own=True) is Truth.UNKNOWN
 
 
 def test_names_that_the_contract_does_not_know_do_not_disturb():

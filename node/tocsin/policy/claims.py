@@ -12,12 +12,12 @@ unbound and one inside a group is null (a time: `tocsin.policy.condition`
 looks whether it is there), so that a comparison with it has no answer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from functools import cache
 from typing import Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, timestamp_pb2, wrappers_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2, wrappers_pb2
 
 from tocsin.policy.expression import ROOT
 from tocsin.schema.contract import ELEMENT, KINDS, STATUSES, TLPS, Field, Shape
@@ -45,6 +45,7 @@ _MESSAGES: Final = {
     Shape.INTEGER: ".google.protobuf.Int64Value",
     Shape.NUMBER: ".google.protobuf.DoubleValue",
 }
+_WRAPPED: Final = frozenset({Shape.INTEGER, Shape.NUMBER})
 _EMPTY: Final[Mapping[Shape, object]] = {Shape.TEXT: "", Shape.CHOICE: "", Shape.FLAG: False}
 
 
@@ -57,9 +58,7 @@ def pool() -> descriptor_pool.DescriptorPool:
         syntax="proto3",
         dependency=[timestamp_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name],
     )
-    groups = {field.group: field.fields for kind in KINDS.values() for field in _groups(kind.fields)}
-    groups |= {kind.message: kind.fields for kind in KINDS.values()}
-    for name, fields in groups.items():
+    for name, fields in _contract_groups().items():
         message = file.message_type.add(name=name)
         for number, field in enumerate(fields, start=1):
             message.field.append(_member(field, number))
@@ -70,20 +69,31 @@ def pool() -> descriptor_pool.DescriptorPool:
     return derived
 
 
-def bind(
-    kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], variables: Iterable[str], read: Set[str]
-) -> dict[str, object]:
-    """Return the values of the named variables, as far as they have one; `read` are the fields looked at."""
-    values: dict[str, object] = {}
-    for name in variables:
-        if name in ENVELOPE:
-            values[name] = envelope[name]
-        elif name == ROOT:
-            values[name] = _message(KINDS[kind].message, {top: content[top] for top in read & content.keys()})
-        else:
-            value = _value(KINDS[kind].field(name), content.get(name))
-            values |= {} if value is None else {name: value}
-    return values
+class Claims:
+    """What this node holds of one record, as conditions read it; what was asked for once is kept."""
+
+    def __init__(self, kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._content = content
+        self._values: dict[str, object] = dict(envelope)
+
+    def bind(self, variables: Iterable[str], *, tops: Set[str]) -> dict[str, object]:
+        """Return the values of the named variables, as far as they have one; `tops` are the fields looked at."""
+        values: dict[str, object] = {}
+        for name in variables:
+            if name == ROOT:
+                looked_at = {top: self._content[top] for top in tops & self._content.keys()}
+                values[name] = _message(KINDS[self.kind].message, looked_at)
+                continue
+            if name not in self._values:
+                self._values[name] = _value(KINDS[self.kind].field(name), self._content.get(name))
+            if self._values[name] is not None:
+                values[name] = self._values[name]
+        return values
+
+    def holds(self, path: str) -> bool:
+        """Say whether a field is there: in a list, in each of its elements."""
+        return is_present(path, self._content)
 
 
 def is_present(path: str, content: object) -> bool:
@@ -120,10 +130,31 @@ def _single(field: Field, value: object) -> object:
             return value
 
 
-def _message(name: str, value: dict[str, object]) -> object:
+def _message(name: str, value: Mapping[str, object]) -> object:
     """Return a group as a message; names that the contract does not know cannot be asked for."""
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))()
-    return json_format.ParseDict(value, made, ignore_unknown_fields=True, descriptor_pool=pool())
+    made, fields = _group(name)
+    return made(**{key: _member_value(fields[key], inner) for key, inner in value.items() if key in fields})
+
+
+@cache
+def _group(name: str) -> tuple[Callable[..., object], Mapping[str, Field]]:
+    """Return the class of a group's message, and its fields by name."""
+    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
+    return made, {field.name: field for field in _contract_groups()[name]}
+
+
+def _member_value(field: Field, value: object) -> object:
+    """Return a claim as the field of a message takes it."""
+    if field.repeated:
+        return [_single(field, element) for element in value] if isinstance(value, list) else []
+    return {"value": value} if field.shape in _WRAPPED else _single(field, value)
+
+
+@cache
+def _contract_groups() -> Mapping[str, tuple[Field, ...]]:
+    """Return the fields of every group of the contract and of every kind, by the name of its message."""
+    groups = {field.group: field.fields for kind in KINDS.values() for field in _groups(kind.fields)}
+    return groups | {kind.message: kind.fields for kind in KINDS.values()}
 
 
 def _groups(fields: Iterable[Field]) -> Iterator[Field]:

@@ -21,10 +21,9 @@ from types import MappingProxyType
 from typing import Final
 
 from cel_expr_python import cel
-from google.protobuf.json_format import ParseError
 
 from tocsin.errors import MalformedPolicy
-from tocsin.policy.claims import ENVELOPE, PACKAGE, bind, is_present, pool
+from tocsin.policy.claims import ENVELOPE, PACKAGE, Claims, pool
 from tocsin.policy.expression import ROOT, Reading, read_expression
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, Field, Shape
@@ -72,23 +71,22 @@ class Condition:
     text: str
     checked: Mapping[str, _Checked] = field(repr=False, compare=False)
 
-    def evaluate(self, kind: str, content: Mapping[str, object], *, envelope: Mapping[str, str], own: bool) -> Truth:
+    def evaluate(self, claims: Claims, *, own: bool) -> Truth:
         """Evaluate over what this node holds of a record.
 
         `own` says that the holding is the origin's, in which an absent field is
         known to be absent.
         """
-        checked = self.checked.get(kind)
+        checked = self.checked.get(claims.kind)
         if checked is None:
             return Truth.UNKNOWN
         # A list or group used as a whole may have hidden parts that nobody can see are missing.
         needed = checked.untested_times if own else checked.reads
-        if (not own and checked.wholes) or not all(is_present(path, content) for path in needed):
+        if (not own and checked.wholes) or not all(claims.holds(path) for path in needed):
             return Truth.UNKNOWN
         try:
-            values = bind(kind, content, envelope=envelope, variables=checked.variables, read=checked.tops)
-            answer = checked.expression.eval(data=values).value()
-        except (RuntimeError, ParseError, ValueError):  # the engine's budget; a value that its type does not hold
+            answer = checked.expression.eval(data=claims.bind(checked.variables, tops=checked.tops)).value()
+        except (RuntimeError, TypeError, ValueError):  # the engine's budget; a value that its type does not hold
             return Truth.UNKNOWN
         # A failed evaluation comes back as an error value, which is neither.
         return Truth.YES if answer is True else Truth.NO if answer is False else Truth.UNKNOWN

@@ -27,7 +27,6 @@ class Memory:
 
     def __init__(self) -> None:
         self._decisions = lru_cache(MOST_DECISIONS)(_decision_slot)
-        self._answers = lru_cache(MOST_RECORDS)(_answers_slot)
 
     def recall(self, key: Key, *, now: int) -> Decision | None:
         """Return what was decided, where that still holds."""
@@ -40,13 +39,14 @@ class Memory:
         """Remember a decision, instead of an earlier one for the same key."""
         self._decisions(key)[:] = [(now, decision)]
 
-    def answers(self, record: VerifiedRecord, *, now: int) -> Answers:
-        """Return what conditions say of an own record, as far as they were asked."""
-        marking = record.marking_at(now)
-        slot = self._answers(record.digest, marking)
-        if not slot:
-            slot[:] = [Answers(record, marking=marking, own=True)]
-        return slot[0]
+
+def answers(record: VerifiedRecord, *, now: int) -> Answers:
+    """Return what conditions say of an own record, as far as they were asked, by whichever set of files."""
+    marking = record.marking_at(now)
+    slot = _answers_slot(record.digest, marking)
+    if not slot:
+        slot[:] = [Answers(record, marking=marking, own=True)]
+    return slot[0]
 
 
 def _decision_slot(_key: Key) -> list[tuple[int, Decision]]:
@@ -54,6 +54,7 @@ def _decision_slot(_key: Key) -> list[tuple[int, Decision]]:
     return []
 
 
+@lru_cache(MOST_RECORDS)
 def _answers_slot(_digest: str, _marking: str) -> list[Answers]:
     """Return an empty place for the answers about a record."""
     return []
