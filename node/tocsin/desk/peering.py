@@ -10,16 +10,21 @@ its newer documents prove themselves: each is signed by the keys of the last.
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
+from tocsin.audit.entry import Entry, Event
+from tocsin.desk.inforce import adopt_starter
 from tocsin.desk.lookup import find_peer
 from tocsin.desk.messages import organisation_message, peer_message
-from tocsin.desk.policyfiles import load_policies, write_starter
+from tocsin.desk.policyfiles import write_starter
 from tocsin.desk.room import Room
+from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedRequest
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.publish import queue_partners
 from tocsin.identity.fingerprint import verify_fingerprint
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity, update_identity
+from tocsin.people.person import Person
+from tocsin.release.proposal import refresh_all
 from tocsin.store.model import PeerRole, PeerRow, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -68,10 +73,12 @@ class Peering:
             told.refused_at.FromSeconds(refusal.at)
         return v1.GetPeerResponse(peer=peer)
 
-    def add_peer(self, request: v1.AddPeerRequest) -> v1.AddPeerResponse:
+    def add_peer(self, request: v1.AddPeerRequest, caller: Person) -> v1.AddPeerResponse:
         """Register an organisation, confirm a pending one, or take its newer document.
 
-        A policy file for it is written where there is none; it shares nothing.
+        For a new one the starter policy comes in force, and is written as a
+        draft where there is none; it shares nothing. A policy that is in force
+        from an earlier peering stays.
 
         Raises MalformedIdentity (FINGERPRINT_MISMATCH too) and IdentityOutdated
         for the document, MalformedRequest for our own or for an unknown role,
@@ -89,14 +96,16 @@ class Peering:
             if known is None:
                 changes: tuple[str, ...] = ()
                 row = self._register(given, request, now=now)
+                self._log(Event.PEER_ADDED, row, caller, now=now)
+                adopt_starter(self._store, row.org, now=now)
             else:
                 row, changes = self._renew(known, given, request, now=now)
+                if row != known:
+                    self._log(Event.PEER_CHANGED, row, caller, now=now)
             queued = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
-            starter = write_starter(self._room.home.layout, row.org)
-        if starter is not None:
-            self._room.home.adopt(starter)
+            write_starter(self._room.home.layout, row.org)
         self._tell(row, queued)
-        policy = load_policies(self._room.home.layout).policies.get(row.org)
+        policy = self._room.home.policies.policies.get(row.org)
         shares = policy is not None and bool(policy.shares)
         return v1.AddPeerResponse(peer=self._message(row), changes=changes, shares=shares)
 
@@ -131,42 +140,58 @@ class Peering:
             row = self._advance(row, "confirm")
         return row, changes
 
-    def suspend_peer(self, request: v1.SuspendPeerRequest) -> v1.SuspendPeerResponse:
+    def suspend_peer(self, request: v1.SuspendPeerRequest, caller: Person) -> v1.SuspendPeerResponse:
         """Stop exchanging with a peer until it is resumed."""
-        return v1.SuspendPeerResponse(peer=self._message(self._move(request.org, "suspend")))
+        return v1.SuspendPeerResponse(peer=self._message(self._move(request.org, "suspend", caller)))
 
-    def resume_peer(self, request: v1.ResumePeerRequest) -> v1.ResumePeerResponse:
+    def resume_peer(self, request: v1.ResumePeerRequest, caller: Person) -> v1.ResumePeerResponse:
         """Take up the exchange with a suspended peer again."""
-        return v1.ResumePeerResponse(peer=self._message(self._move(request.org, "resume")))
+        return v1.ResumePeerResponse(peer=self._message(self._move(request.org, "resume", caller)))
 
-    def remove_peer(self, request: v1.RemovePeerRequest) -> v1.RemovePeerResponse:
+    def remove_peer(self, request: v1.RemovePeerRequest, caller: Person) -> v1.RemovePeerResponse:
         """End the exchange with a peer; what it sent, and its policy file, stay.
 
         What was revealed to it by name counts no more: whoever is added under
         that name later begins anew.
         """
         with self._store.transaction():
-            removed = self._move(request.org, "remove")
+            removed = self._move(request.org, "remove", caller)
             self._store.feeds.withdraw_grants(removed.org)
         return v1.RemovePeerResponse(peer=self._message(removed))
 
-    def _move(self, org: str, event: str) -> PeerRow:
+    def _move(self, org: str, event: str, caller: Person) -> PeerRow:
+        now = self._room.clock()
         with self._store.transaction():
             before = find_peer(self._store, org)
             row = self._advance(before, event)
-            queued = self._catch_up(row, now=self._room.clock()) if row.state is not before.state else ()
+            queued: Collection[OrgId] = ()
+            if row.state is not before.state:
+                self._log(Event.PEER_CHANGED, row, caller, now=now)
+                queued = self._catch_up(row, now=now)
         self._tell(row, queued)
         return row
 
+    def _log(self, event: Event, row: PeerRow, caller: Person, *, now: int) -> None:
+        """Keep what a peer is from now on."""
+        organisation = known_organisation(row.document)
+        details: dict[str, JSON] = {
+            "state": row.state.value,
+            "role": row.role.value,
+            "fingerprint": organisation.fingerprint,
+            "version": organisation.version,
+        }
+        self._room.home.log.append(Entry(event, person=caller.name, partner=row.org, details=details), now=now)
+
     def _catch_up(self, row: PeerRow, *, now: int) -> Collection[OrgId]:
-        """Queue for a peer that has just become active what was posted while it was not."""
-        if row.state is not PeerState.ACTIVE:
-            return ()
-        home = self._room.home
-        return queue_partners(home.store, (row.org,), policies=home.policies, organisation=home.organisation, now=now)
+        """Weigh for a peer that has just become active what was posted meanwhile; for one that stopped, void it."""
+        if row.state is PeerState.ACTIVE:
+            return queue_partners(self._room.office, (row.org,), now=now)
+        refresh_all(self._room.office, now=now)
+        return ()
 
     def _tell(self, row: PeerRow, queued: Collection[OrgId]) -> None:
         self._room.events.peer_changed(row.org)
+        self._room.events.due_changed()
         if queued:
             self._room.events.queued(queued)
 
