@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 MIN_QUOTE = 200
 
 # Random base64 of 32 characters has 4.7 bits for each, give or take 0.1; names made of words stay below 4.2.
+MIN_RUN = 32
 MIN_ENTROPY = 4.2
 
 # Names are made of words: between hyphens, underscores and slashes nothing of them is longer.
@@ -31,28 +32,42 @@ _HOME = re.compile(
     r"|\b[A-Za-z]:[\\/]+(?i:Users|Documents and Settings)[\\/]+[\w.]"
 )
 
+_HOME_WORDS = ("/home/", "users", "documents and settings")
+
 _GIT = re.compile(
     r"\b(?:git|ssh|git\+ssh)://[^\s/]+/\S"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w.-]{1,253}:(?!\d+\b)[\w~.-]{0,100}/[\w./~-]"
     r"|\bhttps?://[^\s\"'<>]{1,300}\.git\b"
     r"|\bhttps?://[^\s/@\"'<>]{1,200}@[^\s/@]{1,253}/"  # with the credentials of somebody
 )
+_GIT_SIGNS = ("@", ".git", "git://", "ssh://")
 
-_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-    r"|\bAGE-SECRET-KEY-1[02-9A-Z]{20,}"
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # Amazon
-    r"|\bgh[pousr]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}"
-    r"|\bsk-(?=[\w-]{0,200}\d)[\w-]{20,}|\b[sr]k_live_\w{16,}"  # OpenAI, Anthropic and others; Stripe
-    r"|\bAIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}|\bxox[abeprs]-[\w-]{10,}"  # Google, Hugging Face, Slack
-    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"  # a JWT: both of its parts begin with {"
-    r"|(?i:key|token|secret|password|passwd)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[\w+/=-]{0,64}\d)[\w+/=-]{16,}"
+# What follows the letters that keys of a maker begin with.
+_KEYS = {
+    "-----BEGIN ": r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----",
+    "AGE-SECRET-KEY-1": r"[02-9A-Z]{20,}",
+    "eyJ": r"[\w-]{10,}\.eyJ[\w-]{10,}\.",  # a JWT: both of its parts begin with {"
+    **dict.fromkeys(("AKIA", "ASIA"), r"[A-Z0-9]{16}\b"),  # Amazon
+    **dict.fromkeys(("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\w{36}"),  # GitHub
+    "github_pat_": r"\w{22}",
+    "glpat-": r"[\w-]{20}",  # GitLab
+    "sk-": r"(?=[\w-]{0,200}\d)[\w-]{20}",  # OpenAI, Anthropic and others
+    **dict.fromkeys(("sk_live_", "rk_live_"), r"\w{16}"),  # Stripe
+    "AIza": r"[\w-]{35}",  # Google
+    "hf_": r"[A-Za-z0-9]{30}",  # Hugging Face
+    "xox": r"[abeprs]-[\w-]{10}",  # Slack
+}
+_KEY_SHAPES = {start: re.compile(rf"(?<!\w){re.escape(start)}{rest}") for start, rest in _KEYS.items()}
+_SECRET_WORDS = ("key", "token", "secret", "passw")
+_CALLED_SECRET = re.compile(
+    r"(?:key|token|secret|passw(?:or)?d)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[\w+/=-]{0,64}\d)[\w+/=-]{16}", re.IGNORECASE
 )
-_RUN = re.compile(r"(?<![\w+/=-])[\w+/-]{32,}", re.ASCII)
+_RUN = re.compile(rf"(?<![\w+/=-])[\w+/-]{{{MIN_RUN},}}", re.ASCII)
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]+")
 
-_IPV4 = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9])")
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,38}(?:[0-9A-Fa-f]|::)(?!\w|:[\w:])")
+# What stands before is looked at after the first digit, which is quickly found. `tag/1.2.3.4` is the name of a version.
+_IPV4 = re.compile(r"[0-9](?<![\w.-].)(?<!\w/.)[0-9]{0,2}\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?!\w|\.[0-9])")
+_IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:.].)[0-9A-Fa-f:]{1,37}(?:[0-9A-Fa-f]|::)(?!\w|:[\w:])")
 # What stands before four numbers that are no address, and how far before.
 _NUMBERED = re.compile(r"(?:version|release|build|section|clause|chapter|article|\bv|§)[ .:=]{0,2}$", re.IGNORECASE)
 _BEFORE = 12
@@ -76,17 +91,21 @@ def has_email(text: str) -> bool:
 
 def has_home_path(text: str) -> bool:
     """Say whether there is a path below somebody's home folder."""
-    return _HOME.search(text) is not None
+    folded = text.lower()
+    return any(word in folded for word in _HOME_WORDS) and _HOME.search(text) is not None
 
 
 def has_git_remote(text: str) -> bool:
     """Say whether there is an address that a repository is fetched from, which a page about it is not."""
-    return ("://" in text or "@" in text) and _GIT.search(text) is not None
+    return any(sign in text for sign in _GIT_SIGNS) and _GIT.search(text) is not None
 
 
 def has_key(text: str) -> bool:
     """Say whether there is a key of a known shape, or something that is called one."""
-    return _KEY.search(text) is not None
+    if any(start in text and shape.search(text) for start, shape in _KEY_SHAPES.items()):
+        return True
+    folded = text.lower()
+    return any(word in folded for word in _SECRET_WORDS) and _CALLED_SECRET.search(text) is not None
 
 
 def has_random_text(text: str) -> bool:
@@ -95,7 +114,7 @@ def has_random_text(text: str) -> bool:
     Digests in hex have letters of one case, and addresses of pages often have
     ids: both are passed over.
     """
-    return any(map(_is_random, _RUN.findall(_URL.sub(" ", text))))
+    return len(text) >= MIN_RUN and any(map(_is_random, _RUN.findall(_URL.sub(" ", text))))
 
 
 def _is_random(run: str) -> bool:
@@ -109,11 +128,11 @@ def _is_random(run: str) -> bool:
 
 def has_ip_address(text: str) -> bool:
     """Say whether there is an address that says where something is."""
-    for found in _IPV4.finditer(text):
+    for found in _IPV4.finditer(text) if text.count(".") >= 3 else ():
         before = text[max(0, found.start() - _BEFORE) : found.start()]
         if not _NUMBERED.search(before) and _is_place(found[0]):
             return True
-    return ":" in text and any(map(_is_place, _IPV6.findall(text)))
+    return text.count(":") >= 2 and any(map(_is_place, _IPV6.findall(text)))
 
 
 def _is_place(text: str) -> bool:
