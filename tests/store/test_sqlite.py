@@ -104,9 +104,13 @@ class TestTransactions:
         with pytest.raises(RuntimeError, match="outside a transaction"):
             store._db.execute("DELETE FROM records")
 
+    def test_the_disk_is_not_scrubbed_inside_a_transaction(self, store):
+        with store.transaction(), pytest.raises(RuntimeError, match="transaction is open"):
+            store.scrub()
+
     def test_a_closed_store_is_closed(self, store):
         store.close()
-        for call in (store.records.counts, lambda: store.records.add(make_record(), now=NOW)):
+        for call in (store.records.counts, store.scrub, lambda: store.records.add(make_record(), now=NOW)):
             with pytest.raises(RuntimeError, match="closed"):
                 call()
 

@@ -55,6 +55,8 @@ def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
     acted: list[Acted] = []
     while dues := office.store.dues.until(now, limit=MOST_AT_ONCE):
         acted += [_act(office, due, now=now) for due in dues]
+    if any(one.kind is DueKind.RETENTION for one in acted):
+        office.store.scrub()
     return tuple(acted)
 
 

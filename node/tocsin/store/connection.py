@@ -58,7 +58,6 @@ class Connections:
         self._lock = threading.RLock()
         self._writing_thread: int | None = None
         self._readers: deque[sqlite3.Connection] = deque()
-        self._behind: dict[str, None] = {}  # statements to run when the transaction that is open has ended
         self._closed = False
         _require_file(path, create=create)
         with reported(path):
@@ -85,7 +84,6 @@ class Connections:
                     yield
                 return
             self._writing_thread = threading.get_ident()
-            self._behind = {}
             try:
                 # IMMEDIATE: the right to write is taken now, not in the middle of the work.
                 self._database.conn.execute("BEGIN IMMEDIATE")
@@ -95,15 +93,16 @@ class Connections:
                 except BaseException:
                     self._database.conn.rollback()
                     raise
-                for statement in self._behind:
-                    self._database.conn.execute(statement)
             finally:
                 self._writing_thread = None
 
-    def after_commit(self, *statements: str) -> None:
-        """Run statements behind the transaction that is open, each once: what cannot stand inside."""
-        self._writer()
-        self._behind |= dict.fromkeys(statements)
+    def run_alone(self, *statements: str) -> None:
+        """Run statements that cannot stand in a transaction, or should not hold one up."""
+        with self._lock, reported(self.path):
+            if self._closed or self._writing_thread is not None:
+                raise RuntimeError("the store is closed, or a transaction is open")
+            for statement in statements:
+                self._database.conn.execute(statement)
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Run one statement of this thread's transaction; return the number of rows that it changed."""

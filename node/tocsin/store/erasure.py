@@ -19,7 +19,11 @@ _SCRUB = ("INSERT INTO search (search) VALUES ('optimize')", "PRAGMA wal_checkpo
 
 
 def erase(db: Connections, record: int) -> None:
-    """Delete what is held of a record, in the transaction that is open; its bytes go from the disk behind it."""
+    """Delete what is held of a record, in the transaction that is open."""
     for statement in _STATEMENTS:
         db.execute(statement, (record,))
-    db.after_commit(*_SCRUB)
+
+
+def scrub(db: Connections) -> None:
+    """Overwrite what deleting leaves on the disk; takes a third of a second for ten thousand records."""
+    db.run_alone(*_SCRUB)

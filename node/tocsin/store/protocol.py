@@ -112,7 +112,7 @@ class Records(Protocol):
 
         Nobody waits for it from then on: it is no candidate, and nothing about
         it is due. What comes of it again is not kept. The bytes are gone from
-        the disk when the transaction around this has ended.
+        the disk after the next `Store.scrub`.
         """
 
     def remember_key(self, key: str, digest: str, *, now: int) -> None:
@@ -282,6 +282,9 @@ class Store(Protocol):
         Transactions nest: an inner one that fails takes back its own part
         only, and the outer one decides about the rest.
         """
+
+    def scrub(self) -> None:
+        """Overwrite on the disk what was erased; not inside a transaction, and once for many records."""
 
     def size(self) -> int:
         """Return the bytes that the store takes on disk."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from tocsin.store.audit import SqliteAudit
 from tocsin.store.connection import PAGE_SIZE, Connections
 from tocsin.store.dues import SqliteDues
+from tocsin.store.erasure import scrub
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.peers import SqlitePeers
@@ -50,6 +51,10 @@ class SqliteStore:
     def transaction(self) -> AbstractContextManager[None]:
         """Commit everything inside together, durably, or nothing of it."""
         return self._db.transaction()
+
+    def scrub(self) -> None:
+        """Overwrite on the disk what was erased."""
+        scrub(self._db)
 
     def size(self) -> int:
         """Return the bytes that the store takes on disk, the write-ahead log with it."""
