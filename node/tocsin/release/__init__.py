@@ -7,5 +7,5 @@ gate           whether enough people have agreed, and the time has come
 weigh          a record for a partner: queued now, noted for later, or nothing to go
 proposal       what is proposed to people is what would go; review: what people decide about it
 due            holds, embargoes, downgrades and retention: what happens when its time has come
-lint           what should not be in a record that goes far
+lint           what should not be in a record that goes far; shapes: how it is recognised
 """

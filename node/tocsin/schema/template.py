@@ -100,6 +100,8 @@ def _heading(kind: Kind) -> Iterator[str]:
     yield f'{SETTINGS_KEY}.kind = "{kind.name}"'
     yield from _wrap(f"Traffic Light Protocol: {', '.join(TLPS)}.")
     yield f'{SETTINGS_KEY}.tlp = "{_TLP}"'
+    yield from _wrap("Lower the marking at these times, each step further down.")
+    yield f'#{SETTINGS_KEY}.downgrade_at = [{{ at = 2027-01-01T00:00:00Z, tlp = "GREEN" }}]'
     yield from _wrap("Send it to these partners only; without this line, to all whom policy allows.")
     yield f'#{SETTINGS_KEY}.to = ["lab-b.example"]'
 
