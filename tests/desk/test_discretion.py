@@ -30,22 +30,22 @@ SECRET = {
 @pytest.fixture
 def pair(tmp_path, office, open_office):
     lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     introduce(office, lab_b)
     return office, lab_b
 
 
 def provoke(office, digest: str) -> list[TocsinError]:
     """Make everything fail that can fail around a record, and return the errors."""
-    desk = office.desk
+    desk, me = office.desk, office.me
     attempts = [
-        lambda: desk.get_record(v1.GetRecordRequest(id=digest, version=9)),
-        lambda: desk.get_record(v1.GetRecordRequest(id="none")),
-        lambda: desk.explain_record(v1.ExplainRecordRequest(id=digest, partner="nobody.example")),
-        lambda: desk.preview_record(v1.PreviewRecordRequest(id=digest, partner="nobody.example")),
-        lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["discoverers"], partner=LAB_B)),
-        lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["nothing"], partner=LAB_B)),
-        lambda: desk.list_records(v1.ListRecordsRequest(page_token="next")),
+        lambda: desk.get_record(v1.GetRecordRequest(id=digest, version=9), me),
+        lambda: desk.get_record(v1.GetRecordRequest(id="none"), me),
+        lambda: desk.explain_record(v1.ExplainRecordRequest(id=digest, partner="nobody.example"), me),
+        lambda: desk.preview_record(v1.PreviewRecordRequest(id=digest, partner="nobody.example"), me),
+        lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["discoverers"], partner=LAB_B), me),
+        lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["nothing"], partner=LAB_B), me),
+        lambda: desk.list_records(v1.ListRecordsRequest(page_token="next"), me),
         lambda: open_home(office.home.layout.root, now=office.clock()),
     ]
     errors = []
@@ -90,11 +90,11 @@ def test_nothing_withheld_reaches_the_partners_home(pair):
     office, lab_b = pair
     office.post(SECRET)
     deliver(office, lab_b)
-    records = lab_b.desk.list_records(v1.ListRecordsRequest(full=True)).records
+    records = lab_b.desk.list_records(v1.ListRecordsRequest(full=True), lab_b.me).records
     assert len(records) == 1
     assert CANARY not in str(records[0])
     for text in (CANARY, f"{CANARY}-3"):
-        assert not lab_b.desk.search_records(v1.SearchRecordsRequest(text=text)).records
+        assert not lab_b.desk.search_records(v1.SearchRecordsRequest(text=text), lab_b.me).records
     root = lab_b.home.layout.root
     holding = [
         str(path.relative_to(root))
@@ -107,7 +107,7 @@ def test_nothing_withheld_reaches_the_partners_home(pair):
 def test_an_explanation_is_for_our_own_people_and_names_paths_not_values(pair):
     office, _ = pair
     digest = office.post(SECRET).record.digest
-    explained = office.desk.explain_record(v1.ExplainRecordRequest(id=digest, partner=LAB_B))
+    explained = office.desk.explain_record(v1.ExplainRecordRequest(id=digest, partner=LAB_B), office.me)
     assert CANARY not in str(explained)
 
 

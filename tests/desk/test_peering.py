@@ -1,10 +1,11 @@
 """Registering organisations, and beginning, stopping and ending the exchange with them."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from tests.desk.conftest import AISI, LAB_A, LAB_B, SHARING
+from tests.desk.conftest import AISI, LAB_A, LAB_B, SHARING, put_policy
 from tests.support.organisations import NOW, YEAR, Founded, found
 from tocsin.errors import (
     Conflict,
@@ -17,6 +18,7 @@ from tocsin.errors import (
     TocsinError,
 )
 from tocsin.identity.root import next_version, parse_identity
+from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
 PENDING, ACTIVE = v1.PEER_STATE_PENDING, v1.PEER_STATE_ACTIVE
@@ -52,7 +54,7 @@ def test_a_peer_without_a_fingerprint_waits_for_one(office):
 def test_the_fingerprint_is_compared_whatever_its_case_spaces_and_dashes(office):
     peer = found(AISI)
     typed = peer.organisation.fingerprint.lower().replace("-", " ")
-    answer = office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=typed))
+    answer = office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=typed), office.me)
     assert answer.peer.state == ACTIVE
 
 
@@ -68,11 +70,11 @@ def test_a_wrong_fingerprint_changes_nothing(office, known, typed):
         "mistyped": right[:-1] + ("A" if right[-1] != "A" else "B"),
         "something else": "yes",
     }[typed]
-    before = office.desk.list_peers(v1.ListPeersRequest())
+    before = office.desk.list_peers(v1.ListPeersRequest(), office.me)
     with pytest.raises(MalformedIdentity) as refused:
-        office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=wrong))
+        office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=wrong), office.me)
     assert refused.value.reason == "FINGERPRINT_MISMATCH"
-    assert office.desk.list_peers(v1.ListPeersRequest()) == before
+    assert office.desk.list_peers(v1.ListPeersRequest(), office.me) == before
 
 
 def test_a_reader_is_registered_as_one_and_can_become_a_member(office):
@@ -84,7 +86,7 @@ def test_a_reader_is_registered_as_one_and_can_become_a_member(office):
 def test_a_role_of_a_later_contract_is_refused(office):
     with pytest.raises(MalformedRequest):
         office.add_peer(AISI, role=99)
-    assert len(office.desk.list_peers(v1.ListPeersRequest()).peers) == 1
+    assert len(office.desk.list_peers(v1.ListPeersRequest(), office.me).peers) == 1
 
 
 def test_a_starter_policy_is_written_that_accepts_and_shares_nothing(root, office):
@@ -93,7 +95,9 @@ def test_a_starter_policy_is_written_that_accepts_and_shares_nothing(root, offic
     policy = office.home.policies.policies[AISI]
     assert policy.shares == ()
     assert policy.accept is not None
-    assert office.desk.check_policies(v1.CheckPoliciesRequest()) == v1.CheckPoliciesResponse(partners=[AISI, LAB_B])
+    assert office.desk.check_policies(v1.CheckPoliciesRequest(), office.me) == v1.CheckPoliciesResponse(
+        partners=[AISI, LAB_B]
+    )
 
 
 def test_a_policy_that_is_there_is_never_overwritten(root, office):
@@ -104,29 +108,49 @@ def test_a_policy_that_is_there_is_never_overwritten(root, office):
 
 
 @pytest.mark.parametrize("shares", [True, False])
-def test_whoever_adds_a_peer_is_told_whether_a_file_shares_with_it_already(root, office, shares):
+def test_whoever_adds_a_peer_is_told_whether_what_is_in_force_shares_with_it_already(office, shares):
     if shares:
-        (root / "policies" / f"{AISI}.toml").write_text(SHARING.format(partner=AISI))
+        put_policy(office, AISI)
     given = found(AISI)
     request = v1.AddPeerRequest(document=given.document, fingerprint=given.organisation.fingerprint)
-    assert office.desk.add_peer(request).shares is shares
+    assert office.desk.add_peer(request, office.me).shares is shares
+
+
+def test_a_file_that_waits_in_the_folder_shares_nothing_with_a_new_peer(root, office):
+    (root / "policies" / f"{AISI}.toml").write_text(SHARING.format(partner=AISI))
+    office.add_peer(AISI)
+    assert office.home.policies.policies[AISI].shares == ()
+    assert list(office.post().queued_for) == [LAB_B]
+
+
+def test_what_becomes_of_a_peer_is_in_the_decision_log_with_who_did_it(office):
+    for event in ("suspend", "suspend", "resume", "remove"):
+        CALLS[event](office, LAB_B)
+    rows = office.home.store.audit.list(AuditFilter(partner=LAB_B), limit=9)
+    told = [(row.act, row.person, json.loads(row.body)["details"]["state"]) for row in rows]
+    assert told == [
+        ("peer-added", "first", "active"),
+        ("peer-changed", "first", "suspended"),
+        ("peer-changed", "first", "active"),
+        ("peer-changed", "first", "removed"),
+    ]
 
 
 def test_a_peer_whose_policy_file_cannot_be_written_is_not_registered(root, office):
     (root / "policies").rename(root / "elsewhere")
     with pytest.raises(HomeDamaged, match=f"policies/{AISI}.toml"):
         office.add_peer(AISI)
-    assert [peer.organisation.org for peer in office.desk.list_peers(v1.ListPeersRequest()).peers] == [LAB_B]
+    assert [peer.organisation.org for peer in office.desk.list_peers(v1.ListPeersRequest(), office.me).peers] == [LAB_B]
 
 
 def test_nobody_is_a_peer_of_itself(office):
     with pytest.raises(MalformedRequest):
-        office.desk.add_peer(v1.AddPeerRequest(document=office.home.organisation.document))
+        office.desk.add_peer(v1.AddPeerRequest(document=office.home.organisation.document), office.me)
 
 
 def test_what_was_posted_while_a_peer_was_pending_waits_for_it_once_it_is_confirmed(root, open_office):
-    (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B))
     office = open_office(root)
+    put_policy(office, LAB_B)
     office.add_peer(LAB_B, confirmed=False)
     assert list(office.post().queued_for) == []
     assert office.add_peer(LAB_B).waiting == 1
@@ -135,29 +159,31 @@ def test_what_was_posted_while_a_peer_was_pending_waits_for_it_once_it_is_confir
 
 def test_a_newer_document_of_a_peer_is_taken_and_its_changes_are_told(office):
     peer = found(LAB_B)
-    answer = office.desk.add_peer(v1.AddPeerRequest(document=renewed(peer, endpoints=("lab-b.example:7443",))))
+    answer = office.desk.add_peer(
+        v1.AddPeerRequest(document=renewed(peer, endpoints=("lab-b.example:7443",))), office.me
+    )
     assert answer.peer.organisation.version == 2
     assert list(answer.changes) == ["endpoint lab-b.example:7443: new"]
     assert answer.peer.state == ACTIVE
-    stored = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B)).peer.organisation
+    stored = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B), office.me).peer.organisation
     assert list(stored.endpoints) == ["lab-b.example:7443"]
 
 
 def test_the_same_document_again_changes_nothing(office):
-    assert list(office.desk.add_peer(v1.AddPeerRequest(document=found(LAB_B).document)).changes) == []
+    assert list(office.desk.add_peer(v1.AddPeerRequest(document=found(LAB_B).document), office.me).changes) == []
 
 
 def test_an_older_document_is_refused(office):
     peer = found(LAB_B)
-    office.desk.add_peer(v1.AddPeerRequest(document=renewed(peer)))
+    office.desk.add_peer(v1.AddPeerRequest(document=renewed(peer)), office.me)
     with pytest.raises(IdentityOutdated):
-        office.desk.add_peer(v1.AddPeerRequest(document=peer.document))
+        office.desk.add_peer(v1.AddPeerRequest(document=peer.document), office.me)
 
 
 def test_another_organisation_under_the_same_name_is_refused(office):
     impostor = found(LAB_B, root_keys=2)
     with pytest.raises(MalformedIdentity) as refused:
-        office.desk.add_peer(v1.AddPeerRequest(document=impostor.document))
+        office.desk.add_peer(v1.AddPeerRequest(document=impostor.document), office.me)
     assert refused.value.reason == "BAD_IDENTITY"
 
 
@@ -165,7 +191,7 @@ def test_a_pending_identity_that_nobody_confirmed_gives_way_to_another(office):
     office.add_peer(AISI, confirmed=False)
     other = found(AISI, root_keys=2)
     request = v1.AddPeerRequest(document=other.document, fingerprint=other.organisation.fingerprint)
-    answer = office.desk.add_peer(request)
+    answer = office.desk.add_peer(request, office.me)
     assert answer.peer.state == ACTIVE
     assert answer.peer.organisation.fingerprint == other.organisation.fingerprint
     assert "never confirmed" in answer.changes[0]
@@ -182,8 +208,8 @@ DOCUMENTS = {
 def test_what_is_no_identity_document_registers_nobody(office, case):
     document, error = DOCUMENTS[case]
     with pytest.raises(error):
-        office.desk.add_peer(v1.AddPeerRequest(document=document))
-    assert len(office.desk.list_peers(v1.ListPeersRequest()).peers) == 1
+        office.desk.add_peer(v1.AddPeerRequest(document=document), office.me)
+    assert len(office.desk.list_peers(v1.ListPeersRequest(), office.me).peers) == 1
 
 
 def test_an_expired_identity_document_registers_nobody(office):
@@ -193,9 +219,9 @@ def test_an_expired_identity_document_registers_nobody(office):
 
 
 CALLS = {
-    "suspend": lambda desk, org: desk.suspend_peer(v1.SuspendPeerRequest(org=org)).peer,
-    "resume": lambda desk, org: desk.resume_peer(v1.ResumePeerRequest(org=org)).peer,
-    "remove": lambda desk, org: desk.remove_peer(v1.RemovePeerRequest(org=org)).peer,
+    "suspend": lambda office, org: office.desk.suspend_peer(v1.SuspendPeerRequest(org=org), office.me).peer,
+    "resume": lambda office, org: office.desk.resume_peer(v1.ResumePeerRequest(org=org), office.me).peer,
+    "remove": lambda office, org: office.desk.remove_peer(v1.RemovePeerRequest(org=org), office.me).peer,
 }
 
 LIVES = {
@@ -211,7 +237,7 @@ LIVES = {
 @pytest.mark.parametrize("case", LIVES)
 def test_an_active_peer_can_be(office, case):
     events, state = LIVES[case]
-    peers = [CALLS[event](office.desk, LAB_B) for event in events]
+    peers = [CALLS[event](office, LAB_B) for event in events]
     assert peers[-1].state == state
     assert office.events.changed == [LAB_B] * len(events)
 
@@ -220,30 +246,30 @@ def test_an_active_peer_can_be(office, case):
 def test_a_pending_peer_can_only_be_confirmed_or_removed(office, event):
     office.add_peer(AISI, confirmed=False)
     with pytest.raises(Conflict) as refused:
-        CALLS[event](office.desk, AISI)
+        CALLS[event](office, AISI)
     assert refused.value.reason == "CONFLICT"
     assert "fingerprint" in refused.value.hint
-    assert office.desk.get_peer(v1.GetPeerRequest(org=AISI)).peer.state == PENDING
-    assert CALLS["remove"](office.desk, AISI).state == REMOVED
+    assert office.desk.get_peer(v1.GetPeerRequest(org=AISI), office.me).peer.state == PENDING
+    assert CALLS["remove"](office, AISI).state == REMOVED
 
 
 def test_confirming_again_does_not_resume(office):
-    CALLS["suspend"](office.desk, LAB_B)
+    CALLS["suspend"](office, LAB_B)
     assert office.add_peer(LAB_B).state == SUSPENDED
 
 
 def test_a_removed_peer_is_unknown_until_it_is_added_again(office):
-    CALLS["remove"](office.desk, LAB_B)
-    assert list(office.desk.list_peers(v1.ListPeersRequest()).peers) == []
+    CALLS["remove"](office, LAB_B)
+    assert list(office.desk.list_peers(v1.ListPeersRequest(), office.me).peers) == []
     with pytest.raises(NotFound):
-        office.desk.get_peer(v1.GetPeerRequest(org=LAB_B))
+        office.desk.get_peer(v1.GetPeerRequest(org=LAB_B), office.me)
     assert office.add_peer(LAB_B).state == ACTIVE
 
 
 def test_resuming_queues_what_was_posted_meanwhile(office):
-    CALLS["suspend"](office.desk, LAB_B)
+    CALLS["suspend"](office, LAB_B)
     assert list(office.post().queued_for) == []
-    assert CALLS["resume"](office.desk, LAB_B).waiting == 1
+    assert CALLS["resume"](office, LAB_B).waiting == 1
     assert office.events.queued_for == [{LAB_B}]
 
 
@@ -260,12 +286,12 @@ UNKNOWN: dict[str, tuple[str, type[TocsinError], str]] = {
 def test_an_unknown_peer_is_said_to_be_unknown(office, case, call):
     org, error, hint = UNKNOWN[case]
     with pytest.raises(error) as refused:
-        CALLS[call](office.desk, org)
+        CALLS[call](office, org)
     assert hint in refused.value.hint
 
 
 def test_our_own_identity_is_what_others_add(office):
-    answer = office.desk.get_identity(v1.GetIdentityRequest())
+    answer = office.desk.get_identity(v1.GetIdentityRequest(), office.me)
     assert parse_identity(answer.document, now=NOW).fingerprint == answer.organisation.fingerprint
     assert answer.organisation.org == LAB_A
     assert answer.organisation.kind == v1.ORGANISATION_KIND_LAB

@@ -16,21 +16,21 @@ from tocsin.v1 import record_pb2
 def lab_b(tmp_path, office, open_office):
     """Return the desk of lab-b.example, which exchanges with the office."""
     other = open_office(copy_home(tmp_path / "lab-b", LAB_B))
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     introduce(office, other)
     return other
 
 
 def explain(office, record, partner=LAB_B):
-    return office.desk.explain_record(v1.ExplainRecordRequest(id=record.digest, partner=partner))
+    return office.desk.explain_record(v1.ExplainRecordRequest(id=record.digest, partner=partner), office.me)
 
 
 def preview(office, record, partner=LAB_B):
-    return office.desk.preview_record(v1.PreviewRecordRequest(id=record.digest, partner=partner))
+    return office.desk.preview_record(v1.PreviewRecordRequest(id=record.digest, partner=partner), office.me)
 
 
 def reveal(office, record, *paths, partner=LAB_B):
-    return office.desk.reveal_fields(v1.RevealFieldsRequest(id=record.digest, paths=paths, partner=partner))
+    return office.desk.reveal_fields(v1.RevealFieldsRequest(id=record.digest, paths=paths, partner=partner), office.me)
 
 
 def test_an_explanation_names_the_rule_and_every_field(office):
@@ -56,7 +56,7 @@ def test_the_explanation_of_a_denial_is_an_answer_and_no_error(office):
 
 def test_an_explanation_says_when_it_is_not_policy_that_keeps_a_record_here(office):
     record = office.post().record
-    office.desk.suspend_peer(v1.SuspendPeerRequest(org=LAB_B))
+    office.desk.suspend_peer(v1.SuspendPeerRequest(org=LAB_B), office.me)
     answer = explain(office, record)
     assert answer.delivered
     assert answer.hints[0] == f"nothing is sent to {LAB_B} while its peering is suspended"
@@ -73,7 +73,7 @@ def test_a_preview_is_the_record_as_the_partner_shows_it(office, lab_b):
     record = office.post().record
     previewed = preview(office, record).record
     deliver(office, lab_b)
-    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest), lab_b.me).record
     shown.ClearField("stored_at")
     assert previewed == shown
     assert previewed.received_from == LAB_A
@@ -112,7 +112,7 @@ def test_a_revealed_field_waits_for_the_partner_and_reaches_it(office, lab_b):
     assert list(answer.queued) == ["steps"]
     assert office.events.queued_for == [{LAB_B}]
     assert deliver(office, lab_b, cursor=cursor).disclosures == 1
-    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest), lab_b.me).record
     assert MessageToDict(shown.content)["steps"] == FINDING["steps"]
 
 
@@ -120,11 +120,11 @@ def test_a_partner_that_is_removed_and_added_again_has_lost_what_was_revealed_to
     record = office.post().record
     reveal(office, record, "steps")
     assert office.home.store.feeds.granted(LAB_B, record.digest) == {"steps"}
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     introduce(office, lab_b)
     assert office.home.store.feeds.granted(LAB_B, record.digest) == frozenset()
     deliver(office, lab_b)
-    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest), lab_b.me).record
     assert "steps" not in MessageToDict(shown.content)
 
 
@@ -163,13 +163,15 @@ def test_whoever_is_no_peer_is_asked_about_in_vain(office, ask):
 
 
 def test_a_home_in_order_has_nothing_to_report(office):
-    assert office.desk.check_policies(v1.CheckPoliciesRequest()) == v1.CheckPoliciesResponse(partners=[LAB_B])
+    assert office.desk.check_policies(v1.CheckPoliciesRequest(), office.me) == v1.CheckPoliciesResponse(
+        partners=[LAB_B]
+    )
 
 
 def test_every_problem_of_every_file_is_reported_with_its_line(root, office):
     (root / "policies" / "aisi.example.toml").write_text('partner = "aisi.example"\nshaer = 1\n[[share]]\n')
     (root / "policies" / "broken.example.toml").write_bytes(b"partner = \xff\n")
-    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     by_file = {problem.file for problem in answer.problems}
     assert by_file == {"policies/aisi.example.toml", "policies/broken.example.toml"}
     assert len([p for p in answer.problems if p.file == "policies/aisi.example.toml"]) > 1
@@ -180,9 +182,9 @@ def test_every_problem_of_every_file_is_reported_with_its_line(root, office):
 def test_what_lets_nothing_through_without_being_a_mistake_is_said(root, office):
     file = root / "policies" / f"{LAB_B}.toml"
     file.write_text(SHARING.format(partner=LAB_B).replace("[[share]]", "expires = 2020-01-01T00:00:00Z\n[[share]]", 1))
-    expired = office.desk.check_policies(v1.CheckPoliciesRequest())
+    expired = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     file.unlink()
-    missing = office.desk.check_policies(v1.CheckPoliciesRequest())
+    missing = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     assert [*expired.problems, *missing.problems] == []
     assert list(expired.warnings) == [
         f"policies/{LAB_B}.toml: the agreement has expired: nothing is shared with {LAB_B}"
@@ -194,7 +196,7 @@ def test_what_lets_nothing_through_without_being_a_mistake_is_said(root, office)
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_not_missing(root, office):
     (root / "policies" / f"{LAB_B}.toml").write_bytes(b"\xff")
-    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     assert [problem.message for problem in answer.problems] == ["not UTF-8 text"]
     assert list(answer.warnings) == []
 
@@ -202,6 +204,6 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_not_missing(root, office):
 def test_files_that_changed_since_they_were_read_are_named(root, office):
     (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B) + "# reviewed\n")
     (root / "policies" / "floor.toml").unlink()
-    answer = office.desk.check_policies(v1.CheckPoliciesRequest())
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     assert list(answer.changed_files) == ["policies/floor.toml", f"policies/{LAB_B}.toml"]
     assert [problem.file for problem in answer.problems] == ["policies/floor.toml"]

@@ -150,7 +150,7 @@ def test_recipients_narrow_and_never_widen(office):
 
 
 def test_a_named_partner_that_is_not_active_is_told_of(office):
-    office.desk.suspend_peer(v1.SuspendPeerRequest(org=LAB_B))
+    office.desk.suspend_peer(v1.SuspendPeerRequest(org=LAB_B), office.me)
     (notice,) = office.post(recipients=[LAB_B]).notices
     assert "not active" in notice
 
@@ -179,7 +179,7 @@ def test_what_was_posted_is_there_after_reopening(root, office, open_office):
     digest = office.post().record.digest
     office.home.close()
     again = open_office(root)
-    assert again.desk.get_record(v1.GetRecordRequest(id=digest)).record.title == FINDING["title"]
+    assert again.desk.get_record(v1.GetRecordRequest(id=digest), again.me).record.title == FINDING["title"]
     assert again.home.store.feeds.candidates(LAB_B, limit=9) == (digest,)
 
 

@@ -30,7 +30,7 @@ INCIDENT = {
 def received(tmp_path, office, open_office):
     """Return the desk of lab-b.example, which has received one finding of lab-a.example."""
     lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     introduce(office, lab_b)
     office.post(tlp=record_pb2.TLP_AMBER)
     office.clock.now += 60
@@ -40,7 +40,7 @@ def received(tmp_path, office, open_office):
 
 
 def listed(office, **filters):
-    return office.desk.list_records(v1.ListRecordsRequest(**filters))
+    return office.desk.list_records(v1.ListRecordsRequest(**filters), office.me)
 
 
 def test_records_are_listed_newest_first_and_without_content(office):
@@ -115,7 +115,7 @@ def test_a_list_is_not_narrowed_by(office, case):
 def test_a_record_is_shown_by_any_unique_beginning_of_its_id_and_by_its_digest(office):
     record = office.post().record
     for name in (record.envelope.record_id, record.envelope.record_id[:4], record.digest):
-        shown = office.desk.get_record(v1.GetRecordRequest(id=name)).record
+        shown = office.desk.get_record(v1.GetRecordRequest(id=name), office.me).record
         assert MessageToDict(shown.content) == FINDING
         assert shown.digest == record.digest
         assert list(shown.versions) == [1]
@@ -125,7 +125,7 @@ def test_a_record_is_shown_by_any_unique_beginning_of_its_id_and_by_its_digest(o
 
 def test_a_record_is_shown_with_its_token_where_that_is_asked_for(office):
     digest = office.post().record.digest
-    shown = office.desk.get_record(v1.GetRecordRequest(id=digest, with_token=True)).record
+    shown = office.desk.get_record(v1.GetRecordRequest(id=digest, with_token=True), office.me).record
     assert shown.token == office.home.store.records.token(digest)
 
 
@@ -135,7 +135,7 @@ def test_an_ambiguous_beginning_names_the_candidates(office):
     same = [name for name in ids if name.startswith(first)]
     assert len(same) > 1
     with pytest.raises(Conflict) as refused:
-        office.desk.get_record(v1.GetRecordRequest(id=first))
+        office.desk.get_record(v1.GetRecordRequest(id=first), office.me)
     assert any(name in refused.value.hint for name in same)
 
 
@@ -143,25 +143,25 @@ def test_an_ambiguous_beginning_names_the_candidates(office):
 def test_a_record_that_is_not_there_is_not_found(office, name):
     office.post()
     with pytest.raises(NotFound):
-        office.desk.get_record(v1.GetRecordRequest(id=name))
+        office.desk.get_record(v1.GetRecordRequest(id=name), office.me)
 
 
 def test_a_version_that_is_not_held_is_not_found(office):
     with pytest.raises(NotFound):
-        office.desk.get_record(v1.GetRecordRequest(id=office.post().record.digest[:0] or "none", version=2))
+        office.desk.get_record(v1.GetRecordRequest(id=office.post().record.digest[:0] or "none", version=2), office.me)
 
 
 def test_words_are_found_in_everything_that_is_held(office):
     office.post()
     office.post({**FINDING, "title": "Another matter"})
-    found = office.desk.search_records(v1.SearchRecordsRequest(text="redirect agent")).records
+    found = office.desk.search_records(v1.SearchRecordsRequest(text="redirect agent"), office.me).records
     assert [record.title for record in found] == [FINDING["title"]]
 
 
 @pytest.mark.parametrize("text", ['"', "title:", "a OR b", "NEAR(", "*", "-x", "^", ""])
 def test_nothing_in_a_search_is_an_operator(office, text):
     office.post()
-    assert list(office.desk.search_records(v1.SearchRecordsRequest(text=text)).records) == []
+    assert list(office.desk.search_records(v1.SearchRecordsRequest(text=text), office.me).records) == []
 
 
 def test_a_received_record_shows_what_came_and_what_was_withheld(received):
@@ -178,7 +178,7 @@ def test_a_received_record_shows_what_came_and_what_was_withheld(received):
 
 
 def test_words_that_were_withheld_are_not_found(received):
-    assert list(received.desk.search_records(v1.SearchRecordsRequest(text="twice")).records) == []
+    assert list(received.desk.search_records(v1.SearchRecordsRequest(text="twice"), received.me).records) == []
 
 
 TITLES = {
@@ -214,17 +214,19 @@ def test_a_record_is_called_by(case):
 
 def test_a_title_of_several_lines_is_listed_on_one(office):
     office.post({**FINDING, "title": "one\nTLP:CLEAR"})
-    (record,) = office.desk.list_records(v1.ListRecordsRequest()).records
+    (record,) = office.desk.list_records(v1.ListRecordsRequest(), office.me).records
     assert record.title == "one TLP:CLEAR"
-    shown = office.desk.get_record(v1.GetRecordRequest(id=record.digest)).record
+    shown = office.desk.get_record(v1.GetRecordRequest(id=record.digest), office.me).record
     assert (shown.title, shown.content["title"]) == ("one TLP:CLEAR", "one\nTLP:CLEAR")
 
 
 @pytest.mark.parametrize("size", [0, 500])
 def test_a_page_of_full_records_fits_into_a_message_whatever_peers_send(office, size):
     office.post_all([draft({**FINDING, "title": str(number)}) for number in range(MOST_FULL + 1)])
-    first = office.desk.list_records(v1.ListRecordsRequest(full=True, page_size=size))
-    rest = office.desk.list_records(v1.ListRecordsRequest(full=True, page_size=size, page_token=first.next_page_token))
+    first = office.desk.list_records(v1.ListRecordsRequest(full=True, page_size=size), office.me)
+    rest = office.desk.list_records(
+        v1.ListRecordsRequest(full=True, page_size=size, page_token=first.next_page_token), office.me
+    )
     assert (len(first.records), len(rest.records), rest.next_page_token) == (MOST_FULL, 1, "")
     largest = MAX_TOKEN * 3  # the token, and its content, in which a number of six characters takes nineteen
     assert MOST_FULL * largest < DESK_MESSAGE_BYTES
@@ -240,10 +242,10 @@ DAMAGE = {
 def test_what_the_disk_has_changed_is_never_shown_as_what_was_signed(office, case):
     record = office.post({**FINDING, "title": "Tool output"}).record
     asked = v1.GetRecordRequest(id=record.digest)
-    assert office.desk.get_record(asked).record.signature == "verified"
+    assert office.desk.get_record(asked, office.me).record.signature == "verified"
     with closing(sqlite3.connect(office.home.layout.store)) as store, store:
         store.execute(DAMAGE[case])
-    for read in (lambda: office.desk.get_record(asked), lambda: listed(office, full=True)):
+    for read in (lambda: office.desk.get_record(asked, office.me), lambda: listed(office, full=True)):
         with pytest.raises(StoreCorrupt) as caught:
             read()
         assert caught.value.reason == "STORE_CORRUPT"

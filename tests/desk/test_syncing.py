@@ -20,7 +20,7 @@ def two_peers(root, open_office):
         for org in (LAB_B, AISI):
             peer = found(org, endpoints=(f"{org}:7443",))
             fingerprint = peer.organisation.fingerprint
-            office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=fingerprint))
+            office.desk.add_peer(v1.AddPeerRequest(document=peer.document, fingerprint=fingerprint), office.me)
         return office
 
     return opening
@@ -28,7 +28,7 @@ def two_peers(root, open_office):
 
 def sync(office, *peers: str) -> list[v1.SyncPeersResponse]:
     async def run() -> list[v1.SyncPeersResponse]:
-        return [line async for line in office.desk.sync_peers(v1.SyncPeersRequest(peers=peers))]
+        return [line async for line in office.desk.sync_peers(v1.SyncPeersRequest(peers=peers), office.me)]
 
     return asyncio.run(run())
 
@@ -106,7 +106,7 @@ def test_whoever_stops_listening_stops_the_fetching(two_peers):
     office = two_peers(endless)
 
     async def run() -> None:
-        lines = office.desk.sync_peers(v1.SyncPeersRequest())
+        lines = office.desk.sync_peers(v1.SyncPeersRequest(), office.me)
         await anext(lines)
         await lines.aclose()
 
@@ -117,7 +117,7 @@ def test_whoever_stops_listening_stops_the_fetching(two_peers):
 def test_only_active_peers_with_an_endpoint_are_asked(two_peers):
     office = two_peers(brings_nothing)
     office.add_peer("lab-c.example")  # says no endpoint
-    office.desk.suspend_peer(v1.SuspendPeerRequest(org=AISI))
+    office.desk.suspend_peer(v1.SuspendPeerRequest(org=AISI), office.me)
     assert {line.peer for line in sync(office)} == {LAB_B}
 
 
@@ -134,7 +134,7 @@ def test_a_peer_that_cannot_be_asked_is_refused_before_anything_is_fetched(two_p
 
     office = two_peers(noted)
     office.add_peer("lab-c.example", confirmed=False)
-    office.desk.suspend_peer(v1.SuspendPeerRequest(org=AISI))
+    office.desk.suspend_peer(v1.SuspendPeerRequest(org=AISI), office.me)
     for named, error in {"lab-c.example": PeerPending, AISI: PeerSuspended, "nobody.example": NotFound}.items():
         with pytest.raises(error):
             sync(office, LAB_B, named)
