@@ -7,9 +7,12 @@ import pytest
 
 from tests.desk.conftest import LAB_A, make_home
 from tests.support.organisations import NOW, YEAR, seeded
+from tests.support.people import colleague, first
+from tocsin.audit.log import verify_log
 from tocsin.config import load_config
 from tocsin.desk.home import open_home
 from tocsin.errors import HomeExists, KeyExposed, MalformedConfig, MalformedIdentity, MalformedName
+from tocsin.people.person import Role
 
 
 @pytest.fixture
@@ -24,7 +27,31 @@ def test_a_new_home_opens_and_speaks_for_its_organisation(root):
         assert home.delivery_signer.key_id in home.organisation.delivery_keys
         assert home.policies.floor is not None
         assert home.policies.problems == ()
-        assert not home.newly_queued
+
+
+def test_a_new_home_has_one_person_who_may_do_everything(root):
+    with open_home(root, now=NOW) as home:
+        assert home.store.people.list() == (first(LAB_A).person(*Role),)
+
+
+def test_no_key_of_the_first_person_lies_in_the_home(root):
+    person = first(LAB_A)
+    held = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
+    assert person.certificate in held
+    assert person.tls.key.splitlines()[1] not in held
+
+
+def test_the_floor_of_a_new_home_is_in_force_under_the_signature_of_its_first_person(root):
+    with open_home(root, now=NOW) as home:
+        row = home.store.policies.latest()
+        assert (row.person, row.signed, row.replaces) == ("first", {"floor.toml"}, "")
+        assert row.files == {"floor.toml": (root / "policies" / "floor.toml").read_text()}
+
+
+def test_the_decision_log_of_a_new_home_begins_with_its_founding(root):
+    with open_home(root, now=NOW) as home:
+        assert [(row.act, row.person) for row in home.log.rows()] == [("founded", "first"), ("policy-applied", "first")]
+        assert verify_log(home.log.rows(), organisation=home.organisation).entries == 2
 
 
 def test_nobody_else_can_look_into_a_new_home(root):
@@ -103,6 +130,16 @@ REFUSED = {
     "a name with a control character": ({"name": "Lab\x1b[2J"}, MalformedIdentity, "BAD_IDENTITY"),
     "a threshold above the number of keys": ({"root_keys": 2, "threshold": 3}, MalformedIdentity, "BAD_IDENTITY"),
     "an address that cannot be listened on": ({"listen": "lab-a.example"}, MalformedConfig, "BAD_CONFIG"),
+    "a first person without a name": (
+        {"founder": colleague("", LAB_A).founder},
+        MalformedName,
+        "BAD_NAME",
+    ),
+    "a first person with the certificate of another organisation": (
+        {"founder": first("lab-b.example").founder},
+        MalformedIdentity,
+        "BAD_IDENTITY",
+    ),
     "no root key": ({"root_keys": 0, "threshold": 0}, MalformedIdentity, "BAD_IDENTITY"),
 }
 

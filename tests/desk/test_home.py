@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.desk.conftest import LAB_B, SHARING, copy_home, draft, make_home
+from tests.desk.conftest import LAB_A, LAB_B, copy_home, make_home
 from tests.support.organisations import NOW, YEAR
+from tests.support.people import colleague
 from tests.support.shared import ROOT
 from tocsin.desk.home import open_home
 from tocsin.errors import (
@@ -23,6 +25,7 @@ from tocsin.errors import (
     StoreCorrupt,
     TocsinError,
 )
+from tocsin.people.person import Role
 
 DAY = 86_400
 
@@ -222,30 +225,36 @@ def test_a_wrong_passphrase_is_told_from_a_broken_key(tmp_path):
         open_home(root, now=NOW)
 
 
-BROKEN_POLICIES = {
+BROKEN_DRAFTS = {
     "not TOML": b"partner = ",
     "not UTF-8": b'partner = "lab-b.example"\n# caf\xe9\n',
     "an unknown key": b'partner = "lab-b.example"\nshaer = 1\n',
 }
 
 
-@pytest.mark.parametrize("case", BROKEN_POLICIES)
-def test_a_broken_policy_file_stops_sharing_and_not_the_node(root, case):
-    (root / "policies" / "lab-b.example.toml").write_bytes(BROKEN_POLICIES[case])
+@pytest.mark.parametrize("case", BROKEN_DRAFTS)
+def test_what_somebody_writes_into_the_policies_folder_changes_nothing_that_is_in_force(root, case):
+    (root / "policies" / "lab-b.example.toml").write_bytes(BROKEN_DRAFTS[case])
+    (root / "policies" / "floor.toml").unlink()
     with open_home(root, now=NOW) as home:
-        assert {problem.file for problem in home.policies.problems} == {"policies/lab-b.example.toml"}
-        assert not home.policies.policies
+        assert home.policies.problems == ()
         assert home.policies.floor is not None
+        assert not home.policies.policies
 
 
-def test_a_changed_policy_file_queues_what_it_lets_out(root, open_office):
-    office = open_office(root)
-    office.add_peer(LAB_B)
-    posted = office.post_all([draft(), draft()]).results
-    assert [list(result.queued_for) for result in posted] == [[], []]
-    office.home.close()
-    (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B))
-    with open_home(root, now=NOW + DAY) as home:
-        assert dict(home.newly_queued) == {LAB_B: 2}
-    with open_home(root, now=NOW + DAY) as home:
-        assert dict(home.newly_queued) == {}
+def test_policies_whose_signer_has_other_keys_now_are_not_in_force_any_more(root):
+    renewed = colleague("first", LAB_A, keys="renewed").person(*Role)
+    with open_home(root, now=NOW) as home:
+        assert home.policies.floor is not None
+        home.store.people.replace(renewed)
+        assert home.policies.floor is None
+        (problem,) = home.policies.problems
+        assert "not believed" in problem.message
+    open_home(root, now=NOW).close()
+
+
+def test_a_policy_that_was_changed_in_the_store_is_not_in_force_any_more(root):
+    with open_home(root, now=NOW) as home:
+        row = home.store.policies.latest()
+        home.store.policies.put(replace(row, files={"floor.toml": ""}))
+        assert home.policies.floor is None

@@ -9,6 +9,7 @@ from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW, YEAR, found, seeded
 from tocsin import __version__
 from tocsin.identity.names import new_record_id
+from tocsin.people.person import Role
 from tocsin.records.record import Draft, issue
 from tocsin.store.model import Outcome, Position, Verdict
 from tocsin.v1 import desk_service_pb2 as v1
@@ -23,7 +24,7 @@ CONTENT = {
 
 
 def status(office) -> v1.GetStatusResponse:
-    return office.desk.get_status(v1.GetStatusRequest())
+    return office.desk.get_status(v1.GetStatusRequest(), office.me)
 
 
 @pytest.fixture
@@ -37,7 +38,13 @@ def test_a_calm_node_warns_of_nothing(calm):
     assert list(status(calm).warnings) == []
 
 
-def test_the_command_says_that_no_node_is_running(calm):
+def test_whoever_asks_is_told_who_it_is(calm):
+    caller = status(calm).caller
+    assert (caller.name, caller.key_id) == ("first", calm.first.signer.key_id)
+    assert len(caller.roles) == len(Role)
+
+
+def test_a_desk_without_a_node_says_that_none_is_running(calm):
     answer = status(calm)
     assert answer.organisation.org == LAB_A
     assert answer.version == __version__
@@ -55,7 +62,7 @@ def test_a_running_node_says_where_it_listens_and_since_when(root, open_office):
 
 def test_records_and_deliveries_are_counted(tmp_path, office, open_office):
     lab_b = open_office(copy_home(tmp_path / "lab-b", LAB_B))
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     introduce(office, lab_b)
     office.post_all([draft(), draft()])
     assert status(office).peers[0].waiting == 2
@@ -78,14 +85,15 @@ def expires_soon(office) -> None:
 
 
 def expired(office) -> None:
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     office.clock.now = NOW + YEAR + 1
 
 
 def expired_there(office) -> None:
-    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B))
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
     document = found(AISI, now=NOW - 300 * DAY).document
-    office.desk.add_peer(v1.AddPeerRequest(document=document, fingerprint=found(AISI).organisation.fingerprint))
+    request = v1.AddPeerRequest(document=document, fingerprint=found(AISI).organisation.fingerprint)
+    office.desk.add_peer(request, office.me)
     office.clock.now = NOW + 100 * DAY
 
 
@@ -106,9 +114,9 @@ def open_to_others(office) -> None:
     office.home.layout.root.chmod(0o755)
 
 
-def broken_policy(office) -> None:
-    floorless = replace(office.home.policies, floor=None)
-    office.home.policies = floorless
+def disbelieved(office) -> None:
+    row = office.home.store.policies.latest()
+    office.home.store.policies.put(replace(row, statement=office.first.card))
 
 
 def equivocation(office) -> None:
@@ -131,9 +139,9 @@ WARNINGS = {
     "a peer whose identity has expired": (expired_there, f"of {AISI} has expired"),
     "a pending peer": (pending, f"{AISI} is pending"),
     "a refused entry": (refused, f"1 entries of {LAB_B} were refused"),
-    "a policy file that changed": (changed, f"policies/{LAB_B}.toml has changed"),
+    "a policy file that changed": (changed, f"policies/{LAB_B}.toml is not what is in force"),
     "a home that others can look into": (open_to_others, "chmod 700"),
-    "a floor that is not in order": (broken_policy, "nothing is sent to anybody"),
+    "policies that are not believed": (disbelieved, "nothing is in force"),
     "two records under one name": (equivocation, "signed 2 different records"),
 }
 
@@ -150,17 +158,16 @@ def test_a_root_key_that_is_still_here_is_warned_of(office):
     assert list(status(office).warnings) == ["keys/root-1.pem is still on this machine: move it offline"]
 
 
-def test_problems_in_policy_files_are_warned_of_with_their_line(root, open_office):
-    (root / "policies" / "aisi.example.toml").write_text('partner = "aisi.example"\nshaer = 1\n')
+def test_with_strict_whoever_holds_too_much_is_named(root, open_office):
     (root / "keys" / "root-1.pem").unlink()
-    (warning,) = status(open_office(root)).warnings
-    assert warning.startswith("policies/aisi.example.toml:2: ")
+    (warning,) = status(open_office(root, strict=True)).warnings
+    assert warning == "first holds release, policy and keys at once, and so acts as an operator alone"
 
 
 def test_a_peer_is_shown_with_the_entries_of_it_that_were_refused(office):
     refused(office)
-    (refusal,) = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B)).peer.refusals
+    (refusal,) = office.desk.get_peer(v1.GetPeerRequest(org=LAB_B), office.me).peer.refusals
     assert refusal.reason == "BAD_SIGNATURE"
     assert refusal.sequence == 1
     assert refusal.refused_at.ToSeconds() == NOW
-    assert all(not peer.refusals for peer in office.desk.list_peers(v1.ListPeersRequest()).peers)
+    assert all(not peer.refusals for peer in office.desk.list_peers(v1.ListPeersRequest(), office.me).peers)

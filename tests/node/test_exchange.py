@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.nodes import federation, make_place, running, until, put_policy
+from tests.support.nodes import federation, make_place, put_policy, running, until
 from tocsin.errors import PeerRefused, PeerUnreachable
 from tocsin.exchange.peer import PEER_REASON
 from tocsin.v1 import desk_service_pb2 as v1

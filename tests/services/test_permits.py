@@ -48,7 +48,7 @@ MAY = {
     | {"AddPeer", "SuspendPeer", "ResumePeer", "RemovePeer", "SyncPeers"}
     | {"ListPeople", "AddPerson", "ChangePerson", "RemovePerson"},
 }
-READER_MAY = {"Pull", "Subscribe", "Acknowledge", "RequestDisclosure"}
+READER_MAY = {"Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}
 
 
 def methods_of(service: ServiceDescriptor) -> list[str]:
@@ -68,10 +68,10 @@ def expected(caller: str, listener: str, method: str) -> str:
         return NO_METHOD
     if caller == "gone":
         return "PERSON_UNKNOWN"
-    if service == HEALTH.full_name or caller in ("first", "member"):
-        return IN
     if caller == "reader":
         return IN if name in READER_MAY else "NOT_PERMITTED"
+    if service == HEALTH.full_name or caller in ("first", "member"):
+        return IN
     return IN if name in MAY[Role(caller)] else "NOT_PERMITTED"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from tocsin import __version__
+from tocsin.desk.inforce import files_in_force
 from tocsin.desk.layout import FOR_OTHERS
 from tocsin.desk.messages import organisation_message
 from tocsin.desk.peering import Peering
@@ -80,8 +81,7 @@ class Status:
         home = self._room.home
         for problem in home.policies.problems:
             yield str(problem)
-        row = home.store.policies.latest()
-        for file in changed_files(row.files if row else {}, load_drafts(home.layout).files):
+        for file in changed_files(files_in_force(home.store), load_drafts(home.layout).files):
             yield f"{file} is not what is in force: see tocsin policy plan"
 
     def _of_records(self) -> Iterator[str]:

@@ -65,9 +65,12 @@ def requester_of(side: Side) -> Requester:
 
 def _unary(method: Callable[[Message, Person], Any]) -> Unary:
     async def call(service: object, request: Message, context: Context) -> Message:
-        if inspect.iscoroutinefunction(method):
-            return await method(request, colleague())
-        return await asyncio.to_thread(method, request, colleague())
+        answer: Message = await (
+            method(request, colleague())
+            if inspect.iscoroutinefunction(method)
+            else asyncio.to_thread(method, request, colleague())
+        )
+        return answer
 
     return call
 

@@ -74,8 +74,8 @@ def open_peer_port(
         interceptors=(Gate(door, at_home=False),), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE
     )
     add_ExchangeServiceServicer_to_server(servicer, server)
-    credentials = _server_credentials(keys, lambda: directory.roots)
-    return Listener(server, (EXCHANGE_SERVICE,)), _listen(server, listen, credentials, setting="listen")
+    port = _listen(server, listen, _server_credentials(keys, lambda: directory.roots), setting="listen")
+    return Listener(server, (EXCHANGE_SERVICE,)), port
 
 
 def open_desk(
@@ -104,10 +104,11 @@ def open_desk(
         maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE,
     )
     add_DeskServiceServicer_to_server(servicer, server)
-    credentials = _server_credentials(keys, lambda: roster.roots)
-    port = _listen(server, listen, credentials, setting="desk_listen") if listen else 0
+    port = 0
+    if listen:
+        port = _listen(server, listen, _server_credentials(keys, lambda: roster.roots), setting="desk_listen")
     try:
-        server.add_secure_port(f"unix:{path}", credentials)
+        server.add_secure_port(f"unix:{path}", _server_credentials(keys, lambda: roster.roots))
         path.chmod(PRIVATE_FILE)
     except (RuntimeError, OSError):
         hint = "see whether the disk is full, or the folder cannot hold sockets"
@@ -127,7 +128,7 @@ def _listen(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCreden
 
 
 def _server_credentials(keys: TlsKeys, current_roots: Callable[[], bytes]) -> grpc.ServerCredentials:
-    """Return credentials that ask for the certificates to trust at every handshake.
+    """Return credentials for one address that ask for the certificates to trust at every handshake.
 
     So whoever is added may connect at once. Whoever is removed keeps the
     connections it has; that is what the door's second step is for.
