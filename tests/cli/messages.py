@@ -26,13 +26,27 @@ def record(*, content=None, withheld=(), title="Tool output redirects an agent",
         received_from="lab-a.example",
         versions=[1],
         key_id="k" * 43,
-        withheld=[v1.WithheldField(path=path, reason=reason) for path, reason in withheld],
+        withheld=[withheld_field(*one) for one in withheld],
         **fields,
     )
     made.stored_at.FromSeconds(NOON)
     made.content.update(
         content if content is not None else {"title": title, "finding_kind": "vulnerability", "severity": "high"}
     )
+    return made
+
+
+def withheld_field(path, reason="", until=0):
+    made = v1.WithheldField(path=path, reason=reason)
+    if until:
+        made.until.FromSeconds(until)
+    return made
+
+
+def waiting(partner="aisi.example", *, not_before=0, **fields):
+    made = v1.Waiting(partner=partner, **fields)
+    if not_before:
+        made.not_before.FromSeconds(not_before)
     return made
 
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tests.cli.messages import NOON, organisation, peer, record
+from tests.cli.messages import NOON, organisation, peer, record, waiting
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1 import record_pb2
+from tocsin.v1 import exchange_service_pb2, record_pb2
 from tocsin_cli.commands import source
 from tocsin_cli.commands.record import MOST_RECORDS_A_PAGE
 
@@ -67,11 +67,25 @@ def test_a_listed_record_says_how_many_fields_are_withheld(tocsin, desk):
 
 
 def test_show_prints_the_record_as_json_with_the_names_of_the_contract(tocsin, desk):
-    fake = desk(v1.GetRecordResponse(record=record(withheld=[("prompts", "infohazard")])))
+    fake = desk(v1.GetRecordResponse(record=record(withheld=[("prompts", "embargo", NOON), ("steps", "")])))
     shown = json.loads(tocsin("show", "3f2b", "--version", "2", "--json").out)
     assert (fake.asked[0].id, fake.asked[0].version) == ("3f2b", 2)
     assert set(shown) == {field.name for field in v1.Record.DESCRIPTOR.fields}
-    assert shown["withheld"] == [{"path": "prompts", "reason": "infohazard"}]
+    assert shown["withheld"] == [
+        {"path": "prompts", "reason": "embargo", "until": "2026-03-01T12:00:00Z"},
+        {"path": "steps", "reason": "", "until": None},
+    ]
+
+
+def test_show_says_who_posted_a_record_and_how_its_marking_changes(tocsin, desk):
+    found = record(author="analyst-1", marking=record_pb2.TLP_GREEN)
+    found.envelope.downgrade_at.add(at="2026-02-01T00:00:00Z", tlp=record_pb2.TLP_GREEN)
+    desk(v1.GetRecordResponse(record=found))
+    shown = tocsin("show", "3f2b").out
+    assert "TLP:GREEN (signed as TLP:AMBER+STRICT)  finding of lab-a.example" in shown
+    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
+    assert ["posted", "by                  analyst-1"] in lines
+    assert ["marking", "GREEN from 2026-02-01T00:00:00Z"] in lines
 
 
 def test_one_record_is_exported_as_its_token_alone(tocsin, desk):
@@ -189,7 +203,7 @@ def progress(**fields):
 
 def test_a_sync_prints_a_line_a_peer(tocsin, desk):
     desk(progress(records=1), progress(records=2, disclosures=1, refused=3, done=True))
-    shown = tocsin("sync", "--once")
+    shown = tocsin("sync")
     assert shown.out == "lab-b.example  2 new records, 1 with further fields, 3 refused\n"
     assert shown.code == 0
 
@@ -198,29 +212,13 @@ def test_a_sync_that_fails_exits_with_the_code_of_what_went_wrong(tocsin, desk):
     failed = progress(done=True, error_reason="PEER_UNREACHABLE", error_message="lab-b.example cannot be reached")
     failed.error_hint = "compare fingerprints"
     desk(failed)
-    shown = tocsin("sync", "--once")
+    shown = tocsin("sync")
     assert shown.code == 7
     assert shown.err.endswith(
         "tocsin: error: lab-b.example cannot be reached [PEER_UNREACHABLE]\ntocsin: hint: compare fingerprints\n"
     )
     desk(failed)
-    assert json.loads(tocsin("sync", "--once", "--json").out)["peers"][0]["error_reason"] == "PEER_UNREACHABLE"
-
-
-def test_a_sync_without_a_node_goes_on_and_lets_the_home_go_in_between(tocsin, desk, monkeypatch):
-    fake = desk(progress(done=True), serving=False)
-    rounds = []
-
-    def pause(_seconds):
-        rounds.append(fake.closed)
-        if len(rounds) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("tocsin_cli.commands.sync.time.sleep", pause)
-    shown = tocsin("sync")
-    assert shown.code == 130
-    assert shown.err == "fetching again every 60 seconds; Ctrl-C ends it\n\ninterrupted\n"
-    assert rounds == [True, True, True]
+    assert json.loads(tocsin("sync", "--json").out)["peers"][0]["error_reason"] == "PEER_UNREACHABLE"
 
 
 def test_preview_prints_the_exact_bytes_when_asked(tocsin, desk):
@@ -234,6 +232,66 @@ def test_a_denial_is_explained_and_is_no_error(tocsin, desk):
     assert shown.code == 0
     assert shown.out.startswith("NOT SHARED with aisi.example\n")
     assert "tocsin: hint: do this" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("2027-01-01", 1798761600, id="a date"),
+        pytest.param("+30d", NOON + 30 * 86_400, id="in a while"),
+        pytest.param("7d", NOON - 7 * 86_400, id="a while ago"),
+    ],
+)
+def test_explain_is_asked_as_of_a_time(tocsin, desk, monkeypatch, text, seconds):
+    for module in ("record", "verdict"):
+        monkeypatch.setattr(f"tocsin_cli.commands.{module}.now", lambda: NOON)
+    fake = desk(v1.ExplainRecordResponse(delivered=True))
+    assert tocsin("explain", "3f2b", "--to", "aisi.example", "--at", text).code == 0
+    assert fake.asked[0].at.seconds == seconds
+    assert tocsin("explain", "3f2b", "--to", "aisi.example", "--at", "+soon").code == 2
+
+
+def test_what_goes_later_is_explained_with_what_it_waits_for(tocsin, desk):
+    withheld = v1.FieldVerdict(path="steps", why="the rule withholds it", reason="embargo")
+    withheld.until.FromSeconds(NOON)
+    desk(
+        v1.ExplainRecordResponse(
+            delivered=True,
+            fields=[v1.FieldVerdict(path="title", shared=True), withheld],
+            waiting=waiting(approvals_needed=1, review="Xk4mT0aBcd"),
+        )
+    )
+    shown = tocsin("explain", "3f2b", "--to", "aisi.example")
+    assert shown.out.startswith("SHARED LATER, 1 of 2 fields with aisi.example\n")
+    assert "waits for 1 more person to agree" in shown.out
+    assert "the rule withholds it (told as embargo)  2026-03-01T12:00:00Z" in shown.out
+    assert "tocsin review show Xk4mT0aB" in shown.err
+
+
+def test_a_reveal_that_waits_says_for_what(tocsin, desk):
+    found = v1.RevealFieldsResponse(queued=["steps"], waiting=waiting(approvals_needed=1, review="Xk4mT0aBcd"))
+    desk(found)
+    shown = tocsin("reveal", "3f2b", "steps", "--to", "aisi.example")
+    assert shown.out.endswith("aisi.example waits for 1 more person to agree\n")
+    assert "tocsin review show Xk4mT0aB" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        pytest.param("OPEN", "its people have not answered yet", id="open"),
+        pytest.param("GRANTED", "it has revealed something", id="granted"),
+        pytest.param("DECLINED", "its people have said no", id="declined"),
+    ],
+)
+def test_a_request_says_whom_it_asked_and_where_it_stands(tocsin, desk, state, said):
+    number = exchange_service_pb2.RequestState.Value(f"REQUEST_STATE_{state}")
+    fake = desk(v1.RequestFieldsResponse(origin="lab-a.example", state=number))
+    shown = tocsin("request", "3f2b", "steps", "prompts", "--why", "to reproduce it")
+    assert fake.asked == [v1.RequestFieldsRequest(id="3f2b", paths=["steps", "prompts"], why="to reproduce it")]
+    assert shown.out == f"asked lab-a.example for steps, prompts: {state.lower()}\n"
+    assert said in shown.err
+    assert tocsin("request", "3f2b", "steps").code == 2
 
 
 def test_reveal_says_what_goes_and_what_was_there(tocsin, desk):
@@ -293,6 +351,73 @@ def test_what_a_file_says_of_its_record_goes_into_the_draft(tocsin, desk, tmp_pa
     assert draft.retention_until == "2027-01-01T00:00:00Z"
 
 
+def test_a_schedule_by_which_the_marking_is_lowered_goes_into_the_draft(tocsin, desk, tmp_path):
+    (tmp_path / "a.toml").write_text(
+        'record.kind = "finding"\nrecord.downgrade_at = [{at = 2027-01-01T00:00:00Z, tlp = "GREEN"}]\n'
+        'title = "T"\nfinding_kind = "hazard"\nseverity = "low"\nsubjects = [{kind = "model", name = "M"}]\n'
+    )
+    fake = answers(desk, v1.PostedRecord(record=record()))
+    assert tocsin("post", tmp_path / "a.toml").code == 0
+    (draft,) = fake.asked[0].drafts
+    assert list(draft.downgrade_at) == [record_pb2.Downgrade(at="2027-01-01T00:00:00Z", tlp=record_pb2.TLP_GREEN)]
+
+
+def test_what_waits_is_told_with_who_has_to_agree(tocsin, desk, tmp_path):
+    (tmp_path / "a.json").write_bytes(CONTENT)
+    waits = waiting(approvals_needed=1, review="Xk4mT0aBcd")
+    answers(desk, v1.PostedRecord(record=record(), waiting=[waits]))
+    shown = tocsin("post", tmp_path / "a.json", "--kind", "finding")
+    assert shown.out.splitlines()[1:] == ["  aisi.example waits for 1 more person to agree"]
+    assert shown.err == "tocsin: hint: somebody else has to agree: tocsin review show Xk4mT0aB\n"
+
+
+FOUND = v1.LintFinding(rule="email", path="summary", disclosure=record_pb2.DISCLOSURE_CLASS_COMMUNITY)
+
+
+def test_what_the_linter_finds_is_told_without_the_value(tocsin, desk, tmp_path):
+    (tmp_path / "a.json").write_bytes(CONTENT)
+    overridden = v1.LintFinding(rule="key", path="summary", overridden=True)
+    answers(desk, v1.PostedRecord(record=record(), lint=[FOUND, overridden]))
+    shown = tocsin("post", tmp_path / "a.json", "--kind", "finding")
+    assert shown.code == 0
+    warnings = [line for line in shown.err.splitlines() if "warning" in line]
+    assert warnings == [
+        f"tocsin: warning: {tmp_path}/a.json: summary, which is COMMUNITY, "
+        "holds what the rule email of the linter finds: look again"
+    ]
+
+
+def test_what_the_linter_blocks_is_refused_with_how_to_override_it(tocsin, desk, tmp_path):
+    (tmp_path / "a.json").write_bytes(CONTENT)
+    blocked = v1.PostedRecord(error_reason="LINT_BLOCKED", error_details=["summary: email"], lint=[FOUND])
+    fake = answers(desk, blocked)
+    shown = tocsin("post", tmp_path / "a.json", "--kind", "finding")
+    assert (shown.code, len(fake.asked)) == (5, 1)
+    assert "[LINT_BLOCKED]" in shown.err
+    assert "take it upon yourself by name: --override email@summary\n" in shown.err
+    fake = answers(desk, v1.PostedRecord(record=record()))
+    tocsin("post", tmp_path / "a.json", "--kind", "finding", "--override", "email@summary", "--override", "key")
+    assert list(fake.asked[0].drafts[0].overrides) == ["email@summary", "key"]
+
+
+CASE = (
+    "id: AML.CS0000\nobject-type: case-study\nname: Evasion\nsummary: It was evaded.\n"
+    "incident-date: 2024-01-01\nprocedure: []\n"
+)
+
+
+def test_an_import_says_how_many_wait_and_what_the_linter_finds_in_how_many(tocsin, desk, tmp_path):
+    (tmp_path / "case.yaml").write_text(CASE)
+    found = v1.PostedRecord(record=record(), waiting=[waiting(approvals_needed=1)], lint=[FOUND, FOUND])
+    fake = answers(desk, found)
+    shown = tocsin("import", "atlas", tmp_path / "case.yaml", "--override", "key")
+    assert list(fake.asked[0].drafts[0].overrides) == ["key"]
+    assert shown.out == "imported 1 record; 1 wait for somebody or for a date\n"
+    assert "the rule email of the linter finds something in 1 record: look again" in shown.err
+    as_json = json.loads(tocsin("import", "atlas", tmp_path / "case.yaml", "--json").out)
+    assert (as_json["waiting"], as_json["lint"]) == (1, {"email": 1})
+
+
 def sourced(size):
     return source.Sourced("file:1", v1.Draft(content_json="x" * size))
 
@@ -311,11 +436,7 @@ def test_imports_are_posted_in_batches_that_fit_into_a_call(sizes, lengths):
 
 
 def test_a_source_record_that_the_contract_refuses_is_reported_with_its_place(tocsin, desk, tmp_path):
-    case = (
-        "id: AML.CS0000\nobject-type: case-study\nname: Evasion\nsummary: It was evaded.\n"
-        "incident-date: 2024-01-01\nprocedure: []\n"
-    )
-    (tmp_path / "case.yaml").write_text(case)
+    (tmp_path / "case.yaml").write_text(CASE)
     desk(v1.PostRecordsResponse(results=[v1.PostedRecord(error_reason="BAD_CONTENT", error_details=["title: bad"])]))
     shown = tocsin("import", "atlas", tmp_path / "case.yaml", "--json")
     assert shown.code == 3

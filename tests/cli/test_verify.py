@@ -6,22 +6,22 @@ import re
 import pytest
 import yaml
 
+from tests.cli.messages import RECORD_ID
+from tests.support.organisations import NOW, found, seeded
 from tests.support.shared import shared
 from tocsin.encoding import encode_base64url
+from tocsin.records.record import Draft, issue
 
 
 @pytest.fixture
-def posted(tocsin, tmp_path):
+def posted(tmp_path):
     """Return a folder with an identity document and a record."""
-    home = ("--home", tmp_path / "lab")
-    tocsin(*home, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A", "--listen", "")
-    content = (
-        b'{"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}'
-    )
-    answer = tocsin(*home, "post", "-", "--kind", "finding", "--json", stdin=content)
-    record_id = json.loads(answer.out)["results"][0]["record"]["envelope"]["record_id"]
-    (tmp_path / "lab-a.tocsin").write_text(tocsin(*home, "identity", "export").out)
-    (tmp_path / "record.sdjwt").write_text(tocsin(*home, "export", record_id).out)
+    lab_a = found("lab-a.example")
+    content = {"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}
+    draft = Draft(record_id=RECORD_ID, kind="finding", tlp="GREEN")
+    record = issue(draft, content, issuer="lab-a.example", signer=lab_a.record, now=NOW, random=seeded("record"))
+    (tmp_path / "lab-a.tocsin").write_bytes(lab_a.document)
+    (tmp_path / "record.sdjwt").write_text(f"{record.token}\n")
     return tmp_path
 
 

@@ -2,8 +2,21 @@
 
 import pytest
 
-from tests.cli.messages import record
-from tocsin_cli.view import BAR, LONGEST_VALUE, Line, Tone, disclosed_fields, record_lines, withheld_of, wrapped
+from tests.cli.messages import NOON, record, waiting
+from tocsin.v1.record_pb2 import TLP_AMBER, TLP_GREEN
+from tocsin_cli.view import (
+    BAR,
+    LONGEST_VALUE,
+    Line,
+    Tone,
+    disclosed_fields,
+    marking_text,
+    record_lines,
+    tlp_of,
+    waiting_text,
+    withheld_of,
+    wrapped,
+)
 
 
 def lines_of(content, withheld=()):
@@ -24,6 +37,47 @@ def test_a_bar_without_a_reason_says_only_that_it_is_withheld():
     assert lines_of({}, [("prompts", "")]) == [(0, "prompts", f"{BAR} withheld")]
 
 
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        pytest.param(("prompts", "embargo", NOON), "withheld: embargo until 2026-03-01T12:00:00Z", id="with a reason"),
+        pytest.param(("prompts", "", NOON), "withheld until 2026-03-01T12:00:00Z", id="without one"),
+    ],
+)
+def test_a_bar_says_until_when_where_that_is_told(told, text):
+    assert lines_of({}, [told]) == [(0, "prompts", f"{BAR} {text}")]
+
+
+@pytest.mark.parametrize(
+    ("marking", "tlp", "text"),
+    [
+        pytest.param(TLP_GREEN, "GREEN", "TLP:GREEN (signed as TLP:AMBER)", id="lowered since"),
+        pytest.param(TLP_AMBER, "AMBER", "TLP:AMBER", id="as it was signed"),
+        pytest.param(0, "AMBER", "TLP:AMBER", id="where nobody says what counts today"),
+    ],
+)
+def test_the_marking_shown_is_the_one_that_counts_today(marking, tlp, text):
+    found = record(tlp=TLP_AMBER, marking=marking)
+    assert (tlp_of(found), marking_text(found)) == (tlp, text)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        pytest.param(waiting(not_before=NOON), "waits until 2026-03-01T12:00:00Z", id="a date"),
+        pytest.param(waiting(approvals_needed=1), "waits for 1 more person to agree", id="a person"),
+        pytest.param(
+            waiting(not_before=NOON, approvals_needed=2, approved_by=["counsel"]),
+            "waits until 2026-03-01T12:00:00Z and for 2 more people to agree; counsel agreed",
+            id="a date and people",
+        ),
+        pytest.param(waiting(why="waits for the moon"), "waits for the moon", id="something else"),
+    ],
+)
+def test_what_a_release_waits_for_is_said_in_words(found, text):
+    assert waiting_text(found) == text
+
+
 def test_a_sub_field_of_a_list_has_its_bar_in_every_element():
     subjects = [{"kind": "model", "name": "A"}, {"kind": "tool", "name": "B"}]
     assert lines_of({"subjects": subjects}, [("subjects[*].version", "trade_secret")]) == [
@@ -40,7 +94,7 @@ def test_a_sub_field_of_a_list_has_its_bar_in_every_element():
 def test_a_withheld_group_has_one_bar_and_none_for_what_is_inside():
     withheld = [("steps", "infohazard"), ("steps[*].description", "infohazard"), ("steps[*].at", "infohazard")]
     assert lines_of({}, withheld) == [(0, "steps", f"{BAR} withheld: infohazard")]
-    assert withheld_of(record(withheld=withheld)) == {"steps": "infohazard"}
+    assert list(withheld_of(record(withheld=withheld))) == ["steps"]
 
 
 def test_sub_fields_of_a_group_that_is_not_here_are_named_by_their_path():

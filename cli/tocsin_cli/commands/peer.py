@@ -97,10 +97,9 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_
             f"with --fingerprint {found.organisation.fingerprint}"
         )
         return
-    file = session.home / found.policy_file
-    output.hint(
-        f"what they get is in {file}" if added.shares else f"nothing is shared yet: say what they get in {file}"
-    )
+    place = session.place_of(found.policy_file)
+    shared = f"what they get is in {place}" if added.shares else f"nothing is shared yet: say what they get in {place}"
+    output.hint(f"{shared}; then see what it would release: tocsin policy plan")
 
 
 @click.command("list", cls=Command, examples=("tocsin peer list", "tocsin peer list --json"))
@@ -183,7 +182,7 @@ def remove(session: Session, *, org: str, as_json: bool) -> None:
     Its streams end within seconds. What either side holds already stays there.
     """
     found = session.call(v1.RemovePeerRequest(org=org), v1.RemovePeerResponse).peer
-    then = f"its policy file stays, and counts if it is added again: {session.home / found.policy_file}"
+    then = f"its policy file stays, and counts if it is added again: {session.place_of(found.policy_file)}"
     _print_change(found, as_json=as_json, then=then)
 
 

@@ -19,7 +19,15 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, EnumValueDesc
 
 from tocsin.errors import MalformedName
 from tocsin.schema.coarse import Coarse, read_coarse
-from tocsin.v1 import common_pb2, desk_service_pb2, evaluation_pb2, finding_pb2, incident_pb2, record_pb2
+from tocsin.v1 import (
+    common_pb2,
+    desk_service_pb2,
+    evaluation_pb2,
+    exchange_service_pb2,
+    finding_pb2,
+    incident_pb2,
+    record_pb2,
+)
 
 ELEMENT = "[*]"  # stands for every element of a list in a field path
 
@@ -266,7 +274,7 @@ _CONTENT = (finding_pb2, incident_pb2, evaluation_pb2)
 
 _VOCABULARIES: dict[str, dict[str, int]] = {
     name: {_claim_of(value): value.number for value in enum.values if value.number}
-    for module in (record_pb2, common_pb2, *_CONTENT, desk_service_pb2)
+    for module in (record_pb2, common_pb2, *_CONTENT, exchange_service_pb2, desk_service_pb2)
     for name, enum in module.DESCRIPTOR.enum_types_by_name.items()
 }
 
