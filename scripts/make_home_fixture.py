@@ -1,11 +1,14 @@
-"""This module makes `tests/fixtures/home-v1/`: a small home as this version leaves it, for later versions to open.
+"""This module makes `tests/fixtures/home-v2/`: a small home as this version leaves it, for later versions to open.
 
-    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v1.json: what it holds
+    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v2.json: what it holds
 
-It is Lab A's: one peer with whom it has exchanged in both directions, a policy
-with a rule of each sort, records of all three kinds, one field revealed by
-name, and one record that still waits. Keys, ids and salts follow from fixed
-seeds, and the clock stands still, so the same code makes the same records.
+It is Lab A's: one peer with whom it has exchanged in both directions, a second
+person beside the founder, a policy with a rule of each sort put in force, records
+of all three kinds, one release that was approved and one that waits for it, a
+hold that is not over, one field revealed by name, one that the partner asks
+for, and one record that still waits to be fetched. Keys, ids and salts follow
+from fixed seeds, and the clock stands still, so the same code makes the same
+records.
 
 Its keys follow from seeds that anybody can read here: they guard nothing.
 """
@@ -14,19 +17,29 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tocsin.desk.desk import Desk
-from tocsin.desk.founding import create_home
+from tocsin.desk.founding import Founder, create_home
 from tocsin.desk.home import Home, open_home
-from tocsin.desk.room import Progress
+from tocsin.desk.room import Progress, open_office
 from tocsin.exchange.outbox import acknowledge, next_page
 from tocsin.exchange.receive import accept_page
+from tocsin.exchange.request import keep_request
+from tocsin.identity.certificate import make_certificate
+from tocsin.identity.keys import generate_ed25519, generate_p256
 from tocsin.identity.names import OrgId
+from tocsin.identity.signer import FileSigner
+from tocsin.people.act import Act, policy_subject, sign_act
+from tocsin.people.card import make_card
+from tocsin.people.person import Person
+from tocsin.release.office import Office
 from tocsin.schema.contract import enum_number
 from tocsin.schema.files import parse_content_file
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import exchange_service_pb2 as exchange_v1
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -34,8 +47,11 @@ RECORDS = ROOT / "examples" / "records"
 NOW = 1_772_366_400  # 2026-03-01T12:00:00Z
 
 LAB_A, LAB_B = "lab-a.example", "lab-b.example"
+FIRST, COUNSEL = "first", "counsel"
 POSTED = ("01-tool-output-injection", "07-sandbox-boundary-near-miss", "10-cyber-range-evaluation")
+PROPOSED = "11-jailbreak-robustness"
 WAITING = "05-overrefusal-medical"
+ASKED_FOR = "poc"
 RECEIVED = ("02-multilingual-refusal-gap",)
 
 POLICY = """\
@@ -53,6 +69,20 @@ reveal   = ["prompts"]
 withhold = ["subjects[*].version"]
 reason   = "trade_secret"
 name_withheld = true
+
+[[share]]
+name      = "evaluations, when two agree"
+kinds     = ["evaluation"]
+max_tlp   = "AMBER"
+classes   = "COMMUNITY"
+approvals = 1
+
+[[share]]
+name    = "incidents, after three days"
+kinds   = ["incident"]
+max_tlp = "AMBER"
+classes = "COMMUNITY"
+hold    = "72h"
 
 [[share]]
 name    = "everything else"
@@ -82,7 +112,7 @@ def seeded(seed: str) -> Callable[[int], bytes]:
 
 def main() -> None:
     """Make the home, its partner's in a temporary folder, and let them exchange."""
-    target = FIXTURES / "home-v1"
+    target = FIXTURES / "home-v2"
     shutil.rmtree(target, ignore_errors=True)
     FIXTURES.mkdir(exist_ok=True)
     with (
@@ -92,13 +122,56 @@ def main() -> None:
     ):
         exchange(here, there)
         written = json.dumps(describe(here), indent=2, ensure_ascii=False)
-    (FIXTURES / "home-v1.json").write_text(f"{written}\n", encoding="utf-8")
+    (FIXTURES / "home-v2.json").write_text(f"{written}\n", encoding="utf-8")
     (target / "lock").unlink()
     (target / "run").rmdir()  # empty, and git keeps no empty folders
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What lies in a person's profile."""
+
+    name: str
+    org: OrgId
+    signer: FileSigner
+    certificate: bytes
+
+    def sign(self, act: Act, on: str) -> str:
+        """Return the statement that the person decides this."""
+        return sign_act(act, on=on, org=self.org, person=self.name, signer=self.signer, now=NOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A home with its desk, and the keys of the people who work there."""
+
+    home: Home
+    desk: Desk
+    first: Keys
+    counsel: Keys
+
+    def person(self, name: str) -> Person:
+        """Return somebody as a caller of the desk."""
+        return self.home.store.people.get(name)
+
+    @property
+    def founder(self) -> Person:
+        """Return the caller who may do everything."""
+        return self.person(self.first.name)
+
+
+def keys_of(name: str, org: str) -> Keys:
+    """Return the keys of a person, which follow from its name."""
+    seed = f"{org} {name}"
+    certificate = make_certificate(
+        OrgId(org), private_key=generate_p256(seeded(f"{seed} tls")), now=NOW, random=seeded(f"{seed} serial")
+    )
+    return Keys(name, OrgId(org), FileSigner(generate_ed25519(seeded(f"{seed} signing"))), certificate)
+
+
 def make_home(root: Path, org: str) -> Home:
-    """Make and open a home that has a policy for the other."""
+    """Make and open a home that the first person has founded."""
+    first = keys_of(FIRST, org)
     create_home(
         root,
         org=org,
@@ -107,31 +180,63 @@ def make_home(root: Path, org: str) -> Home:
         listen="127.0.0.1:7470",
         endpoints=("127.0.0.1:7470",),
         contact=f"mailto:security@{org}",
+        founder=Founder(first.name, first.signer, first.certificate),
         now=NOW,
         random=seeded(org),
     )
-    partner = LAB_B if org == LAB_A else LAB_A
-    (root / "policies" / f"{partner}.toml").write_text(POLICY.format(partner=partner), encoding="utf-8")
     return open_home(root, now=NOW)
 
 
-def exchange(here: Home, there: Home) -> None:
-    """Introduce the two, post on both sides, deliver, reveal a field, and leave one record waiting."""
-    ours, theirs = (
-        Desk(home, clock=lambda: NOW, random=seeded(f"{home.organisation.org} desk"), puller=nobody)
-        for home in (here, there)
+def settle(home: Home, *, partner: Home) -> Place:
+    """Let a second person in, make the other a peer, and put a policy for it in force."""
+    org = home.organisation.org
+    desk = Desk(home, clock=lambda: NOW, random=seeded(f"{org} desk"), puller=nobody, requester=nowhere)
+    place = Place(home, desk, keys_of(FIRST, org), keys_of(COUNSEL, org))
+    card = make_card(COUNSEL, signer=place.counsel.signer, certificate=place.counsel.certificate)
+    roles = [v1.PERSON_ROLE_RELEASER, v1.PERSON_ROLE_AUDITOR]
+    desk.add_person(v1.AddPersonRequest(card=card, roles=roles), place.founder)
+    other = partner.organisation
+    desk.add_peer(v1.AddPeerRequest(document=other.document, fingerprint=other.fingerprint), place.founder)
+    put_in_force(place, {f"{other.org}.toml": POLICY.format(partner=other.org)})
+    return place
+
+
+def put_in_force(place: Place, changed: dict[str, str]) -> None:
+    """Apply files beside those that are in force."""
+    before = place.home.store.policies.latest()
+    if before is None:
+        raise RuntimeError("a new home has a floor in force")
+    files = {**before.files, **changed}
+    statement = place.first.sign(Act.APPLY_POLICIES, policy_subject(files, replaces=before.subject))
+    request = v1.ApplyPoliciesRequest(
+        files=[v1.PolicyFile(name=name, text=text) for name, text in files.items()], statement=statement
     )
-    for desk, other in ((ours, there), (theirs, here)):
-        document, fingerprint = other.organisation.document, other.organisation.fingerprint
-        desk.add_peer(v1.AddPeerRequest(document=document, fingerprint=fingerprint))
+    place.desk.apply_policies(request, place.founder)
+
+
+def exchange(here: Home, there: Home) -> None:
+    """Post on both sides, approve, deliver, reveal a field, take a request, and leave one record waiting."""
+    ours, theirs = settle(here, partner=there), settle(there, partner=here)
     first, *_ = [post(ours, name) for name in POSTED]
     for name in RECEIVED:
         post(theirs, name)
+    approve(ours)
     deliver(there, here)
     deliver(here, there)
-    ours.reveal_fields(v1.RevealFieldsRequest(id=first, paths=["prompts"], partner=LAB_B))
+    ours.desk.reveal_fields(v1.RevealFieldsRequest(id=first, paths=["prompts"], partner=LAB_B), ours.founder)
     deliver(here, there)
+    request = exchange_v1.RequestDisclosureRequest(digest=first, paths=[ASKED_FOR], why="to reproduce it")
+    keep_request(office_of(here), OrgId(LAB_B), request, now=NOW)
+    post(ours, PROPOSED)
     post(ours, WAITING, recipients=[LAB_B])
+
+
+def approve(place: Place) -> None:
+    """Let the second person approve the release that waits."""
+    (review,) = place.desk.list_reviews(v1.ListReviewsRequest(), place.founder).reviews
+    statement = place.counsel.sign(Act.APPROVE, review.id)
+    request = v1.DecideReviewRequest(id=review.id, approve=True, statement=statement)
+    place.desk.decide_review(request, place.person(COUNSEL))
 
 
 async def nobody(org: OrgId) -> AsyncIterator[Progress]:
@@ -140,7 +245,12 @@ async def nobody(org: OrgId) -> AsyncIterator[Progress]:
         yield Progress()
 
 
-def post(desk: Desk, name: str, *, recipients: list[str] | None = None) -> str:
+async def nowhere(org: OrgId, *, digest: str, paths: Sequence[str], why: str) -> exchange_v1.RequestState.ValueType:
+    """Ask nobody."""
+    raise RuntimeError(f"{org} is not asked for {digest} {paths} {why}")
+
+
+def post(place: Place, name: str, *, recipients: list[str] | None = None) -> str:
     """Post one of the example records, and return its digest."""
     text = (RECORDS / f"{name}.toml").read_bytes()
     settings, content = parse_content_file(text, format="toml", name=name)
@@ -152,7 +262,7 @@ def post(desk: Desk, name: str, *, recipients: list[str] | None = None) -> str:
         recipients=recipients or (),
         idempotency_key=f"example:{name}",
     )
-    (posted,) = desk.post_records(v1.PostRecordsRequest(drafts=[draft])).results
+    (posted,) = place.desk.post_records(v1.PostRecordsRequest(drafts=[draft]), place.founder).results
     if posted.error_reason:
         raise RuntimeError(f"{name}: {posted.error_reason} {posted.error_details}")
     return posted.record.digest
@@ -163,27 +273,28 @@ def deliver(sender: Home, receiver: Home) -> None:
     to = OrgId(receiver.organisation.org)
     feed = sender.store.feeds.get(to)
     cursor = f"{feed.feed_id}.{feed.acknowledged}" if feed else ""
-    while page := next_page(
-        sender.store,
-        to,
-        cursor,
-        policies=sender.policies,
-        signer=sender.delivery_signer,
-        organisation=sender.organisation,
-        now=NOW,
-        random=seeded(f"{sender.organisation.org} feed"),
-    ):
+    while page := next_page(office_of(sender), to, cursor, signer=sender.delivery_signer, now=NOW):
         accept = receiver.policies.policies[sender.organisation.org].accept
         received = accept_page(receiver.store, page, sender=sender.organisation, ours=to, accept=accept, now=NOW)
         cursor = received.cursor
         acknowledge(sender.store, to, cursor, now=NOW)
 
 
+def office_of(home: Home) -> Office:
+    """Return what release works with; the source of bytes begins where the home's log ends, so none come twice."""
+    written = home.store.audit.head()
+    seed = f"{home.organisation.org} release {written.sequence if written else 0}"
+    return open_office(home, strict=False, random=seeded(seed))
+
+
 def describe(home: Home) -> dict[str, object]:
     """Say what the home holds, for the test that opens it."""
-    desk = Desk(home, clock=lambda: NOW, random=seeded("nothing"), puller=nobody)
-    records = desk.list_records(v1.ListRecordsRequest(full=True)).records
-    (peer,) = desk.list_peers(v1.ListPeersRequest()).peers
+    desk = Desk(home, clock=lambda: NOW, random=seeded("nothing"), puller=nobody, requester=nowhere)
+    me = home.store.people.get(FIRST)
+    records = desk.list_records(v1.ListRecordsRequest(full=True), me).records
+    (peer,) = desk.list_peers(v1.ListPeersRequest(), me).peers
+    reviews = desk.list_reviews(v1.ListReviewsRequest(all=True), me).reviews
+    audit = desk.verify_audit(v1.VerifyAuditRequest(), me)
     return {
         "now": NOW,
         "fingerprint": home.organisation.fingerprint,
@@ -203,6 +314,15 @@ def describe(home: Home) -> dict[str, object]:
             "acknowledged": peer.entries_acknowledged,
             "waiting": peer.waiting,
         },
+        "people": {person.name: sorted(person.roles) for person in home.store.people.list()},
+        "policies": sorted(home.policies.policies),
+        "reviews": {
+            review.id: [v1.ReviewKind.Name(review.kind), v1.ReviewState.Name(review.state)] for review in reviews
+        },
+        "due": [
+            [due.kind.value, due.digest, due.partner, due.due_at] for due in home.store.dues.until(2**53, limit=100)
+        ],
+        "audit": {"entries": audit.entries, "head": audit.head},
     }
 
 
