@@ -1,6 +1,7 @@
 """Every example runs as its readers would run it."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,7 +30,8 @@ def environment(tmp_path):
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.join(TOCSIN)} "$@"\n')
     command.chmod(0o755)
-    return command_environment(PATH=f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return command_environment(PATH=path, XDG_CONFIG_HOME=tmp_path / "config", LOGNAME="first")
 
 
 def run(*command, environment, folder, code=0):
@@ -44,7 +46,7 @@ def test_two_nodes_exchange_a_finding(environment, tmp_path):
     port_a, port_b = free_ports(2)
     environment |= {"PORT_A": str(port_a), "PORT_B": str(port_b), "TMPDIR": str(tmp_path)}
     done = run(EXAMPLES / "two_nodes" / "run.sh", environment=environment, folder=tmp_path)
-    assert "queued for lab-b.example" in done.stdout
+    assert "queued for nobody" in done.stdout
     assert "████████ withheld: trade_secret" in done.stdout
     assert "record.sdjwt: verified" in done.stdout
     assert "the exact text" not in done.stdout
@@ -60,18 +62,19 @@ def test_a_peer_that_only_reads_pulls_by_cron_without_a_port(environment, tmp_pa
         return run(*command, environment=environment, folder=tmp_path, code=code).stdout
 
     step(*tocsin, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A", "--listen", f"127.0.0.1:{port}")
-    (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
     environment["TOCSIN_HOME"] = str(tmp_path / "reader")
     folder = EXAMPLES / "read_only_peer"
-    step(folder / "setup.sh", "lab-a.tocsin", step(*tocsin, "identity", "fingerprint").strip())
-    fingerprint = step("tocsin", "identity", "fingerprint").strip()
-    step(*tocsin, "peer", "add", "aisi.tocsin", "--role", "reader", "--fingerprint", fingerprint)
     policy = (EXAMPLES / "policies" / "government.toml").read_text()
     partner = tomllib.loads(policy)["partner"]
-    (lab / "policies" / "aisi.example.toml").write_text(policy.replace(partner, "aisi.example"))
-    step(*tocsin, "post", *demo_records())
+    (tmp_path / "aisi.toml").write_text(policy.replace(partner, "aisi.example"))
     with serving(lab, env=environment) as node:
         assert node.poll() is None
+        (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
+        told = step(folder / "setup.sh", "lab-a.tocsin", step(*tocsin, "identity", "fingerprint").strip())
+        fingerprint = re.search(r"^fingerprint (\S+)", told, re.M)[1]
+        step(*tocsin, "peer", "add", "aisi.tocsin", "--role", "reader", "--fingerprint", fingerprint)
+        step(*tocsin, "policy", "apply", "aisi.toml", "--yes")
+        step(*tocsin, "post", *demo_records())
         assert step(folder / "pull.sh") == ""
         first = (tmp_path / "records.csv").read_text()
         assert step(folder / "pull.sh") == ""
@@ -96,10 +99,11 @@ def test_an_auditor_verifies_offline_with_the_library_alone(environment, tmp_pat
         return run(*command, environment=environment, folder=tmp_path, code=code).stdout
 
     tocsin = ("tocsin", "--home", tmp_path / "lab")
-    step(*tocsin, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A")
-    posted = step(*tocsin, "post", demo_records()[0]).split()[1]
-    (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
-    token = step(*tocsin, "export", posted)
+    step(*tocsin, "init", "lab-a.example", "--kind", "lab", "--name", "Lab A", "--listen", "")
+    with serving(tmp_path / "lab", env=environment):
+        posted = step(*tocsin, "post", demo_records()[0]).split()[1]
+        (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
+        token = step(*tocsin, "export", posted)
     (tmp_path / "record.sdjwt").write_text(token)
     (tmp_path / "changed.sdjwt").write_text(token.replace("~", "~x", 1))
     shutil.rmtree(tmp_path / "lab")

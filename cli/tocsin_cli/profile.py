@@ -268,7 +268,7 @@ def _verify_place(profile: Profile, *, replaces: bool) -> None:
 def _missing(named: str, *, home: Path | None, known: tuple[Profile, ...]) -> ProfileMissing:
     labels = ", ".join(profile.label for profile in known)
     if named:
-        hint = f"there are {labels}" if known else "an operator makes it: tocsin person add NAME --role ROLE"
+        hint = f"known here: {labels}" if known else "an operator makes it: tocsin person add NAME --role ROLE"
         return ProfileMissing(f"there is no profile {named!r} on this machine", hint=hint)
     return ProfileMissing(
         "you have no profile for this home",

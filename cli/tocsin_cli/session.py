@@ -188,13 +188,17 @@ def _verify_home(home: Path) -> None:
     from tocsin.errors import HomeMissing
 
     layout = Layout(home)
-    if not any(map(os.path.lexists, (layout.settings, layout.keys, layout.document, layout.store))):
-        raise HomeMissing(
-            "there is no home here",
-            where=str(home),
-            hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME; for a node on another "
-            "machine name your profile with --profile or TOCSIN_PROFILE",
-        )
+    if any(map(os.path.lexists, (layout.settings, layout.keys, layout.document, layout.store))):
+        return
+    from tocsin_cli.profile import load_profiles
+
+    elsewhere = [profile.label for profile in load_profiles() if not profile.home]
+    raise HomeMissing(
+        "there is no home here",
+        where=str(home),
+        hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME"
+        + (f"; for a node elsewhere: --profile {' or '.join(elsewhere)}" if elsewhere else ""),
+    )
 
 
 def _verify_listening(home: Path) -> Path:

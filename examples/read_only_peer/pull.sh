@@ -4,8 +4,9 @@
 set -euo pipefail
 csv=${1:-records.csv}
 
+. "$(dirname "$0")/node.sh"
 code=0
-tocsin sync --once > /dev/null || code=$? # one peer may be down: what came from the others is written all the same
+tocsin sync > /dev/null || code=$? # one peer may be down: what came from the others is written all the same
 tocsin export --all --format csv > "$csv.new"
 mv "$csv.new" "$csv" # readers of the file see the old one or the new one, never a half
 exit "$code"

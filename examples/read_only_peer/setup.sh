@@ -7,7 +7,9 @@ if [ $# -ne 2 ]; then
 fi
 identity=$1 fingerprint=$2
 
-# --listen "": no port is opened, ever.
-tocsin init aisi.example --kind government --name "AI Safety Institute" --listen ""
+# --listen "": no port is opened, ever. The person who runs this has every role.
+tocsin init aisi.example --kind government --name "AI Safety Institute" --listen "" --person first
+
+. "$(dirname "$0")/node.sh"
 tocsin peer add "$identity" --fingerprint "$fingerprint"
 tocsin identity export > aisi.tocsin

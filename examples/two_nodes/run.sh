@@ -10,33 +10,36 @@ cleanup() {
 }
 trap cleanup EXIT
 cd "$work"
+export XDG_CONFIG_HOME=$work/config # the keys of people go there, and away with the rest
 
 lab_a() { tocsin --home lab-a "$@"; }
 lab_b() { tocsin --home lab-b "$@"; }
 until_true() { for _ in $(seq 300); do "$@" && return; sleep 0.1; done; echo "gave up: $*" >&2; return 1; }
 
-# Each organisation makes its home, and gives the other its identity document.
-lab_a init lab-a.example --kind lab --name "Lab A" --listen "127.0.0.1:${PORT_A:-7471}"
-lab_b init lab-b.example --kind lab --name "Lab B" --listen "127.0.0.1:${PORT_B:-7472}"
-lab_a identity export > lab-a.tocsin
-lab_b identity export > lab-b.tocsin
+# Each organisation makes its home, and the first of its people, who has every role.
+lab_a init lab-a.example --kind lab --name "Lab A" --listen "127.0.0.1:${PORT_A:-7471}" --person first
+lab_b init lab-b.example --kind lab --name "Lab B" --listen "127.0.0.1:${PORT_B:-7472}" --person first
 
-# The fingerprint comes by another way, such as the phone. Here it is asked for directly.
-lab_a peer add lab-b.tocsin --fingerprint "$(lab_b identity fingerprint)"
-lab_b peer add lab-a.tocsin --fingerprint "$(lab_a identity fingerprint)"
-
-# Nothing is shared until a policy says so.
-cp "$here/lab-b.example.toml" lab-a/policies/
-lab_a policy check
-
-# Both nodes run, and say so in their logs. From now on the commands below ask the running nodes.
+# Both nodes run, and say so in their logs. Everything below asks the running nodes.
 tocsin --home lab-a serve 2> lab-a.log & nodes+=($!)
 tocsin --home lab-b serve 2> lab-b.log & nodes+=($!)
 until_true grep -qs "serves on" lab-a.log
 until_true grep -qs "serves on" lab-b.log
 
-# An analyst of lab-a posts a finding; lab-b has it a moment later.
+# Each gives the other its identity document. The fingerprint comes by another way, such as the phone.
+lab_a identity export > lab-a.tocsin
+lab_b identity export > lab-b.tocsin
+lab_a peer add lab-b.tocsin --fingerprint "$(lab_b identity fingerprint)"
+lab_b peer add lab-a.tocsin --fingerprint "$(lab_a identity fingerprint)"
+
+# An analyst of lab-a posts a finding. Nobody gets it: nothing is shared until a policy says so.
 lab_a post "$here/finding.toml"
+
+# What a policy would newly release is seen before it is put in force, under the signature of whoever does it.
+lab_a policy plan "$here/lab-b.example.toml"
+lab_a policy apply "$here/lab-b.example.toml" --yes
+
+# Lab-b has it a moment later.
 arrived() { [[ -n $(lab_b list 2> /dev/null) ]]; }
 until_true arrived
 lab_b list

@@ -1,4 +1,4 @@
-"""The command on a real home: damaged in every way, and with its node up and down."""
+"""The command on a real home: damaged in every way, and with its node down and up."""
 
 import json
 import shutil
@@ -7,25 +7,40 @@ import subprocess
 
 import pytest
 
+from tests.cli.serving import served
 from tests.support.command import START_SECONDS, TOCSIN, environment, serving
 from tests.support.shared import ROOT
 from tocsin_cli.demo.network import free_ports
 
+POLICY = ROOT / "examples" / "two_nodes" / "lab-b.example.toml"
 CONTENT = b'{"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}'
+
+
+def init(tocsin, org, *, listen=""):
+    return tocsin("init", org, "--kind", "lab", "--name", org, "--listen", listen)
 
 
 @pytest.fixture
 def home(tocsin, tmp_path):
-    """Return a home with a record, a peer and a policy."""
-    tocsin("--home", tmp_path / "b", "init", "lab-b.example", "--kind", "lab", "--name", "Lab B", "--listen", "")
-    (tmp_path / "b.tocsin").write_text(tocsin("--home", tmp_path / "b", "identity", "export").out)
-    fingerprint = tocsin("--home", tmp_path / "b", "identity", "fingerprint").out.strip()
+    """Return a home whose node does not run."""
     (port,) = free_ports(1)
-    tocsin("init", "lab-a.example", "--kind", "lab", "--name", "Lab A", "--listen", f"127.0.0.1:{port}")
-    tocsin("peer", "add", tmp_path / "b.tocsin", "--fingerprint", fingerprint)
-    shutil.copy(ROOT / "examples" / "two_nodes" / "lab-b.example.toml", tmp_path / "home" / "policies")
-    assert tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT).code == 0
+    assert init(tocsin, "lab-a.example", listen=f"127.0.0.1:{port}").code == 0
     return tmp_path / "home"
+
+
+@pytest.fixture
+def running(tocsin, home, tmp_path):
+    """Return a home with a record, a peer and a policy in force, whose node runs."""
+    init(lambda *words: tocsin("--home", tmp_path / "b", *words), "lab-b.example")
+    with served(tmp_path / "b"):
+        of_b = ("--home", tmp_path / "b", "identity")
+        (tmp_path / "b.tocsin").write_text(tocsin(*of_b, "export").out)
+        fingerprint = tocsin(*of_b, "fingerprint").out.strip()
+    with served(home):
+        assert tocsin("peer", "add", tmp_path / "b.tocsin", "--fingerprint", fingerprint).code == 0
+        assert tocsin("policy", "apply", POLICY, "--yes").code == 0
+        assert tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT).code == 0
+        yield home
 
 
 def lose_a_key(home):
@@ -79,7 +94,7 @@ DAMAGE = [
 @pytest.mark.parametrize(("damage", "code", "reason"), DAMAGE)
 def test_a_damaged_home_has_its_own_error_and_hint(tocsin, home, damage, code, reason):
     damage(home)
-    shown = tocsin("list")
+    shown = tocsin("serve")
     assert shown.code == code
     assert shown.out == ""
     assert f"[{reason}]" in shown.err.splitlines()[0]
@@ -110,35 +125,42 @@ def test_wrong_settings_are_all_said_at_once(home):
     assert "[BAD_CONFIG]" in said
 
 
-QUESTIONS = [
-    ("list", "--json"),
-    ("search", "T", "--json"),
-    ("show", "{id}", "--json"),
-    ("export", "{id}"),
+ASKED_OF_THE_NODE = [
+    ("status",),
+    ("list",),
+    ("search", "T"),
+    ("show", "3f2a"),
     ("export", "--all"),
-    ("identity", "show", "--json"),
     ("identity", "export"),
-    ("peer", "list", "--json"),
-    ("peer", "show", "lab-b.example", "--json"),
-    ("policy", "check", "--json"),
-    ("explain", "{id}", "--to", "lab-b.example", "--json"),
-    ("preview", "{id}", "--to", "lab-b.example", "--raw"),
-    ("show", "ffffffff"),
-    ("peer", "show", "lab-x.example"),
-    ("explain", "{id}", "--to", "Not An Org"),
+    ("peer", "list"),
+    ("person", "list"),
+    ("policy", "check"),
+    ("explain", "3f2a", "--to", "lab-b.example"),
+    ("review", "list"),
+    ("audit", "verify"),
+    ("sync",),
 ]
 
 
-def test_every_question_has_the_same_answer_with_the_node_up_and_down(tocsin, home):
-    record_id = json.loads(tocsin("list", "--json").out)["records"][0]["envelope"]["record_id"]
-    commands = [[word.format(id=record_id) for word in question] for question in QUESTIONS]
-    down = [tocsin(*command) for command in commands]
-    with serving(home):
-        assert json.loads(tocsin("status", "--json").out)["serving"] is True
-        up = [tocsin(*command) for command in commands]
-    for command, before, after in zip(commands, down, up, strict=True):
-        assert after == before, command
-    assert [answer.code for answer in down] == [0] * 12 + [6, 6, 3]
+def test_with_the_node_down_every_question_says_how_to_start_it(tocsin, home):
+    for question in ASKED_OF_THE_NODE:
+        shown = tocsin(*question)
+        assert (shown.code, shown.out) == (9, ""), question
+        assert "[NODE_NOT_RUNNING]" in shown.err
+        assert "tocsin: hint: start it with: tocsin serve" in shown.err
+
+
+def test_a_node_that_runs_once_fetches_and_stops(tocsin, home):
+    assert tocsin("serve", "--once").code == 0
+    assert "[NODE_NOT_RUNNING]" in tocsin("list").err
+
+
+def test_the_keys_of_a_person_are_not_recovered_while_the_node_runs(tocsin, running, monkeypatch):
+    monkeypatch.setattr("tocsin_cli.session.LOCK_PATIENCE_SECONDS", 0)
+    shown = tocsin("person", "recover", "first")
+    assert shown.code == 9
+    assert "[HOME_LOCKED]" in shown.err
+    assert tocsin("status").code == 0
 
 
 CASE_STUDY = b"""
@@ -151,19 +173,66 @@ procedure: []
 """
 
 
-def test_records_are_posted_imported_and_revealed_and_peers_stopped_with_the_node_up(tocsin, home):
-    with serving(home):
-        assert json.loads(tocsin("status", "--json").out)["serving"] is True
-        shown = tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT)
-        assert "queued for lab-b.example" in shown.out
-        posted = shown.out.split()[1]
-        assert tocsin("reveal", posted, "title", "--to", "lab-b.example").out == "queued for lab-b.example: title\n"
-        assert tocsin("reveal", posted, "subjects", "--to", "aisi.example").code == 6
-        imported = json.loads(tocsin("import", "atlas", "-", "--json", stdin=CASE_STUDY).out)
-        assert (imported["imported"], imported["existed"]) == (1, 0)
-        assert json.loads(tocsin("list", "--json").out)["total"] == 3
-        assert tocsin("peer", "suspend", "lab-b.example").out == "lab-b.example is suspended\n"
-        assert tocsin("sync", "--once", "lab-b.example").code == 5
+def test_records_are_posted_imported_and_revealed_and_peers_stopped(tocsin, running):
+    status = json.loads(tocsin("status", "--json").out)
+    assert (status["serving"], status["caller"]["name"]) == (True, "first")
+    shown = tocsin("post", "-", "--kind", "finding", "--tlp", "GREEN", stdin=CONTENT)
+    assert "queued for lab-b.example" in shown.out
+    posted = shown.out.split()[1]
+    assert tocsin("reveal", posted, "title", "--to", "lab-b.example").out == "queued for lab-b.example: title\n"
+    assert tocsin("reveal", posted, "subjects", "--to", "aisi.example").code == 6
+    imported = json.loads(tocsin("import", "atlas", "-", "--json", stdin=CASE_STUDY).out)
+    assert (imported["imported"], imported["existed"]) == (1, 0)
+    assert json.loads(tocsin("list", "--json").out)["total"] == 3
+    assert tocsin("peer", "suspend", "lab-b.example").out == "lab-b.example is suspended\n"
+    assert tocsin("sync", "lab-b.example").code == 5
+
+
+def test_each_person_may_do_what_its_roles_say_and_nothing_once_it_is_gone(tocsin, running):
+    def as_(name, *words, **more):
+        return tocsin("--profile", name, *words, **more)
+
+    assert tocsin("person", "add", "auditor-1", "--role", "auditor").code == 0
+    assert tocsin("list").code == 2  # two profiles for the home: somebody must be named
+    assert as_("auditor-1", "list").code == 0
+    refused = as_("auditor-1", "post", "-", "--kind", "finding", stdin=CONTENT)
+    assert refused.code == 5
+    assert "[NOT_PERMITTED]" in refused.err
+    assert as_("first", "person", "change", "auditor-1", "--role", "analyst").code == 0
+    assert as_("auditor-1", "post", "-", "--kind", "finding", stdin=CONTENT).code == 0
+    assert as_("first", "person", "remove", "auditor-1").code == 0
+    gone = as_("auditor-1", "list")
+    assert gone.code == 5
+    assert "[PERSON_UNKNOWN]" in gone.err
+
+
+def test_a_profile_that_the_node_has_never_heard_of_is_told_so(tocsin, running, tmp_path):
+    shutil.move(tmp_path / "config" / "tocsin" / "profiles" / "first@lab-b.example", tmp_path / "keys")
+    person = (tmp_path / "keys" / "person.toml").read_text()
+    (tmp_path / "keys" / "person.toml").write_text(person.replace("lab-b.example", "lab-a.example"))
+    own = tmp_path / "config" / "tocsin" / "profiles" / "first@lab-a.example"
+    shutil.copy(own / "identity.tocsin", tmp_path / "keys")
+    shown = tocsin("--profile", tmp_path / "keys", "list")
+    assert shown.code == 5
+    assert "the node does not know this profile [PERSON_UNKNOWN]" in shown.err
+
+
+def test_an_analyst_elsewhere_works_over_the_desk_port(tocsin, home, tmp_path, monkeypatch):
+    (port,) = free_ports(1)
+    desk, identity, settings = f"127.0.0.1:{port}", tmp_path / "lab-a.tocsin", home / "node.toml"
+    settings.write_text(f'{settings.read_text()}desk_listen = "{desk}"\n')
+    with served(home):
+        identity.write_text(tocsin("identity", "export").out)
+        card = tocsin("person", "card", "analyst-1", "--identity", identity, "--desk", desk).out.encode()
+        add = ("person", "add", "analyst-1", "--role", "analyst", "--card", "-")
+        early = tocsin("--profile", "analyst-1", "list")
+        assert tocsin(*add, stdin=card).code == 0
+        monkeypatch.delenv("TOCSIN_HOME")
+        shown = tocsin("--profile", "analyst-1", "status", "--json")
+    assert "[PERSON_UNKNOWN]" in early.err
+    assert json.loads(shown.out)["caller"]["name"] == "analyst-1"
+    gone = tocsin("--profile", "analyst-1", "list")
+    assert f"{desk}: the node cannot be reached [NODE_NOT_RUNNING]" in gone.err
 
 
 def test_a_second_node_on_the_same_home_is_refused(home):

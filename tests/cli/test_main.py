@@ -204,7 +204,7 @@ def test_completion_offers_commands_choices_and_partners(tmp_path):
     (tmp_path / "policies").mkdir()
     for name in ("floor", "lab-b.example", "aisi.example"):
         (tmp_path / "policies" / f"{name}.toml").touch()
-    assert complete("tocsin pe", tmp_path) == ["peer"]
+    assert complete("tocsin pee", tmp_path) == ["peer"]
     assert complete("tocsin peer su", tmp_path) == ["suspend"]
     assert complete("tocsin template inc", tmp_path) == ["incident"]
     assert complete("tocsin explain 3f2a --to ", tmp_path) == ["aisi.example", "lab-b.example"]

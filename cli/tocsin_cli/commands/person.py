@@ -134,7 +134,8 @@ def add(session: Session, *, name: str, roles: tuple[str, ...], card_file: Path 
     if card_file is not None:
         output.hint(f"compare the key with what {name} sees: {answer.person.key_id}")
     else:
-        output.hint(f"its keys are in {profile.folder}; work as {name}: tocsin --profile {name} …")
+        output.hint(f"its keys are in {profile.folder}")
+        output.hint(f"say from now on who is asking: --profile {me.name} or {name}, or TOCSIN_PROFILE")
 
 
 @click.command("list", cls=Command, examples=("tocsin person list", "tocsin person list --json"))
