@@ -68,6 +68,12 @@ class NotingService(ExchangeServiceServicer):
         self._note("Deliver")
         return v1.DeliverResponse(cursor="stored")
 
+    async def RequestDisclosure(  # noqa: N802
+        self, request: v1.RequestDisclosureRequest, context: object
+    ) -> v1.RequestDisclosureResponse:
+        self._note("RequestDisclosure")
+        return v1.RequestDisclosureResponse()
+
 
 @dataclass
 class Port:

@@ -37,6 +37,8 @@ DESK_OPTIONS: Options = (
     ("grpc.max_receive_message_length", DESK_MESSAGE_BYTES),
     ("grpc.max_send_message_length", DESK_MESSAGE_BYTES),
 )
+# The peer port's limits, since the desk may have a port as well, with larger messages; of two values the first counts.
+_DESK_SERVER_OPTIONS: Options = tuple((dict(SERVER_OPTIONS) | dict(DESK_OPTIONS)).items())
 
 
 class Listener:
@@ -100,7 +102,7 @@ def open_desk(
     path.unlink(missing_ok=True)
     server = grpc.aio.server(
         interceptors=(Gate(door, at_home=True),),
-        options=(*SERVER_OPTIONS, *DESK_OPTIONS),
+        options=_DESK_SERVER_OPTIONS,
         maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE,
     )
     add_DeskServiceServicer_to_server(servicer, server)
