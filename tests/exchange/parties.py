@@ -1,22 +1,41 @@
 """This module lets organisations exchange in memory: what one's outbox makes, another's intake takes."""
 
 import dataclasses
+import json
 from functools import cache
 
 from tests.store.making import make_record
 from tests.support.organisations import NOW, Founded, found, seeded
+from tests.support.people import colleague
+from tocsin.audit.log import Log
 from tocsin.exchange import outbox
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.outbox import LIMITS
-from tocsin.exchange.publish import publish
+from tocsin.exchange.publish import publish, queue_partners
 from tocsin.exchange.receive import accept_page
+from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
+from tocsin.people.act import Act
+from tocsin.people.person import Role
 from tocsin.policy.parse import parse_policies
-from tocsin.store.model import PeerRole, PeerState
+from tocsin.release.due import act_on_due
+from tocsin.release.office import Office
+from tocsin.release.proposal import refresh_all
+from tocsin.release.review import decide_review
+from tocsin.store.model import AuditFilter, PeerRole, PeerState, Proposal
 from tocsin.store.sqlite import open_store
 
 A, B, C = OrgId("lab-a.example"), OrgId("lab-b.example"), OrgId("aisi.example")
 founded = cache(found)  # founding an organisation takes longer than most tests
+someone = cache(colleague)
+
+AUTHOR, FIRST_RELEASER, SECOND_RELEASER = "analyst-1", "releaser-1", "releaser-2"
+PEOPLE = {
+    AUTHOR: (Role.ANALYST, Role.RELEASER),
+    FIRST_RELEASER: (Role.RELEASER,),
+    SECOND_RELEASER: (Role.RELEASER,),
+    "counsel": (Role.POLICY_ADMIN,),
+}
 
 OPEN = """
 [[share]]
@@ -29,6 +48,9 @@ reason = "infohazard"
 name_withheld = true
 """
 NARROW = OPEN.replace('"PARTNER"', '"COMMUNITY"')
+APPROVED = OPEN + "approvals = 1\n"
+HELD = OPEN + 'hold = "72h"\n'
+HOUR = 3600
 ACCEPT = '[accept]\nkinds = ["*"]\nmax_per_hour = 2000\n'
 
 
@@ -41,15 +63,18 @@ def policy_set(partners, *, floor=""):
 
 
 class Party:
-    """An organisation with a store and policies, and nothing else of a node."""
+    """An organisation with a store, people and policies, and nothing else of a node."""
 
     def __init__(self, name, path, *, shares=None, floor=""):
         self.founded: Founded = founded(name)
         self.org = self.founded.organisation.org
         self.store = open_store(path / f"{name}.db", create=True)
         self.now = NOW
+        self.strict = False
         self.shares = {}
-        self.policies = parse_policies({"floor.toml": floor})
+        self._random = seeded(f"{name} office")
+        for person, roles in PEOPLE.items():
+            self.store.people.add(someone(person, self.org).person(*roles))
         for org in {A, B, C} - {self.org}:
             self.store.peers.add(
                 org, document=founded(org).document, role=PeerRole.MEMBER, state=PeerState.ACTIVE, now=NOW
@@ -57,40 +82,76 @@ class Party:
             self.shares[org] = (shares or {}).get(org, OPEN) + ACCEPT
         self.set_policies(floor=floor)
 
+    @property
+    def office(self):
+        return Office(
+            store=self.store,
+            organisation=self.founded.organisation,
+            policies=lambda: self.policies,
+            log=Log(self.store, org=self.org, signer=founded(self.org).delivery),
+            strict=self.strict,
+            random=self._random,
+        )
+
     def set_policies(self, *, floor="", **rules):
         """Change policies; `lab_b=OPEN` is what is shared with lab-b.example from now on."""
         for name, text in rules.items():
             self.shares[f"{name.replace('_', '-')}.example"] = text + ACCEPT
         self.policies = policy_set(self.shares, floor=floor)
 
+    def apply(self, *, floor="", **rules):
+        """Change policies, and weigh what changed, as putting them in force does; say what is queued for whom."""
+        before = self.policies
+        self.set_policies(floor=floor, **rules)
+        if before.floor.digest != self.policies.floor.digest:
+            before = None
+        changed = [
+            org
+            for org, policy in self.policies.policies.items()
+            if before is None or org not in before.policies or before.policies[org].digest != policy.digest
+        ]
+        refresh_all(self.office, now=self.now)
+        return queue_partners(self.office, changed, now=self.now)
+
     def accept(self, org, accept):
         """Change what is taken from a peer."""
-        policy = self.policies.policies[org]
-        self.policies.policies[org] = dataclasses.replace(policy, accept=accept)
+        policy = dataclasses.replace(self.policies.policies[org], accept=accept)
+        self.policies = dataclasses.replace(self.policies, policies={**self.policies.policies, org: policy})
 
-    def post(self, content=None, *, to=(), partners=(B, C), **draft):
+    def post(self, content=None, *, to=(), partners=(B, C), author=AUTHOR, **draft):
         record = make_record(content, by=self.founded, now=self.now, **draft)
-        publish(
-            self.store,
-            record,
-            policies=self.policies,
-            partners=[org for org in partners if org != self.org],
-            recipients=to,
-            now=self.now,
-        )
+        self.publish(record, to=to, partners=[org for org in partners if org != self.org], author=author)
         return record
+
+    def publish(self, record, *, to=(), partners=(B, C), author=AUTHOR):
+        return publish(self.office, record, author=author, partners=partners, recipients=to, now=self.now)
+
+    def reveal(self, record, *paths, partner=B, person=AUTHOR):
+        return reveal(self.office, record, partner=partner, paths=paths, person=person, now=self.now)
+
+    def proposals(self, *, open_only=True):
+        return [one for one in self.store.reviews.list(open_only=open_only) if isinstance(one, Proposal)]
+
+    def decide(self, proposal, *, by=FIRST_RELEASER, approve=True, act=None, on=None):
+        """Have a person decide about a proposal; `act` and `on` have it sign something else."""
+        act = act or (Act.APPROVE if approve else Act.REJECT)
+        statement = someone(by, self.org).sign(act, on or proposal.id, now=self.now)
+        person = self.store.people.get(by)
+        return decide_review(
+            self.office, proposal.id, person=person, approve=approve, statement=statement, now=self.now
+        )
+
+    def keep_time(self):
+        return act_on_due(self.office, now=self.now)
+
+    def logged(self, act=""):
+        """Return what the decision log says, without what chains it."""
+        rows = self.store.audit.list(AuditFilter(act=act), limit=10_000)
+        return [json.loads(row.body) for row in rows]
 
     def page_for(self, partner, cursor="", *, limits=LIMITS, now=None):
         return outbox.next_page(
-            self.store,
-            partner,
-            cursor,
-            policies=self.policies,
-            signer=self.founded.delivery,
-            organisation=self.founded.organisation,
-            now=now or self.now,
-            random=seeded(f"{self.org} feed for {partner}"),
-            limits=limits,
+            self.office, partner, cursor, signer=self.founded.delivery, now=now or self.now, limits=limits
         )
 
     def cursor_of(self, sender):
@@ -117,7 +178,5 @@ class Party:
 
     def state(self):
         """Return everything in the store that an intake could change, to see that it did not."""
-        return [
-            self.store._db.rows(f"SELECT * FROM {table}")  # noqa: S608
-            for table in ("records", "holdings", "withheld", "verdicts", "intake", "peers", "candidates", "entries")
-        ]
+        tables = ("records", "holdings", "withheld", "verdicts", "intake", "peers", "candidates", "entries", "dues")
+        return [self.store._db.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608

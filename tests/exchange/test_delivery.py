@@ -1,16 +1,19 @@
 """Records go from one organisation to others: what policy allows, in order, once, and nothing more."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.exchange.parties import NARROW, OPEN, A, B, C
+from tests.exchange.parties import AUTHOR, NARROW, OPEN, A, B, C
 from tests.store.making import record_id
 from tests.support.organisations import NOW, found, record_key, signer
 from tocsin.errors import Conflict, MalformedCursor, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox
 from tocsin.exchange.outbox import Limits
-from tocsin.release.presentation import decide_today, presentation
-from tocsin.exchange.publish import load_own, publish, queue_changed_policies, queue_partners
+from tocsin.exchange.publish import queue_partners
 from tocsin.exchange.status import status_of
+from tocsin.release.office import load_own
+from tocsin.release.presentation import presentation
 from tocsin.store.model import PeerState, RecordFilter, Standing
 from tocsin.v1 import exchange_service_pb2 as v1
 
@@ -28,8 +31,7 @@ def shown(party):
 
 
 def preview(party, record, partner):
-    decision = decide_today(party.store, record, partner=partner, policies=party.policies, now=party.now)
-    return presentation(record, decision)
+    return presentation(record, party.office.decide(record, partner=partner, now=party.now))
 
 
 class TestDelivery:
@@ -59,7 +61,7 @@ class TestDelivery:
     def test_the_receiver_learns_what_was_withheld_and_why_where_policy_names_it(self, a, b):
         record = a.post()
         b.pull(a)
-        assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard"),)
+        assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard", 0),)
         a.set_policies(lab_b=NARROW.replace("name_withheld = true", ""))
         silent = a.post()
         b.pull(a)
@@ -94,13 +96,14 @@ class TestDelivery:
             a.set_policies(lab_b=OPEN)
             record = a.post({"title": change})
             if change == "no policy":
-                del a.policies.policies[B]
+                others = {org: policy for org, policy in a.policies.policies.items() if org != B}
+                a.policies = replace(a.policies, policies=others)
             elif change == "no rule":
                 a.set_policies(lab_b="")
             elif change == "expired":
                 a.set_policies(lab_b="expires = 2026-01-01T00:00:00Z\n" + OPEN)
             else:
-                a.policies = type(a.policies)(a.policies.policies, None, (), a.policies.digests)
+                a.policies = replace(a.policies, floor=None)
             assert a.page_for(B) is None, change
             assert a.store.feeds.sent(B, record.digest) is None
             assert a.store.feeds.waiting(B) == 0
@@ -220,16 +223,19 @@ class TestAskedAgain:
         assert page.entries[0].presentation == preview(a, record, B)
         b.pull(a)
         assert b.store.records.get(record.digest).content["subjects"] == [{"kind": "model"}, {"kind": "agent"}]
-        wide, narrow = a.store.feeds.history(record.digest)
-        assert set(wide.disclosed) - set(narrow.disclosed) == {"subjects[*].name", "subjects[*].version"}
+        (wide,), (narrow,) = a.logged("sent"), a.logged("narrowed")
+        assert wide["digest"] == narrow["digest"] == record.digest
+        gone = set(wide["details"]["disclosed"]) - set(narrow["details"]["disclosed"])
+        assert gone == {"subjects[*].name", "subjects[*].version"}
 
     def test_it_is_no_wider_where_policy_is_wider_today(self, a, b):
         a.set_policies(lab_b=NARROW)
-        record = a.post()
+        a.post()
         first = a.page_for(B)
         a.set_policies(lab_b=OPEN)
         assert a.page_for(B).entries[0] == first.entries[0]
-        assert len(a.store.feeds.history(record.digest)) == 1
+        assert len(a.logged("sent")) == 1
+        assert a.logged("narrowed") == []
 
     def test_it_is_void_where_policy_denies_it_today(self, a, b):
         a.post({"title": "first"})
@@ -265,12 +271,12 @@ class TestAskedAgain:
     def test_what_was_tightened_and_loosened_again_comes_as_a_new_entry(self, a, b):
         record = a.post()
         a.page_for(B)
-        a.set_policies(lab_b="")
-        changed(a)
+        a.apply(lab_b="")
         assert kinds(a.page_for(B)) == ["void"]
         a.set_policies(lab_b=OPEN)
         assert kinds(a.page_for(B)) == ["void"], "an entry that was void stays void"
-        assert changed(a) == {B: 1}
+        a.set_policies(lab_b="")
+        assert a.apply(lab_b=OPEN) == {B: 1}
         assert kinds(a.page_for(B)) == ["void", "record"]
         b.pull(a)
         assert b.store.records.get(record.digest).token == preview(a, record, B)
@@ -278,21 +284,14 @@ class TestAskedAgain:
     def test_further_disclosures_go_with_the_record_they_belong_to(self, a, b):
         a.set_policies(lab_b=NARROW)
         record = a.post()
-        changed(a)
         a.page_for(B)
-        a.set_policies(lab_b=OPEN)
-        changed(a)
+        a.apply(lab_b=OPEN)
         assert kinds(a.page_for(B)) == ["record", "disclosures"]
         a.set_policies(lab_b="")
         assert kinds(a.page_for(B, limits=Limits(entries=1))) == ["void"]
         a.set_policies(lab_b=OPEN)
         assert kinds(a.page_for(B)) == ["void", "void"], "nothing is added to a record that is void by now"
         assert a.store.feeds.sent(B, record.digest) is None
-
-
-def changed(party):
-    """Evaluate the policies as a node does when it starts."""
-    return queue_changed_policies(party.store, party.policies, organisation=party.founded.organisation, now=party.now)
 
 
 class TestCursors:
@@ -328,19 +327,12 @@ class TestCursors:
 
 
 class TestPolicyChanges:
-    def test_a_new_set_of_files_is_evaluated_once(self, a):
-        a.post()
-        assert changed(a) == {B: 1, C: 1}
-        assert changed(a) == {}
-
     def test_a_loosened_file_offers_the_difference_to_its_partner_only(self, a, b, c):
         a.set_policies(lab_b=NARROW, aisi=NARROW)
         record = a.post()
-        changed(a)
         b.pull(a)
         c.pull(a)
-        a.set_policies(lab_b=OPEN)
-        assert changed(a) == {B: 1}
+        assert a.apply(lab_b=OPEN) == {B: 1}
         page = a.page_for(B, b.cursor_of(A))
         assert kinds(page) == ["disclosures"]
         (received,) = b.pull(a)
@@ -348,36 +340,37 @@ class TestPolicyChanges:
         assert b.store.records.get(record.digest).token.count("~") == preview(a, record, B).count("~")
         assert c.pull(a) == []
 
-    def test_a_tightened_file_sends_nothing(self, a, b):
+    @pytest.mark.parametrize("tightened", [NARROW, "", NARROW.replace("AMBER", "CLEAR"), OPEN + "approvals = 1\n"])
+    def test_a_tightened_file_sends_nothing_and_sends_nothing_again(self, a, b, tightened):
         a.post()
-        changed(a)
         b.pull(a)
-        a.set_policies(lab_b=NARROW)
-        assert changed(a) == {}
+        assert a.apply(lab_b=tightened) == {}
         assert b.pull(a) == []
+        assert a.apply(lab_b=OPEN) == {}, "the partner holds all of it"
+        assert b.pull(a) == []
+        assert [entry["act"] for entry in a.logged() if entry["act"] in ("sent", "narrowed", "withdrawn")] == ["sent"]
+
+    def test_a_tightened_file_keeps_what_was_queued_by_the_wider_one(self, a, b):
+        record = a.post()
+        a.apply(lab_b=NARROW)
+        b.pull(a)
+        assert b.store.records.get(record.digest).content["subjects"] == [{"kind": "model"}, {"kind": "agent"}]
+        assert b.store.records.get(record.digest).token == preview(a, record, B)
 
     def test_a_changed_floor_counts_for_everybody(self, a):
         a.set_policies(floor='[[never]]\nname = "all"\nkinds = ["*"]\n')
         a.post()
-        assert changed(a) == {}
-        a.set_policies()
-        assert changed(a) == {B: 1, C: 1}
+        assert (a.store.feeds.waiting(B), a.store.feeds.waiting(C)) == (0, 0)
+        assert a.apply() == {B: 1, C: 1}
 
-    def test_a_file_that_was_broken_and_mended_is_evaluated_again(self, a):
-        changed(a)
-        whole = a.policies
-        a.policies = type(whole)({C: whole.policies[C]}, whole.floor, (), dict(whole.digests) | {f"{B}.toml": "broken"})
+    def test_a_partner_without_a_policy_has_nothing_to_look_at(self, a):
         a.post(partners=())
-        assert changed(a) == {}
-        a.policies = whole
-        assert changed(a) == {B: 1}
+        assert queue_partners(a.office, ["nobody.example"], now=NOW) == {}
 
-    def test_only_active_partners_are_looked_at_and_a_resumed_one_catches_up(self, a):
+    def test_a_resumed_partner_catches_up(self, a):
         a.store.peers.set_state(B, PeerState.SUSPENDED)
         a.post(partners=(C,))
-        assert changed(a) == {C: 1}
-        resumed = queue_partners(a.store, [B], policies=a.policies, organisation=a.founded.organisation, now=NOW)
-        assert resumed == {B: 1}
+        assert queue_partners(a.office, [B], now=NOW) == {B: 1}
 
 
 class TestPublish:
@@ -392,6 +385,13 @@ class TestPublish:
             a.post()
         assert a.store.records.counts().own == 0
 
+    def test_the_log_says_who_posted_what_and_for_whom(self, a):
+        record = a.post(to=[C])
+        (entry,) = a.logged("posted")
+        assert (entry["person"], entry["digest"]) == (AUTHOR, record.digest)
+        assert entry["details"]["recipients"] == [C]
+        assert a.store.records.get(record.digest).author == AUTHOR
+
     def test_we_never_equivocate_ourselves(self, a):
         name = record_id("once")
         first = a.post({"title": "one"}, record_id=name)
@@ -403,9 +403,9 @@ class TestPublish:
     def test_publishing_the_same_record_again_sends_nothing_more(self, a, b):
         record = a.post()
         b.pull(a)
-        again = publish(a.store, record, policies=a.policies, partners=[B], now=NOW)
-        assert again == ()
+        assert a.publish(record).queued == (C,)
         assert b.pull(a) == []
+        assert len(a.logged("posted")) == 1
 
     def test_a_record_that_would_not_verify_is_not_sent(self, a):
         record = a.post()

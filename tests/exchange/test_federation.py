@@ -19,13 +19,13 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import NotPermitted
 from tocsin.exchange.outbox import Limits
-from tocsin.release.presentation import decide_today, presentation
 from tocsin.exchange.publish import publish, queue_changed_policies
 from tocsin.exchange.reveal import reveal
 from tocsin.policy.clauses import Floor
 from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import leaves
 from tocsin.records.record import extend, parse_record
+from tocsin.release.presentation import decide_today, presentation
 from tocsin.schema.contract import TLPS, Disclosure
 from tocsin.v1 import exchange_service_pb2 as v1
 

@@ -236,7 +236,7 @@ class TestGrowing:
         told = (WithheldPath("prompts", "infohazard"), WithheldPath("title", ""))
         entry = PageEntry(0, EntryKind.RECORD, record.digest, record.present(frozenset({"title"})), withheld=told)
         b.take(page_of(entry))
-        assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard"),)
+        assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard", 0),)
         b.take(page_of(further(record, "prompts"), first=2))
         assert b.store.intake.withheld(record.digest) == ()
 

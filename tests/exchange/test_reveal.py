@@ -3,20 +3,15 @@
 import pytest
 
 from tests.exchange.parties import OPEN, A, B
-from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, NotPermitted
-from tocsin.exchange.reveal import Revealed, reveal
-
-
-def revealed(a, record, *paths):
-    return reveal(a.store, record, partner=B, paths=paths, policies=a.policies, now=NOW)
+from tocsin.exchange.reveal import Revealed
 
 
 def test_a_revealed_field_goes_as_disclosures_of_what_is_held(a, b):
     record = a.post()
     b.pull(a)
     assert "prompts" not in b.store.records.get(record.digest).content
-    assert revealed(a, record, "prompts") == Revealed(queued=("prompts",), already_sent=())
+    assert a.reveal(record, "prompts") == Revealed(queued=("prompts",), already_sent=())
     (entry,) = a.page_for(B, b.cursor_of(A)).entries
     assert not entry.presentation
     assert len(entry.disclosures) == 3, "the list and its two elements"
@@ -31,15 +26,15 @@ def test_a_revealed_field_goes_as_disclosures_of_what_is_held(a, b):
 def test_revealing_again_queues_nothing(a, b):
     record = a.post()
     b.pull(a)
-    revealed(a, record, "prompts")
+    a.reveal(record, "prompts")
     b.pull(a)
-    assert revealed(a, record, "prompts", "title") == Revealed(queued=(), already_sent=("prompts", "title"))
+    assert a.reveal(record, "prompts", "title") == Revealed(queued=(), already_sent=("prompts", "title"))
     assert b.pull(a) == []
 
 
 def test_a_field_revealed_before_the_first_page_goes_with_the_record(a, b):
     record = a.post()
-    assert revealed(a, record, "prompts").queued == ("prompts",)
+    assert a.reveal(record, "prompts").queued == ("prompts",)
     b.pull(a)
     assert b.store.records.get(record.digest).content["prompts"] == record.content["prompts"]
     assert a.store.feeds.get(B).head == 1
@@ -49,7 +44,7 @@ def test_a_group_stands_for_what_is_inside_it(a, b):
     a.set_policies(lab_b=OPEN.replace('["prompts"]', '["prompts", "evidence"]'))
     record = a.post({"evidence": [{"name": "log.txt", "media_type": "text/plain"}]})
     b.pull(a)
-    assert revealed(a, record, "evidence").queued == ("evidence",)
+    assert a.reveal(record, "evidence").queued == ("evidence",)
     b.pull(a)
     assert b.store.records.get(record.digest).content["evidence"] == record.content["evidence"]
 
@@ -68,7 +63,7 @@ def test_what_policy_does_not_reveal_stays_and_nothing_is_granted(a, b, case):
     record = a.post({"poc": "print()"})
     b.pull(a)
     with pytest.raises(error) as refused:
-        revealed(a, record, *paths)
+        a.reveal(record, *paths)
     assert refused.value.reason == reason
     assert a.store.feeds.granted(B, record.digest) == frozenset()
     assert a.store.feeds.waiting(B) == 0
@@ -77,4 +72,4 @@ def test_what_policy_does_not_reveal_stays_and_nothing_is_granted(a, b, case):
 def test_a_record_that_does_not_go_at_all_cannot_be_revealed(a):
     record = a.post(tlp="RED")
     with pytest.raises(NotPermitted, match=r"does not go to lab-b\.example at all"):
-        revealed(a, record, "title")
+        a.reveal(record, "title")

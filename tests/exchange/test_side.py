@@ -17,12 +17,10 @@ from tocsin.store.model import PeerRole, PeerState
 def side_of(party, *, now=NOW):
     certificate = certificate_pem(party.founded.organisation.node_certs[0])
     return Side(
-        organisation=party.founded.organisation,
+        office=party.office,
         delivery_signer=party.founded.delivery,
         keys=TlsKeys(b"", certificate),
-        store=party.store,
         directory=Directory(party.store, own_certificate=certificate),
-        policies=lambda: party.policies,
         clock=lambda: now,
     )
 
