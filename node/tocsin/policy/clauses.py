@@ -139,10 +139,12 @@ class Policy:
     file: str
     digest: str
 
-    def moments(self) -> tuple[int, ...]:
-        """Return the moments at which the policy by itself comes to say something else."""
+    moments: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note the moments at which the policy by itself comes to say something else."""
         limits = (self.expires, *(share.withhold_until for share in self.shares))
-        return tuple(limit for limit in limits if limit is not None)
+        object.__setattr__(self, "moments", tuple(limit for limit in limits if limit is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,12 @@ class Floor:
     digest: str
     requires: tuple[Require, ...] = ()
 
-    def moments(self) -> tuple[int, ...]:
-        """Return the moments at which the floor by itself comes to say something else."""
-        return tuple(never.until for never in self.nevers if never.until is not None)
+    moments: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note the moments at which the floor by itself comes to say something else."""
+        limits = tuple(never.until for never in self.nevers if never.until is not None)
+        object.__setattr__(self, "moments", limits)
 
 
 def _speaks_of(rule: Never | Require, *, kind: str, tlp: str, partner: OrgId) -> bool:

@@ -23,17 +23,19 @@ The marking is the one that holds at the moment of the decision.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.answers import Answers
 from tocsin.policy.clauses import Floor, Never, Policy, Require, Share
 from tocsin.policy.condition import Truth
-from tocsin.policy.moments import downgrades, earliest, embargo_end, first_after, retention_end
-from tocsin.policy.reach import covered_leaves, leaves, plain
+from tocsin.policy.facts import Facts
+from tocsin.policy.moments import first_after
+from tocsin.policy.reach import boxes, covered_leaves, plain
 from tocsin.policy.withheld import Withheld, Withholding
 from tocsin.records.record import VerifiedRecord
+
+_NONE: frozenset[str] = frozenset()
 
 
 class Denial(StrEnum):
@@ -75,13 +77,18 @@ class Decision:
     why: str
     agreement: str
     disclosed: frozenset[str] = frozenset()
-    withheld: tuple[Withheld, ...] = ()
+    withholding: Withholding | None = field(default=None, repr=False)
     named: bool = False
     denial: Denial | None = None
     not_before: int = 0
     approvals: int = 0
     wider_at: int | None = None
     valid_until: int | None = None
+
+    @property
+    def withheld(self) -> tuple[Withheld, ...]:
+        """Return the fields of a delivered record that stay."""
+        return self.withholding.withheld() if self.withholding else ()
 
     @property
     def told(self) -> tuple[Withheld, ...]:
@@ -99,25 +106,17 @@ def decide(
     granted: frozenset[str],
     now: int,
     own: bool = True,
-    answers: Answers | None = None,
+    facts: Facts | None = None,
 ) -> Decision:
     """Decide what a partner gets of a record (steps 1 to 6 above).
 
     `recipients` are the organisations that the record was narrowed to (empty:
     not narrowed); `granted` the NAMED fields revealed to this partner; `own`
-    says that this organisation is the record's origin; `answers` what is known
-    already of what conditions say about it.
+    says that this organisation is the record's origin; `facts` what is
+    known of it already.
     """
-    question = Question(
-        record=record,
-        partner=partner,
-        recipients=recipients,
-        granted=granted,
-        now=now,
-        own=own,
-        marking=record.marking_at(now),
-        answers=answers or Answers(record, marking=record.marking_at(now), own=own),
-    )
+    facts = facts or Facts(record, marking=record.marking_at(now), own=own)
+    question = Question(record, partner, recipients, granted, now, facts)
     # 1.
     barred = _barred(question, policy, floor)
     if barred or policy is None or floor is None:
@@ -144,16 +143,14 @@ def decide(
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about a record: the arguments of `decide`, and the marking that holds."""
+    """What is asked about a record: arguments of `decide`."""
 
     record: VerifiedRecord
     partner: OrgId
     recipients: frozenset[OrgId]
     granted: frozenset[str]
     now: int
-    own: bool
-    marking: str
-    answers: Answers
+    facts: Facts
 
     @property
     def is_named(self) -> bool:
@@ -162,14 +159,16 @@ class Question:
 
     def named(self, paths: frozenset[str]) -> frozenset[str]:
         """Return those of some NAMED leaves that the partner is named for."""
-        return paths if self.is_named else paths & covered_leaves(self.record.kind, self.granted)
+        if not paths or self.is_named:
+            return paths
+        return paths & covered_leaves(self.record.kind, self.granted) if self.granted else _NONE
 
 
 def first_share(question: Question, policy: Policy) -> tuple[Share | None, Truth]:
     """Return the first rule that covers the record and whose condition does not plainly fail."""
     for share in policy.shares:
-        if share.covers(kind=question.record.kind, tlp=question.marking):
-            truth = question.answers.ask(share.condition)
+        if share.covers(kind=question.record.kind, tlp=question.facts.marking):
+            truth = question.facts.ask(share.condition)
             if truth is not Truth.NO:
                 return share, truth
     return None, Truth.NO
@@ -177,41 +176,47 @@ def first_share(question: Question, policy: Policy) -> tuple[Share | None, Truth
 
 def matching_nevers(question: Question, floor: Floor) -> tuple[Never, ...]:
     """Return the rules of the floor that match, or that may."""
-    kind, marking, partner = question.record.kind, question.marking, question.partner
+    kind, marking, partner = question.record.kind, question.facts.marking, question.partner
     return tuple(
         never
         for never in floor.nevers
         if never.covers(kind=kind, tlp=marking, partner=partner, now=question.now)
-        and question.answers.ask(never.condition) is not Truth.NO
+        and question.facts.ask(never.condition) is not Truth.NO
     )
 
 
 def matching_requires(question: Question, floor: Floor) -> tuple[Require, ...]:
     """Return the demands of the floor for more people that match, or that may."""
-    kind, marking, partner = question.record.kind, question.marking, question.partner
+    kind, marking, partner = question.record.kind, question.facts.marking, question.partner
     return tuple(
         require
         for require in floor.requires
         if require.covers(kind=kind, tlp=marking, partner=partner)
-        and question.answers.ask(require.condition) is not Truth.NO
+        and question.facts.ask(require.condition) is not Truth.NO
     )
 
 
 def _barred(question: Question, policy: Policy | None, floor: Floor | None) -> Denial | None:
     """Return why no rule is asked at all, if so."""
-    record, now = question.record, question.now
-    ends, kept = embargo_end(record), retention_end(record)
-    bars = (
-        (Denial.CLOCK, now < earliest(record)),
-        (Denial.NO_FLOOR, floor is None),
-        (Denial.NO_POLICY, policy is None or policy.partner != question.partner),
-        (Denial.EXPIRED, policy is not None and policy.expires is not None and policy.expires <= now),
-        (Denial.NOT_OWN, not question.own),
-        (Denial.RETENTION, kept is not None and kept <= now),
-        (Denial.NARROWED, bool(question.recipients) and not question.is_named),
-        (Denial.EMBARGOED, ends is not None and now < ends and not question.is_named),
-    )
-    return next((denial for denial, holds in bars if holds), None)
+    now, moments = question.now, question.facts.moments
+    if now < moments.earliest:
+        return Denial.CLOCK
+    if floor is None:
+        return Denial.NO_FLOOR
+    if policy is None or policy.partner != question.partner:
+        return Denial.NO_POLICY
+    if policy.expires is not None and policy.expires <= now:
+        return Denial.EXPIRED
+    if not question.facts.own:
+        return Denial.NOT_OWN
+    if moments.retention_end is not None and moments.retention_end <= now:
+        return Denial.RETENTION
+    if question.is_named:
+        return None
+    if question.recipients:
+        return Denial.NARROWED
+    is_embargoed = moments.embargo_end is not None and now < moments.embargo_end
+    return Denial.EMBARGOED if is_embargoed else None
 
 
 def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozenset[str]:
@@ -224,10 +229,10 @@ def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozens
     return going
 
 
-def _containers(kind: str, going: frozenset[str]) -> frozenset[str]:
-    """Return the groups and lists around what goes."""
-    contract = leaves(kind)
-    return frozenset(box for path in going for box in contract[path].containers)
+def _around(record: VerifiedRecord, going: frozenset[str]) -> frozenset[str]:
+    """Return the groups and lists of a record in which something goes."""
+    inside = boxes(record.kind)
+    return frozenset(box for box in record.paths & inside.keys() if not going.isdisjoint(inside[box]))
 
 
 def _delivered(
@@ -235,8 +240,16 @@ def _delivered(
 ) -> Decision:
     """Say yes, by the rule that applies, and what it waits for."""
     record = question.record
-    around = _containers(record.kind, going)
-    withholding = Withholding(share, nevers, question.named(share.unbound[record.kind].named), question.now)
+    disclosed = going | _around(record, going)
+    withholding = Withholding(
+        kind=record.kind,
+        held=record.paths,
+        going=disclosed,
+        share=share,
+        nevers=nevers,
+        named=question.named(share.unbound[record.kind].named),
+        now=question.now,
+    )
     asked = (require.approvals for require in matching_requires(question, floor))
     return Decision(
         delivered=True,
@@ -245,8 +258,8 @@ def _delivered(
         line=share.line,
         why="it is the first rule that covers the record",
         agreement=policy.agreement,
-        disclosed=going | (around & record.paths),
-        withheld=withholding.of(record, going | around),
+        disclosed=disclosed,
+        withholding=withholding,
         named=share.name_withheld,
         not_before=record.issued_at + share.hold if share.hold else 0,
         approvals=max((share.approvals, *asked)),
@@ -265,12 +278,12 @@ def _denied(
     nevers: tuple[Never, ...] = (),
 ) -> Decision:
     """Say no, by a rule where one did."""
-    record, named = question.record, policy if denial is not Denial.NO_POLICY else None
+    named = policy if denial is not Denial.NO_POLICY else None
     file = floor.file if isinstance(rule, Never) and floor else named.file if named else ""
     if denial is Denial.CLOCK:
-        wider_at: int | None = earliest(record)
+        wider_at: int | None = question.facts.moments.earliest
     elif denial is Denial.EMBARGOED:
-        wider_at = embargo_end(record)
+        wider_at = question.facts.moments.embargo_end
     elif denial in _FINAL:
         wider_at = None
     else:
@@ -297,12 +310,10 @@ _FINAL = frozenset(
 def _wider_at(question: Question, share: Share | None, nevers: Iterable[Never]) -> int | None:
     """Return the next moment at which more may go: a lower marking, the end of what keeps something now."""
     limits = (share.withhold_until if share else None, *(never.until for never in nevers))
-    return first_after(question.now, (*downgrades(question.record), *limits))
+    return first_after(question.now, (*question.facts.moments.downgrades, *limits))
 
 
 def _valid_until(question: Question, policy: Policy | None, floor: Floor | None) -> int | None:
     """Return the next moment at which anything that the decision looks at may be different."""
-    record = question.record
-    own = (earliest(record), embargo_end(record), retention_end(record), *downgrades(record))
-    files = (*(policy.moments() if policy else ()), *(floor.moments() if floor else ()))
-    return first_after(question.now, (*own, *files))
+    files = (*(policy.moments if policy else ()), *(floor.moments if floor else ()))
+    return first_after(question.now, (*question.facts.moments.all(), *files))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.answers import Answers
 from tocsin.policy.clauses import RANKS, Floor, Never, Policy, Share
 from tocsin.policy.decide import Decision, Denial, Question, decide, first_share, matching_nevers
+from tocsin.policy.facts import Facts
 from tocsin.policy.reach import Cause, Leaf, leaves
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import Disclosure
@@ -78,8 +78,7 @@ def explain(
         own=own,
     )
     marking = record.marking_at(now)
-    answers = Answers(record, marking=marking, own=own)
-    question = Question(record, partner, recipients, granted, now, own, marking, answers)
+    question = Question(record, partner, recipients, granted, now, Facts(record, marking=marking, own=own))
     if not decision.delivered or policy is None or floor is None:
         kept = tuple(_kept(path, leaf) for path, leaf in _fields(record))
         return Explanation(decision, kept, tuple(_remedies(decision, question, policy)))
@@ -181,7 +180,7 @@ def _remedies(decision: Decision, question: Question, policy: Policy | None) -> 
 
 def _mismatch(question: Question, share: Share) -> str:
     """Say which matcher of a rule does not fit a record."""
-    kind, marking = question.record.kind, question.marking
+    kind, marking = question.record.kind, question.facts.marking
     if kind not in share.kinds:
         return f"it is about {', '.join(sorted(share.kinds))}, and this is of kind {kind}"
     if marking not in RANKS or RANKS[marking] > RANKS[share.max_tlp]:

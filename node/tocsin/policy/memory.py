@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Final
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.answers import Answers
 from tocsin.policy.decide import Decision
+from tocsin.policy.facts import Facts
 from tocsin.records.record import VerifiedRecord
 
 MOST_DECISIONS: Final = 65_536
@@ -40,12 +40,12 @@ class Memory:
         self._decisions(key)[:] = [(now, decision)]
 
 
-def answers(record: VerifiedRecord, *, now: int) -> Answers:
+def facts_of(record: VerifiedRecord, *, now: int) -> Facts:
     """Return what conditions say of an own record, as far as they were asked, by whichever set of files."""
     marking = record.marking_at(now)
-    slot = _answers_slot(record.digest, marking)
+    slot = _facts_slot(record.digest, marking)
     if not slot:
-        slot[:] = [Answers(record, marking=marking, own=True)]
+        slot[:] = [Facts(record, marking=marking, own=True)]
     return slot[0]
 
 
@@ -55,6 +55,6 @@ def _decision_slot(_key: Key) -> list[tuple[int, Decision]]:
 
 
 @lru_cache(MOST_RECORDS)
-def _answers_slot(_digest: str, _marking: str) -> list[Answers]:
-    """Return an empty place for the answers about a record."""
+def _facts_slot(_digest: str, _marking: str) -> list[Facts]:
+    """Return an empty place for the facts of a record."""
     return []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import Floor, Policy
 from tocsin.policy.decide import Decision, decide
-from tocsin.policy.memory import Memory, answers
+from tocsin.policy.memory import Memory, facts_of
 from tocsin.records.record import VerifiedRecord
 
 
@@ -82,7 +82,7 @@ class PolicySet:
             granted=granted,
             now=now,
             own=own,
-            answers=answers(record, now=now) if own else None,
+            facts=facts_of(record, now=now) if own else None,
         )
         if own:
             self._memory.keep(key, decision, now=now)

@@ -1,6 +1,7 @@
 """This module knows the moments in a record's life at which policy comes to say something else about it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import VerifiedRecord
@@ -9,30 +10,43 @@ from tocsin.schema.check import unix_seconds
 _OVER = frozenset({"lifted", "broken"})
 
 
-def earliest(record: VerifiedRecord) -> int:
-    """Return the moment before which the clock is missing or wrong, since the record was signed after it."""
-    return record.issued_at - CLOCK_SKEW
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Unix seconds; None where there is no such moment.
+
+    Before `earliest` the clock is missing or wrong, since the record was
+    signed after it. At `embargo_end` an embargo that is still on ends, and
+    from `retention_end` on the record may not be kept.
+    """
+
+    earliest: int
+    embargo_end: int | None
+    retention_end: int | None
+    downgrades: tuple[int, ...]
+
+    def all(self) -> tuple[int | None, ...]:
+        """Return all of them."""
+        return (self.earliest, self.embargo_end, self.retention_end, *self.downgrades)
 
 
-def embargo_end(record: VerifiedRecord) -> int | None:
-    """Return when the embargo of a record ends; None where there is none, or it is over by its state."""
-    embargo = record.content.get("embargo")
-    if not isinstance(embargo, dict) or embargo.get("state") in _OVER:
-        return None
-    until = embargo.get("until")
-    return unix_seconds(until) if isinstance(until, str) else None
-
-
-def retention_end(record: VerifiedRecord) -> int | None:
-    """Return from when on a record may not be kept."""
-    return unix_seconds(record.retention_until) if record.retention_until else None
-
-
-def downgrades(record: VerifiedRecord) -> tuple[int, ...]:
-    """Return when the marking of a record is lowered."""
-    return tuple(unix_seconds(step.at) for step in record.downgrade_at)
+def moments_of(record: VerifiedRecord) -> Moments:
+    """Read the moments of a record."""
+    return Moments(
+        earliest=record.issued_at - CLOCK_SKEW,
+        embargo_end=_embargo_end(record.content.get("embargo")),
+        retention_end=unix_seconds(record.retention_until) if record.retention_until else None,
+        downgrades=tuple(unix_seconds(step.at) for step in record.downgrade_at),
+    )
 
 
 def first_after(now: int, moments: Iterable[int | None]) -> int | None:
     """Return the first of some moments that has not come yet."""
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def _embargo_end(embargo: object) -> int | None:
+    """Return when an embargo ends; None where there is none, or it is over by its state."""
+    if not isinstance(embargo, dict) or embargo.get("state") in _OVER:
+        return None
+    until = embargo.get("until")
+    return unix_seconds(until) if isinstance(until, str) else None

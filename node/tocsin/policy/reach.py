@@ -56,6 +56,16 @@ def leaves(kind: str) -> Mapping[str, Leaf]:
 
 
 @cache
+def boxes(kind: str) -> Mapping[str, frozenset[str]]:
+    """Return the leaves inside every group and list of groups of a kind."""
+    inside: dict[str, set[str]] = {}
+    for path, leaf in leaves(kind).items():
+        for box in leaf.containers:
+            inside.setdefault(box, set()).add(path)
+    return MappingProxyType({box: frozenset(paths) for box, paths in inside.items()})
+
+
+@cache
 def plain(kind: str) -> frozenset[str]:
     """Return the leaves that stand open in every record of a kind: no policy can withhold them."""
     return frozenset(path for path, leaf in leaves(kind).items() if leaf.is_plain)
@@ -65,6 +75,12 @@ def plain(kind: str) -> frozenset[str]:
 def secret(kind: str) -> frozenset[str]:
     """Return the leaves of a kind that never leave the node."""
     return frozenset(path for path, leaf in leaves(kind).items() if leaf.disclosure is Disclosure.LOCAL)
+
+
+@cache
+def withholdable(kind: str) -> frozenset[str]:
+    """Return the leaves of a kind that a policy can let go or keep."""
+    return frozenset(leaves(kind)) - plain(kind) - secret(kind)
 
 
 def covered(path: str, by: Iterable[str]) -> bool:

@@ -1,22 +1,25 @@
-"""This module asks conditions about one record, each of them once.
+"""This module keeps what policy knows of one record: what conditions say of it, and the moments of its life.
 
 Twenty partners have much the same conditions, and every condition looks at
-much the same fields: the answers, and the fields as the condition language
-takes them, are kept as long as the record is looked at.
+much the same fields: each condition is asked once, and the fields are kept as
+the condition language takes them, as long as the record is looked at.
 """
 
 from tocsin.policy.claims import Claims
 from tocsin.policy.condition import Condition, Truth
+from tocsin.policy.moments import Moments, moments_of
 from tocsin.records.record import VerifiedRecord
 
 
-class Answers:
-    """What conditions say of one record under one marking; `own` says that we are its origin."""
+class Facts:
+    """A record under one marking; `own` says that we are its origin."""
 
     def __init__(self, record: VerifiedRecord, *, marking: str, own: bool) -> None:
         envelope = {"iss": record.issuer, "kind": record.kind, "status": record.status, "tlp": marking}
+        self.marking = marking
+        self.own = own
+        self.moments: Moments = moments_of(record)
         self._claims = Claims(record.kind, record.content, envelope=envelope)
-        self._own = own
         self._known: dict[str, Truth] = {}
 
     def ask(self, condition: Condition | None) -> Truth:
@@ -25,5 +28,5 @@ class Answers:
             return Truth.YES
         known = self._known.get(condition.text)
         if known is None:
-            known = self._known[condition.text] = condition.evaluate(self._claims, own=self._own)
+            known = self._known[condition.text] = condition.evaluate(self._claims, own=self.own)
         return known
