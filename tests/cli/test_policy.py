@@ -172,7 +172,7 @@ def test_what_is_applied_is_what_was_planned_under_the_persons_signature(tocsin,
     act = verify_act(asked.statement, org=ORG, person=admin)
     assert (act.act, act.on) == (Act.APPLY_POLICIES, policy_subject(FILES, replaces=BEFORE))
     assert {file.name: file.text for file in asked.files} == FILES
-    assert "put these files in force? [y/N]" in shown.err
+    assert "put these files in force, under your signature? [y/N]" in shown.err
     assert "in force: floor.toml, aisi.example.toml\n  2 records queued for aisi.example\n" in shown.out
     assert "tocsin review list" in shown.err
 
@@ -184,11 +184,14 @@ def test_nothing_is_applied_without_a_yes(tocsin, desk, admin, answer, code):
     assert applies(fake) == []
 
 
-def test_nothing_is_signed_where_everything_is_in_force_already(tocsin, desk, admin):
-    fake = desk(*planned(changed_files=[]))
-    shown = tocsin("policy", "apply", "--yes")
-    assert (shown.code, applies(fake)) == (0, [])
-    assert "the files are in force as they are" in shown.err
+def test_the_same_files_can_be_signed_anew(tocsin, desk, admin):
+    fake = desk(*planned(changed_files=[]), v1.ApplyPoliciesResponse())
+    shown = tocsin("policy", "apply", stdin=b"y\n")
+    assert (shown.code, len(applies(fake))) == (0, 1)
+    assert shown.out.startswith(
+        "changed: nothing, the files are in force as they are\n"
+        "nothing would go to anybody that does not go today, and nothing would stop\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def apply(session: Session, *, files: tuple[Path, ...], limit: int, yes: bool, a
 
     Shows the plan and asks. All files take effect, or none: with a problem in
     one, what is in force stays in force. Each FILE takes the place of the one
-    for the same partner, in the home too.
+    for the same partner, in the home too. Where nobody is known any more whose
+    signature counts, the same files are put in force anew.
     """
     if as_json and not yes:
         raise UsageProblem("--json answers a script, and a script is not asked", "give --yes too")
@@ -100,16 +101,13 @@ def apply(session: Session, *, files: tuple[Path, ...], limit: int, yes: bool, a
     refuse_problems(found.problems, named)
     if not as_json:
         print_plan(found, limit=limit)
-    if not found.changed_files:
-        answer = v1.ApplyPoliciesResponse()
-    elif yes or is_agreed("put these files in force?"):
-        answer = sign_and_apply(session, found, named)
-    else:
+    if not yes and not is_agreed("put these files in force, under your signature?"):
         output.talk("nothing was changed")
         return
+    answer = sign_and_apply(session, found, named)
     if as_json:
         output.document(document(answer))
-    elif found.changed_files:
+    else:
         _print_applied(answer, found)
 
 
@@ -144,15 +142,11 @@ def sign_and_apply(
 
 def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN) -> None:
     """Print what would change: how much for each partner, and then for each record."""
-    if not found.changed_files:
-        output.talk("the files are in force as they are: nothing would change")
-        return
-    output.data(f"changed: {', '.join(found.changed_files)}")
-    output.data(f"weighed {found.total:,} record{'s' if found.total != 1 else ''}")
+    output.data(f"changed: {', '.join(found.changed_files) or 'nothing, the files are in force as they are'}")
     if not found.changes:
-        output.data("no record would go to anybody that does not go today, and none would stop")
+        output.data("nothing would go to anybody that does not go today, and nothing would stop")
         return
-    output.data()
+    output.data(f"weighed {found.total:,} record{'s' if found.total != 1 else ''}\n")
     output.table(SUMMARY, _summary(found.changes))
     if limit:
         output.data()
