@@ -114,6 +114,7 @@ SECTIONS = (
 EXAMPLES = (
     "tocsin demo                                             see what it does, in half a minute",
     'tocsin init lab-a.example --kind lab --name "Lab A"     make a home for your organisation',
+    "tocsin serve                                            run its node; the other commands ask it",
     "tocsin template finding > finding.toml                  a form to fill in; four fields are enough",
     "tocsin post finding.toml                                sign it, and queue it for your partners",
     "tocsin explain 3f2a --to aisi.example                   who gets which field, and why",

@@ -38,6 +38,8 @@ _NORMAL = (
     (re.compile(r"(?<=posted )[0-9a-f]{8}\b|^[0-9a-f]{8}(?=  )|(?<= )[0-9a-f]{8}(?= --to )", re.M), "<record>"),
     (re.compile(r"(?<=  )20\d\d-\d\d-\d\d(?=  |$)", re.M), "YYYY-MM-DD"),
     (re.compile(r"\d+\.\d MiB"), "<size>"),
+    (re.compile(r"\bprocess \d+"), "process <number>"),
+    (re.compile(r"(?<=  )[A-Za-z0-9_-]{8}(?=  (?:review|record_id)\b)"), "<digest>"),
 )
 _POSTED = re.compile(r"^posted ([0-9a-f]{8})\b", re.M)
 _REVIEW = re.compile(r"(?<=tocsin review show )[A-Za-z0-9_-]{8}(?![\w-])")
@@ -117,6 +119,9 @@ class Transcript:
 
     def _normalised(self, text: str) -> str:
         text = text.replace(str(self._folder), "DIR")
+        for variable, name in (("$REVIEW", "<review>"), ("$ID", "<record>")):
+            if self._latest[variable]:
+                text = re.sub(rf"(?<![\w-]){re.escape(self._latest[variable])}(?![\w-])", name, text)
         for pattern, name in _NORMAL:
             text = pattern.sub(name, text)
         return text
