@@ -81,13 +81,12 @@ def keep_request(
 def answer_requests(store: Store, peer: OrgId, digest: str, *, disclosed: frozenset[str]) -> None:
     """Call those open requests granted of which something goes to the partner."""
     for asked in store.reviews.asked(peer, digest):
-        wanted = [path.removesuffix(ELEMENT) for path in asked.paths]
-        if asked.state is ReviewState.OPEN and any(covered(path, wanted) for path in disclosed):
+        if asked.state is ReviewState.OPEN and any(covered(path, asked.paths) for path in disclosed):
             store.reviews.set_state(asked.id, ReviewState.RELEASED)
 
 
 def _parse_paths(request: v1.RequestDisclosureRequest) -> frozenset[str]:
-    paths = frozenset(request.paths)
+    paths = frozenset(path.removesuffix(ELEMENT) for path in request.paths)  # a list is its elements
     if not 1 <= len(request.paths) <= MOST_PATHS:
         raise MalformedRequest(f"{len(request.paths)} paths; 1 to {MOST_PATHS} can be asked for")
     if len(request.why) > LONGEST_WHY:

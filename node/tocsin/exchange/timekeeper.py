@@ -72,7 +72,9 @@ class Timekeeper:
             return
         if acted:
             _tell(acted)
-            self._queued({partner for one in acted for partner in one.queued})
+        partners = {partner for one in acted for partner in one.queued}
+        if partners:
+            self._queued(partners)
 
 
 def _tell(acted: tuple[Acted, ...]) -> None:
