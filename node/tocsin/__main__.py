@@ -23,8 +23,10 @@ def main() -> int:
         default=Path(os.environ.get("TOCSIN_HOME", DEFAULT_HOME)),
         help="the home; default: TOCSIN_HOME, else ~/.tocsin",
     )
+    parser.add_argument("--once", action="store_true", help="fetch from every peer, and stop")
+    arguments = parser.parse_args()
     try:
-        run(parser.parse_args().home)
+        run(arguments.home, once=arguments.once)
     except TocsinError as error:
         for line in (f"error: {error}", *error.details, *([f"hint: {error.hint}"] if error.hint else [])):
             print(f"tocsin: {line}", file=sys.stderr)

@@ -12,11 +12,15 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.nodes import finding, keys_of_place, make_place, put_policy
+from tests.support.nodes import desk_credentials, finding, keys_of_place, make_place, put_policy
 from tests.support.shared import ROOT
+from tests.support.wire import now
 from tocsin.config import desk_socket_path
+from tocsin.desk.home import open_home
+from tocsin.desk.recovery import recover_person
 from tocsin.errors import PeerUnreachable
 from tocsin.exchange.peer import PeerClient
+from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
 
@@ -24,8 +28,8 @@ START_SECONDS = 20
 
 
 @contextmanager
-def process(place, **environment):
-    command = [sys.executable, "-W", "error", "-m", "tocsin", "--home", str(place.root)]
+def process(place, *options, **environment):
+    command = [sys.executable, "-W", "error", "-m", "tocsin", "--home", str(place.root), *options]
     inherited = {**os.environ, "PYTHONPATH": str(ROOT / "node"), **environment}
     running = subprocess.Popen(command, env=inherited, stderr=subprocess.PIPE, text=True)
     try:
@@ -37,7 +41,10 @@ def process(place, **environment):
 
 @contextmanager
 def desk_of(place):
-    with grpc.insecure_channel(f"unix:{desk_socket_path(place.root)}") as channel:
+    """Return a channel to the desk as the person who founded the place."""
+    target = f"unix:{desk_socket_path(place.root)}"
+    credentials, options = desk_credentials(place, place.first)
+    with grpc.secure_channel(target, credentials, options=options) as channel:
         grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
         yield channel
 
@@ -141,20 +148,47 @@ def test_a_stranger_leaves_no_trace_on_standard_error(tmp_path):
     assert [line for line in told.splitlines() if " INFO tocsin.node: " not in line] == []
 
 
-def test_a_node_says_at_its_start_what_changed_policies_have_queued_and_which_files_share_nothing(tmp_path):
-    lab, other, third = (make_place(tmp_path, f"lab-{name}.example") for name in "abc")
+def test_a_node_says_at_its_start_that_nothing_is_in_force(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    recover_person(lab.root, lab.colleague("first", keys="renewed").card, now=now())
+    with process(lab) as running:
+        told = running.stderr.readline()
+        while "serves on" not in told:
+            told += running.stderr.readline()
+    assert "nothing is in force, so nothing is sent and nothing accepted" in told
+
+
+def test_once_fetches_from_every_peer_and_stops(tmp_path):
+    lab, other = make_place(tmp_path, "lab-a.example"), make_place(tmp_path, "lab-b.example")
+    for place, partner in ((lab, other), (other, lab)):
+        put_policy(place, partner)
+        know(place, partner)
     with process(lab), desk_of(lab) as channel:
-        desk = DeskServiceStub(channel)
-        for peer in (other, third):
-            organisation = peer.organisation
-            desk.AddPeer(v1.AddPeerRequest(document=organisation.document, fingerprint=organisation.fingerprint))
-        (posted,) = desk.PostRecords(v1.PostRecordsRequest(drafts=[finding("one")])).results
-        assert list(posted.queued_for) == []
-    put_policy(lab, other)
-    (lab.root / "policies" / "lab-c.example.toml").write_text('partner = "lab-c.example"\nshares = 1\n')
-    with process(lab) as again, desk_of(lab):
-        again.send_signal(signal.SIGTERM)
-        _, told = again.communicate(timeout=20)
-    assert "policies have changed: 1 records queued for lab-b.example" in told
-    assert "policies/lab-c.example.toml:2: unknown key 'shares'" in told
-    assert "nothing is shared by this file" in told
+        DeskServiceStub(channel).PostRecords(v1.PostRecordsRequest(drafts=[finding("one")]))
+        with process(other, "--once") as once:
+            _, told = once.communicate(timeout=START_SECONDS)
+        assert (once.returncode, told) == (0, "")
+    with process(other), desk_of(other) as channel:
+        assert [record.title for record in DeskServiceStub(channel).ListRecords(v1.ListRecordsRequest()).records] == [
+            "one"
+        ]
+
+
+def test_once_ends_with_what_went_wrong_with_a_peer(tmp_path):
+    lab, other = make_place(tmp_path, "lab-a.example"), make_place(tmp_path, "lab-b.example")
+    know(other, lab)
+    with process(other, "--once") as once:
+        _, told = once.communicate(timeout=START_SECONDS)
+    assert once.returncode == 7
+    assert "tocsin: error: " in told
+    assert "lab-a.example" in told
+    assert "Traceback" not in told
+
+
+def know(place, partner) -> None:
+    """Register a partner while the node does not run."""
+    organisation = partner.organisation
+    with open_home(place.root, now=now()) as home:
+        home.store.peers.add(
+            organisation.org, document=organisation.document, role=PeerRole.MEMBER, state=PeerState.ACTIVE, now=now()
+        )

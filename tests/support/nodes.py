@@ -17,6 +17,7 @@ from tocsin.config import NodeConfig
 from tocsin.desk.founding import create_home
 from tocsin.desk.home import Home, open_home
 from tocsin.exchange.peer import PeerClient
+from tocsin.exchange.wire import Options
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.root import Organisation
 from tocsin.node import Node
@@ -144,14 +145,19 @@ class Running:
 
 def desk_channel(place: Place, person: Colleague, target: str) -> grpc.aio.Channel:
     """Return a channel to the desk of a node, as a person."""
+    credentials, options = desk_credentials(place, person)
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def desk_credentials(place: Place, person: Colleague) -> tuple[grpc.ChannelCredentials, Options]:
+    """Return what a channel to the desk of a node takes to be a person's."""
     roots = certificate_pem(place.organisation.node_certs[0])
-    credentials = grpc.ssl_channel_credentials(roots, person.tls.key, person.tls.certificate)
-    options = [
+    options = (
         *DESK_OPTIONS,
         ("grpc.ssl_target_name_override", place.org),
         ("grpc.use_local_subchannel_pool", 1),  # channels of several people must not share a connection
-    ]
-    return grpc.aio.secure_channel(target, credentials, options=options)
+    )
+    return grpc.ssl_channel_credentials(roots, person.tls.key, person.tls.certificate), options
 
 
 def keys_of_place(place: Place) -> TlsKeys:
