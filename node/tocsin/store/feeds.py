@@ -148,6 +148,15 @@ class SqliteFeeds:
         )
         return frozenset(str(path) for (path,) in rows)
 
+    def grants(self) -> dict[tuple[str, str], frozenset[str]]:
+        """Return everything that was revealed by name, by partner and digest."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for partner, digest, path in self._db.rows(
+            "SELECT g.partner, r.digest, g.path FROM grants AS g JOIN records AS r ON r.id = g.record"
+        ):
+            found.setdefault((str(partner), str(digest)), set()).add(str(path))
+        return {of: frozenset(paths) for of, paths in found.items()}
+
     def withdraw_grants(self, partner: str) -> None:
         """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
         with self._db.transaction():

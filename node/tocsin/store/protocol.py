@@ -25,7 +25,7 @@ has written so far. What a method returned is not a promise about the next
 call unless both stand in one transaction.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -173,6 +173,9 @@ class Feeds(Protocol):
 
     def granted(self, partner: str, digest: str) -> frozenset[str]:
         """Return the field paths that were revealed by name."""
+
+    def grants(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """Return everything that was revealed by name, by partner and digest: for whoever looks at all records."""
 
     def withdraw_grants(self, partner: str) -> None:
         """Forget every field that was revealed to a partner by name; what was sent stays in the decision log."""
