@@ -273,7 +273,7 @@ def _missing(named: str, *, home: Path | None, known: tuple[Profile, ...]) -> Pr
     return ProfileMissing(
         "you have no profile for this home",
         where=str(home),
-        hint="name one with --profile, or in TOCSIN_PROFILE; if its keys are lost, stop the node and run: "
+        hint="name one with --profile, or in TOCSIN_PROFILE; if there is none, stop the node and run: "
         "tocsin person recover NAME",
     )
 
