@@ -1,6 +1,7 @@
 """The demo runs, says what it must, and leaves nothing behind."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.serving import served
 from tests.support.command import TOCSIN, environment
 from tests.support.shared import shared
 
@@ -79,6 +81,13 @@ def test_the_demo_ends_within_a_minute_and_leaves_nothing_behind(told):
         pytest.param("infohazard", id="the reason told to the institute"),
         pytest.param("verified", id="the origin's signature"),
         pytest.param("PERMISSION_DENIED", id="the refusal of the reader"),
+        pytest.param("first, who posted it  $ tocsin review approve ", id="the author tries to agree"),
+        pytest.param("PERMISSION_DENIED (NOT_PERMITTED): first ", id="and may not"),
+        pytest.param("counsel, a releaser  $ tocsin review approve ", id="a second person agrees"),
+        pytest.param("aisi.example holds it: Unexplained reads of weight shards", id="what was released arrives"),
+        pytest.param('+max_tlp       = "AMBER"', id="what is loosened in the policy"),
+        pytest.param("lab-b.example            2  ", id="the plan says what that would do"),
+        pytest.param("lab-b.example holds the 2 new records", id="what the policy releases arrives"),
         pytest.param("tocsin reveal ", id="the reveal"),
     ],
 )
@@ -93,8 +102,8 @@ def test_the_demo_is_plain_text_of_at_most_a_hundred_columns(told):
 
 def test_each_step_has_a_number_a_heading_and_a_sentence(told):
     lines = told[0].splitlines()
-    steps = [at for at, line in enumerate(lines) if line[:1].isdigit() and line[1:3] == ". "]
-    assert [int(lines[at][0]) for at in steps] == list(range(1, 9))
+    steps = {at: int(found[1]) for at, line in enumerate(lines) if (found := re.match(r"(\d+)\. ", line))}
+    assert list(steps.values()) == list(range(1, 11))
     assert all(lines[at + 1].strip() for at in steps)
 
 
@@ -112,20 +121,25 @@ def test_an_interrupted_demo_ends_its_nodes_and_removes_its_homes(tmp_path):
 def test_homes_are_kept_where_that_is_asked_for_and_nothing_is_overwritten(tmp_path):
     kept = tmp_path / "three"
     process = demo("--keep", kept, folder=tmp_path)
-    process.communicate(timeout=LONGEST_DEMO_SECONDS)
+    out, _ = process.communicate(timeout=LONGEST_DEMO_SECONDS)
     assert process.returncode == 0
-    assert sorted(path.name for path in kept.iterdir()) == ["aisi.example", "lab-a.example", "lab-b.example"]
+    homes = ["aisi.example", "lab-a.example", "lab-b.example"]
+    assert sorted(path.name for path in kept.iterdir()) == [*homes, "profiles"]
     again = demo("--keep", kept, folder=tmp_path)
     _, err = again.communicate(timeout=LONGEST_DEMO_SECONDS)
     assert again.returncode == 9
     assert "HOME_EXISTS" in err
-    listed = subprocess.run(
-        [*TOCSIN, "--home", kept / "aisi.example", "list", "--json"],
-        env=environment(),
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(listed.stdout)["total"] == 10
+    command = [*TOCSIN, "--profile", kept / "profiles" / "first@aisi.example", "list", "--json"]
+    with served(kept / "aisi.example"):
+        listed = subprocess.run(command, env=environment(), capture_output=True, check=True)
+    assert json.loads(listed.stdout)["total"] == shared_with_aisi(out, "fields") + shared_with_aisi(out, "later")
+
+
+def shared_with_aisi(out, how):
+    """Return how many of the demo's own records say in the table that the institute gets them now, or later."""
+    table = out[out.index("AISI.EXAMPLE GETS") :].split("\n\n")[0].splitlines()[1:]
+    assert len(table) == 12
+    return sum(line.endswith(how) for line in table)
 
 
 def test_every_record_of_avid_and_atlas_is_exchanged(tmp_path):
@@ -138,5 +152,5 @@ def test_every_record_of_avid_and_atlas_is_exchanged(tmp_path):
     held = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in table}
     assert imported > 1_200
     assert held["lab-a.example"] == imported + 12
-    assert held["aisi.example"] == imported + 10
+    assert held["aisi.example"] == imported + shared_with_aisi(out, "fields")
     assert held["lab-b.example"] >= imported

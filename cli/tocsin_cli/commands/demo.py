@@ -10,7 +10,7 @@ import click
 from tocsin.interchange import READERS
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path
-from tocsin_cli.demo import exchange, promises
+from tocsin_cli.demo import exchange, promises, release
 from tocsin_cli.demo.network import LAB_A, Network
 from tocsin_cli.demo.story import Story
 
@@ -27,7 +27,7 @@ from tocsin_cli.demo.story import Story
     "--keep",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep the three homes in this folder, which must not exist.",
+    help="Keep the three homes and their people's keys in this folder, which must not exist.",
 )
 @click.option(
     "--import",
@@ -50,8 +50,9 @@ def demo(*, keep: Path | None, imports: tuple[tuple[str, Path], ...]) -> None:
         _tell(Story(network), imports)
         output.data()
         if keep:
-            home = network[LAB_A].home
-            output.hint(f"look around: tocsin --home {home} list; the nodes have stopped")
+            profile = network[LAB_A].session.profile.folder
+            output.hint(f"the nodes have stopped; start one again: tocsin --profile {profile} serve")
+            output.hint(f"and look around in it: tocsin --profile {profile} list")
         else:
             output.hint('everything is cleaned up; make your own home: tocsin init ORG --kind lab --name "…"')
 
@@ -64,7 +65,9 @@ def _tell(story: Story, imports: Sequence[tuple[str, Path]]) -> None:
     promises.verify(story, record_id)
     promises.refuse_reader(story)
     promises.sync_again(story)
-    promises.reveal(story, record_id)
+    release.approve(story)
+    release.loosen(story)
+    release.reveal(story, record_id)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -93,12 +93,13 @@ def list_reviews(session: Session, *, everything: bool, as_json: bool) -> None:
     if as_json:
         output.document(document(found))
     elif found.reviews:
-        output.table(COLUMNS, [_row(one) for one in found.reviews])
+        output.table(COLUMNS, [review_row(one) for one in found.reviews])
     else:
         output.talk("nothing waits for a decision")
 
 
-def _row(found: v1.Review) -> list[Cell | str]:
+def review_row(found: v1.Review) -> list[Cell | str]:
+    """Return the cells of a review for `COLUMNS`."""
     state, tlp, is_release = _state(found), claim(Tlp.DESCRIPTOR, found.tlp), found.kind == v1.REVIEW_KIND_RELEASE
     return [
         Cell(found.id[:ID_LENGTH], "bold"),

@@ -6,6 +6,7 @@
     story     the frame of what is told: headings, waiting, a record as one of the three holds it
     exchange  the steps that move records
     promises  the steps that show what holds
+    release   the steps by which more goes: a second person agrees, a policy is loosened, a field is revealed
     compare   one record in several views, side by side
     reader    a reader that tries what only members may
 

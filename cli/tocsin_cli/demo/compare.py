@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.document import content_of
-from tocsin_cli.view import BAR, field_text, withheld_of
+from tocsin_cli.view import bar, field_text, withheld_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -87,14 +87,14 @@ def _cell(record: v1.Record, *, path: str, columns: int) -> "Text":
     values = list(values_at(content_of(record.content), path))
     if values:
         return Text(_short("; ".join(field_text(value) for value in values), columns=columns))
-    reasons = [reason for hidden, reason in withheld_of(record).items() if _covers(hidden, path)]
-    if reasons:
-        return Text(f"{BAR} withheld: {reasons[0]}" if reasons[0] else f"{BAR} withheld", style="magenta")
+    hidden = [field for above, field in withheld_of(record).items() if _covers(above, path)]
+    if hidden:
+        return Text(bar(hidden[0]), style="magenta")
     return Text(UNKNOWN, style="dim")
 
 
-def _covers(hidden: str, path: str) -> bool:
-    return path == hidden or path.startswith((f"{hidden}.", f"{hidden}[*]"))
+def _covers(above: str, path: str) -> bool:
+    return path == above or path.startswith((f"{above}.", f"{above}[*]"))
 
 
 def _short(text: str, *, columns: int) -> str:

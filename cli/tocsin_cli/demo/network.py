@@ -1,9 +1,9 @@
-"""This module runs three organisations on this machine: a home and a node process for each.
+"""This module runs three organisations on this machine: a home, a node process and a first person for each.
 
 They are real nodes on loopback ports, with keys of their own and mutual TLS
-between them; each knows the other two by a confirmed fingerprint. Closing the
-network ends the processes that it started, and removes the homes unless they
-are to be kept.
+between them; each knows the other two by a confirmed fingerprint. People have
+their keys in profiles beside the homes. Closing the network ends the processes
+that it started, and removes homes and profiles unless they are to be kept.
 """
 
 import os
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,9 +23,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from tocsin.config import desk_socket_path
-from tocsin.desk.founding import create_home
+from tocsin.desk.founding import Founder, create_home
 from tocsin.errors import HomeExists, NodeNotRunning
+from tocsin.identity.names import OrgId
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin_cli.commands.plan import make_plan, sign_and_apply
+from tocsin_cli.commands.policy import Named
+from tocsin_cli.profile import Profile, make_keys, new_profile
 from tocsin_cli.session import Session, desk_socket, now
 
 START_SECONDS = 20.0
@@ -32,6 +37,9 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 """Longest wait for a node to end by itself before it is killed."""
 PAUSE_SECONDS = 0.05
+FIRST = "first"
+"""The first person of each: it has every role."""
+PROFILES = "profiles"
 PORTS = range(20_000, 32_000)
 """Below those that systems give to outgoing connections: none takes a port between its choice and its use."""
 
@@ -54,7 +62,7 @@ MEMBERS = (LAB_A, LAB_B, AISI)
 
 @dataclass(slots=True)
 class Node:
-    """One organisation at work: its home, its desk, its process once it runs."""
+    """One organisation at work: its home, its first person's session at the desk, its process once it runs."""
 
     member: Member
     home: Path
@@ -78,7 +86,7 @@ class Network:
             folder = self._folder()
             self._resources.callback(self._stop)
             for member, port in zip(MEMBERS, free_ports(len(MEMBERS)), strict=True):
-                self.nodes[member.org] = _found(member, home=folder / member.org, endpoint=f"127.0.0.1:{port}")
+                self.nodes[member.org] = _found(member, folder=folder, endpoint=f"127.0.0.1:{port}")
             self._resources = self._resources.pop_all()
         return self
 
@@ -92,7 +100,7 @@ class Network:
         return self.nodes[member.org]
 
     def introduce(self) -> None:
-        """Make each a peer of the others, under the fingerprint that its people confirmed, and write the policies."""
+        """Make each a peer of the others, under the fingerprint that its people confirmed, and apply its policies."""
         documents = {
             org: node.session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse).document
             for org, node in self.nodes.items()
@@ -103,8 +111,7 @@ class Network:
                     role = v1.PEER_ROLE_READER if peer.member.role == "reader" else v1.PEER_ROLE_MEMBER
                     request = v1.AddPeerRequest(document=documents[other], fingerprint=peer.fingerprint, role=role)
                     node.session.call(request, v1.AddPeerResponse)
-                    (node.home / "policies" / f"{other}.toml").write_text(policy_text(org, other))
-            node.session.close()
+            apply(node.session, {other: policy_text(org, other) for other in self.nodes if other != org})
 
     def start(self) -> None:
         """Start the node processes and wait until each can be asked."""
@@ -156,28 +163,55 @@ def free_ports(count: int) -> list[int]:
     return free
 
 
-def policy_text(org: str, partner: str) -> str:
+def apply(session: Session, policies: Mapping[str, str]) -> v1.ApplyPoliciesResponse:
+    """Put policies for some partners in force, as `tocsin policy apply` does."""
+    named = [Named(org, v1.PolicyFile(name=f"{org}.toml", text=text)) for org, text in policies.items()]
+    return sign_and_apply(session, make_plan(session, named), named)
+
+
+def policy_text(org: str, partner: str, *, variant: str = "") -> str:
     """Return the policy file of one organisation for another: accept everything, share what the demo's files say."""
     folder = files("tocsin_cli") / "demo" / "policies"
-    own = folder / f"{org}-to-{partner}.toml"
+    own = folder / f"{org}-to-{partner}{variant}.toml"
     if own.is_file():
         return own.read_text(encoding="utf-8")
     return (folder / "accept.toml").read_text(encoding="utf-8").replace("PARTNER", partner)
 
 
-def _found(member: Member, *, home: Path, endpoint: str) -> Node:
-    made = create_home(
-        home,
-        org=member.org,
-        name=member.name,
-        kind=member.kind,
-        listen=endpoint,
-        endpoints=(endpoint,),
-        contact="",
-        now=now(),
-        random=secrets.token_bytes,
-    )
-    return Node(member, home, endpoint, made.fingerprint, Session(home))
+def add_person(node: Node, name: str, *roles: "v1.PersonRole.ValueType") -> Session:
+    """Let a further person work with a node, and return its session."""
+    profile = _profile(node.member, name, home=node.home)
+    keys = make_keys(profile.org, now=now(), random=secrets.token_bytes)
+    with new_profile(profile, keys) as save_identity:
+        save_identity(node.session.profile.load_organisation().document)
+        node.session.call(v1.AddPersonRequest(card=keys.card(name), roles=roles), v1.AddPersonResponse)
+    return Session(node.home, profile=str(profile.folder))
+
+
+def _found(member: Member, *, folder: Path, endpoint: str) -> Node:
+    home = folder / member.org
+    profile = _profile(member, FIRST, home=home)
+    keys = make_keys(profile.org, now=now(), random=secrets.token_bytes)
+    with new_profile(profile, keys) as save_identity:
+        made = create_home(
+            home,
+            org=member.org,
+            name=member.name,
+            kind=member.kind,
+            listen=endpoint,
+            endpoints=(endpoint,),
+            contact="",
+            founder=Founder(FIRST, keys.signer, keys.certificate),
+            now=now(),
+            random=secrets.token_bytes,
+        )
+        save_identity(made.document)
+    return Node(member, home, endpoint, made.fingerprint, Session(home, profile=str(profile.folder)))
+
+
+def _profile(member: Member, name: str, *, home: Path) -> Profile:
+    folder = home.parent / PROFILES / f"{name}@{member.org}"
+    return Profile(folder=folder, name=name, org=OrgId(member.org), home=str(home))
 
 
 def _start(home: Path, *, log: IO[bytes]) -> "subprocess.Popen[bytes]":

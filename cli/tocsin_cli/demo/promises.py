@@ -1,4 +1,4 @@
-"""This module shows that the promises are kept: who sees what, signatures, roles, nothing twice, later reveals."""
+"""This module shows that the promises are kept: who sees what, signatures, roles, nothing twice."""
 
 from tocsin.errors import PeerMisbehaved
 from tocsin.identity.root import parse_identity
@@ -8,14 +8,13 @@ from tocsin_cli import output
 from tocsin_cli.demo.compare import print_views, richness
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member
 from tocsin_cli.demo.reader import try_to_publish
-from tocsin_cli.demo.story import Row, Story, view, wait_until
+from tocsin_cli.demo.story import Row, Story, view
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import now
-from tocsin_cli.view import disclosed_fields, short_id
+from tocsin_cli.view import disclosed_fields
 
 REVEALABLE = ("prompts", "steps")
 """Fields that may be revealed to the institute later: its policy has a `reveal` line for them."""
-REVEAL_SHOWN = ("title", "subjects[*].checkpoint", "steps[*].description", "prompts")
 
 
 def compare(story: Story) -> str:
@@ -88,23 +87,3 @@ def _synced(story: Story, member: Member) -> Row:
     if last.error_reason or last.records or last.disclosures:
         raise PeerMisbehaved(f"the second sync of {member.org} moved {last.records} records: {last.error_message}")
     return Cell(member.org, "bold"), str(last.records), str(last.disclosures)
-
-
-def reveal(story: Story, record_id: str) -> None:
-    """Reveal one field to the institute, and show what it sees before and after."""
-    before, origin = view(story, AISI, record_id=record_id), view(story, LAB_A, record_id=record_id)
-    path = next(name for name in REVEALABLE if name in origin.content)
-    story.tell(
-        "lab-a reveals one field later",
-        "It sends aisi the part that was left out. The record, its digest and its signature stay the same: "
-        "nothing is signed again.",
-    )
-    output.data(f"$ tocsin reveal {short_id(before)} {path} --to {AISI.org}\n")
-    request = v1.RevealFieldsRequest(id=record_id, paths=[path], partner=AISI.org)
-    story.network[LAB_A].session.call(request, v1.RevealFieldsResponse)
-    wait_until(
-        lambda: path in view(story, AISI, record_id=record_id).content,
-        otherwise=f"{path} has not arrived at {AISI.org}",
-    )
-    after = view(story, AISI, record_id=record_id)
-    print_views({LAB_A.org: origin, "aisi before": before, "aisi after": after}, REVEAL_SHOWN)
