@@ -1,4 +1,8 @@
-"""A home that an earlier version has left opens, reads and goes on (scripts/make_home_fixture.py made it)."""
+"""A home that an earlier version has left opens, reads and goes on (scripts/make_home_fixture.py made it).
+
+Whoever owns it lets itself in first: the first version knew no people, and the
+keys of the people of a later one lie nowhere here.
+"""
 
 import json
 import shutil
@@ -7,9 +11,16 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from tests.desk.conftest import Clock, Office
+from tests.desk.conftest import LAB_A, Clock, Office
+from tests.support.organisations import seeded
+from tests.support.people import first
+from tests.support.policies import request_to_apply
 from tests.support.shared import ROOT
+from tocsin.audit.log import verify_log
 from tocsin.desk.lookup import load_record
+from tocsin.desk.policyfiles import load_drafts
+from tocsin.desk.recovery import recover_person
+from tocsin.desk.room import open_office as open_release
 from tocsin.exchange.outbox import next_page
 from tocsin.identity.names import OrgId
 from tocsin.v1 import desk_service_pb2 as v1
@@ -35,11 +46,12 @@ def old(tmp_path: Path, version, expected, open_office) -> Office:
     shutil.copytree(FIXTURES / version, root)
     for path in (root, *root.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
+    recover_person(root, first(LAB_A).card, now=expected["now"])
     return open_office(root, clock=Clock(expected["now"]))
 
 
 def listed(office: Office) -> list[v1.Record]:
-    return list(office.desk.list_records(v1.ListRecordsRequest(full=True)).records)
+    return list(office.desk.list_records(v1.ListRecordsRequest(full=True), office.me).records)
 
 
 def test_every_record_of_an_old_home_is_there(old, expected):
@@ -66,7 +78,7 @@ def test_every_record_of_an_old_home_verifies(old, expected):
 
 def test_an_old_home_says_who_it_is_and_with_whom_it_exchanges(old, expected):
     assert old.home.organisation.fingerprint == expected["fingerprint"]
-    (peer,) = old.desk.list_peers(v1.ListPeersRequest()).peers
+    (peer,) = old.desk.list_peers(v1.ListPeersRequest(), old.me).peers
     assert peer.state == v1.PEER_STATE_ACTIVE
     assert {
         "org": peer.organisation.org,
@@ -76,25 +88,31 @@ def test_an_old_home_says_who_it_is_and_with_whom_it_exchanges(old, expected):
     } == expected["peer"]
 
 
-def test_the_policies_of_an_old_home_are_in_order_and_queue_nothing_anew(old, expected):
-    answer = old.desk.check_policies(v1.CheckPoliciesRequest())
-    assert answer == v1.CheckPoliciesResponse(partners=[expected["peer"]["org"]])
-    assert not old.home.newly_queued
+def test_the_policies_of_an_old_home_are_in_order_and_in_force_once_somebody_applies_them(old, expected):
+    assert old.home.policies.floor is None
+    applied = old.apply(dict(load_drafts(old.home.layout).files))
+    assert old.home.policies == applied
+    assert applied.problems == ()
+    assert applied.policies.keys() == {expected["peer"]["org"]}
 
 
 def test_an_old_home_goes_on_where_it_stopped(old, expected):
     partner = OrgId(expected["peer"]["org"])
     feed = old.home.store.feeds.get(partner)
-    page = next_page(
-        old.home.store,
-        partner,
-        f"{feed.feed_id}.{feed.acknowledged}",
-        policies=old.home.policies,
-        signer=old.home.delivery_signer,
-        organisation=old.home.organisation,
-        now=expected["now"],
-    )
+    office = open_release(old.home, strict=False, random=seeded("old"))
+    cursor = f"{feed.feed_id}.{feed.acknowledged}"
+    page = next_page(office, partner, cursor, signer=old.home.delivery_signer, now=expected["now"])
+    assert page is None
+    request = request_to_apply(old.home, load_drafts(old.home.layout).files, by=old.first, now=old.clock())
+    old.desk.apply_policies(request, old.me)
+    page = next_page(office, partner, cursor, signer=old.home.delivery_signer, now=expected["now"])
     assert [entry.sequence for entry in page.entries] == [expected["peer"]["sent"] + 1]
+
+
+def test_the_decision_log_of_an_old_home_is_sealed_and_goes_on(old):
+    rows = list(old.home.log.rows())
+    assert verify_log(rows, organisation=old.home.organisation).entries == len(rows)
+    assert rows[-1].act == "person-recovered"
 
 
 def test_an_old_home_remembers_what_was_posted_under_which_key(old, expected):
@@ -104,5 +122,5 @@ def test_an_old_home_remembers_what_was_posted_under_which_key(old, expected):
 
 
 def test_words_are_found_in_an_old_home(old):
-    found = old.desk.search_records(v1.SearchRecordsRequest(text="refusals low-resource languages")).records
+    found = old.desk.search_records(v1.SearchRecordsRequest(text="refusals low-resource languages"), old.me).records
     assert [record.own for record in found] == [False]

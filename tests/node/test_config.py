@@ -31,20 +31,35 @@ def test_the_text_of_a_new_home_still_reads_when_every_comment_is_opened(tmp_pat
 
 
 def test_every_problem_is_reported_at_once(tmp_path):
-    text = 'listen = "nowhere"\nheartbeat = 3\nheartbeet_seconds = 3\nstreams_per_peer = 0\nlog_level = "loud"\n'
+    wrong = {
+        "listen": '"nowhere"',
+        "desk_listen": '"here"',
+        "strict": '"very"',
+        "heartbeat": "3",
+        "heartbeet_seconds": "3",
+        "streams_per_peer": "0",
+        "log_level": '"loud"',
+    }
     with pytest.raises(MalformedConfig) as caught:
-        load_config(write(tmp_path, text))
+        load_config(write(tmp_path, "\n".join(f"{name} = {value}" for name, value in wrong.items())))
     assert caught.value.reason == "BAD_CONFIG"
     problems = {line.split(":")[0]: line for line in caught.value.details}
-    assert problems.keys() == {"listen", "heartbeat", "heartbeet_seconds", "streams_per_peer", "log_level"}
+    assert problems.keys() == wrong.keys()
     assert problems["heartbeet_seconds"].endswith("did you mean heartbeat_seconds?")
     assert problems["listen"] == 'listen: not of the form "host:port"'
+    assert problems["desk_listen"] == 'desk_listen: not of the form "host:port"'
 
 
 @pytest.mark.parametrize("listen", ["host", "host:", ":7470", "host:70000", "ho st:1", "::1:7470"])
 def test_an_address_without_its_form_is_refused(tmp_path, listen):
     with pytest.raises(MalformedConfig):
         load_config(write(tmp_path, f'listen = "{listen}"'))
+
+
+def test_the_desk_has_no_port_and_nobody_is_strict_until_somebody_says_so(tmp_path):
+    assert load_config(write(tmp_path, "")) == NodeConfig(desk_listen="", strict=False)
+    text = 'desk_listen = "[::]:7471"\nstrict = true'
+    assert load_config(write(tmp_path, text)) == NodeConfig(desk_listen="[::]:7471", strict=True)
 
 
 def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc.aio
 
 from tests.support.people import Colleague, colleague, first
-from tests.support.policies import apply
+from tests.support.policies import apply, request_to_apply
 from tests.support.wire import now
 from tocsin.config import NodeConfig
 from tocsin.desk.founding import create_home
@@ -107,6 +107,10 @@ class Running:
         numbers = [enum_number("PersonRole", role.value) for role in roles]
         await self.desk.AddPerson(v1.AddPersonRequest(card=person.card, roles=numbers))
         return person
+
+    async def apply(self, files: dict[str, str]) -> v1.ApplyPoliciesResponse:
+        """Put files in force beside those that are, as a policy-admin does."""
+        return await self.desk.ApplyPolicies(request_to_apply(self.home, files, by=self.me, now=now()))
 
     @asynccontextmanager
     async def as_(self, person: Colleague) -> AsyncIterator["Running"]:
