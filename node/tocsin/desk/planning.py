@@ -9,7 +9,7 @@ records are weighed for the partners whose files have changed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -43,6 +43,8 @@ class _Weighing:
     before: PolicySet
     after: PolicySet
     partners: tuple[OrgId, ...]
+    granted: Mapping[tuple[str, str], frozenset[str]]
+    holding: frozenset[OrgId]  # to whom anything ever went
     now: int
 
     def changes(self, digests: Sequence[str]) -> list[v1.PolicyChange]:
@@ -62,7 +64,7 @@ class _Weighing:
                 after=self.after,
                 partner=partner,
                 recipients=recipients,
-                granted=store.feeds.granted(partner, digest),
+                granted=self.granted.get((partner, digest), frozenset()),
                 now=self.now,
             )
             if change is not None:
@@ -70,7 +72,8 @@ class _Weighing:
 
     def _told(self, record: VerifiedRecord, partner: OrgId, change: Change) -> Iterator[v1.PolicyChange]:
         """Yield a difference, where it is one for what the partner holds already."""
-        held = self.office.store.feeds.sent(partner, record.digest) or frozenset()
+        sent = self.office.store.feeds.sent(partner, record.digest) if partner in self.holding else None
+        held = sent or frozenset()
         released = change.released - held
         # What does not go any more counts also for who holds it, when it is sent again; what waits longer does not.
         stopped = change.stopped - (held & change.after.disclosed)
@@ -137,8 +140,17 @@ class Planning:
     def _weighing(self, after: PolicySet) -> _Weighing:
         office = self._room.office
         before = office.policies()
+        feeds = office.store.feeds
         partners = tuple(org for org in office.partners() if not is_same_for(org, before=before, after=after))
-        return _Weighing(replace(office, policies=lambda: after), before, after, partners, now=self._room.clock())
+        return _Weighing(
+            office=replace(office, policies=lambda: after),
+            before=before,
+            after=after,
+            partners=partners,
+            granted=feeds.grants(),
+            holding=frozenset(org for org in partners if (feed := feeds.get(org)) and feed.head),
+            now=self._room.clock(),
+        )
 
     def apply_policies(self, request: v1.ApplyPoliciesRequest, caller: Person) -> v1.ApplyPoliciesResponse:
         """Put files in force under the signature of the caller, whole or not at all.
