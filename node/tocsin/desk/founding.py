@@ -39,7 +39,6 @@ from tocsin.people.act import Act, policy_subject, sign_act
 from tocsin.people.person import Person, Role, parse_person_name
 from tocsin.policy.parse import FLOOR
 from tocsin.policy.starter import starter_floor
-from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
 
 KEY_DAYS = 2 * DOCUMENT_DAYS
@@ -93,16 +92,14 @@ def create_home(
     """
     root = root.expanduser().absolute()
     _verify_free(root)
-    if not 1 <= threshold <= root_keys <= MOST_ROOT_KEYS:
-        message = f"a threshold of {threshold} does not go with {root_keys} root keys"
-        raise MalformedIdentity(message, reason="BAD_IDENTITY", hint=f"1 <= threshold <= root keys <= {MOST_ROOT_KEYS}")
+    _verify_threshold(threshold, root_keys)
     passphrase = load_passphrase(passphrase_file) if passphrase_file else None
     keys = _generate_keys(root_keys, random=random)
     details = _details(
         keys, org=org, name=name, kind=kind, endpoints=endpoints, contact=contact, now=now, random=random
     )
-    signers = [FileSigner(key) for key in keys.root]
-    document = found_organisation(details, signers=signers, threshold=threshold, now=now)
+    roots = [FileSigner(key) for key in keys.root]
+    document = found_organisation(details, signers=roots, threshold=threshold, now=now)
     organisation = parse_identity(document, now=now)
     person = _first(founder, org=organisation.org, now=now)
     try:
@@ -110,10 +107,7 @@ def create_home(
             _write(
                 layout, keys=keys, passphrase=passphrase, document=document, settings=_settings(listen, passphrase_file)
             )
-            with closing(open_store(layout.store, create=True)) as store:
-                log = Log(store, org=organisation.org, signer=FileSigner(keys.delivery))
-                _settle(store, person, founder=founder, organisation=organisation, log=log, now=now)
-            _sync(layout)
+            _settle(layout, person, founder=founder, organisation=organisation, keys=keys, now=now)
     except OSError as error:
         _verify_free(root)  # somebody else was faster
         raise _cannot_build(root, error) from None
@@ -133,18 +127,29 @@ def _first(founder: Founder, *, org: OrgId, now: int) -> Person:
     )
 
 
-def _settle(store: Store, person: Person, *, founder: Founder, organisation: Organisation, log: Log, now: int) -> None:
-    """Write into a new store who the first person is, and put the floor in force under its signature."""
+def _settle(
+    layout: Layout, person: Person, *, founder: Founder, organisation: Organisation, keys: _Keys, now: int
+) -> None:
+    """Make the store, write into it who the first person is, and put the floor in force under its signature."""
     files = {FLOOR: starter_floor()}
     subject = policy_subject(files, replaces="")
     statement = sign_act(
         Act.APPLY_POLICIES, on=subject, org=organisation.org, person=person.name, signer=founder.signer, now=now
     )
     details = {"key_id": person.key_id, "pin": person.pin, "fingerprint": organisation.fingerprint}
-    with store.transaction():
+    with closing(open_store(layout.store, create=True)) as store, store.transaction():
+        log = Log(store, org=organisation.org, signer=FileSigner(keys.delivery))
         store.people.add(person)
         log.append(Entry(Event.FOUNDED, person=person.name, details=details), now=now)
         put_in_force(store, files, statement=statement, person=person, organisation=organisation, log=log, now=now)
+    for folder in (*layout.folders(), layout.root):
+        sync_folder(folder)
+
+
+def _verify_threshold(threshold: int, root_keys: int) -> None:
+    if not 1 <= threshold <= root_keys <= MOST_ROOT_KEYS:
+        message = f"a threshold of {threshold} does not go with {root_keys} root keys"
+        raise MalformedIdentity(message, reason="BAD_IDENTITY", hint=f"1 <= threshold <= root keys <= {MOST_ROOT_KEYS}")
 
 
 def _verify_free(root: Path) -> None:
@@ -251,11 +256,6 @@ def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: b
         save_private_key(layout.root_key(number), key, passphrase=passphrase)
     for name in KEY_NAMES:
         save_private_key(layout.key(name), getattr(keys, name), passphrase=passphrase)
-
-
-def _sync(layout: Layout) -> None:
-    for folder in (*layout.folders(), layout.root):
-        sync_folder(folder)
 
 
 def _save(path: Path, data: bytes) -> None:
