@@ -95,7 +95,8 @@ class Session:
         if self.is_remote:
             from tocsin.errors import HomeMissing
 
-            raise HomeMissing(f"the home of {self.profile.org} is on another machine", where=str(self.profile.folder))
+            message, hint = f"the home of {self.profile.org} is on another machine", "name a home here with --home"
+            raise HomeMissing(message, where=str(self.profile.folder), hint=hint)
         if self._home is None:
             self._home = Path(self.profile.home) if self.named_profile else home_folder()
         return self._home

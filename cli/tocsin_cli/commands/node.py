@@ -1,8 +1,11 @@
 """This module has the commands about the own node: init, serve, status."""
 
 import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_bytes
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +21,9 @@ from tocsin_cli.commands.person import roles_of
 from tocsin_cli.document import document, timestamp_text
 from tocsin_cli.profile import Profile, default_folder, load_profiles, make_keys, new_profile, set_aside
 from tocsin_cli.session import Session, now, wait_for_lock
+
+if TYPE_CHECKING:
+    from tocsin.desk.founding import Founder
 
 KINDS = ("lab", "government", "academia", "civil-society", "vendor")
 ANY_HOST = ("0.0.0.0", "[::]")  # noqa: S104 - addresses that nobody can dial, so they are not advertised
@@ -92,11 +98,10 @@ def init(
     is made whole or not at all, and with it the first person, who has every
     role, and whose own keys lie in a profile outside the home.
     """
-    from tocsin.desk.founding import Founder, create_home
+    from tocsin.desk.founding import create_home
 
     first = _first_person(session, org=org, person=person, folder=folder)
-    keys = make_keys(first.org, now=now(), random=token_bytes)
-    with new_profile(first, keys, replaces=True) as save_identity:
+    with _founder(first) as (founder, save_identity):
         made = create_home(
             session.home,
             org=first.org,
@@ -105,7 +110,7 @@ def init(
             listen=listen,
             endpoints=endpoints or _advertised(listen, org),
             contact=contact,
-            founder=Founder(first.name, keys.signer, keys.certificate),
+            founder=founder,
             root_keys=root_keys,
             threshold=threshold,
             passphrase_file=passphrase_file,
@@ -113,18 +118,7 @@ def init(
             random=token_bytes,
         )
         save_identity(made.document)
-        for left in load_profiles():
-            if left.is_of(session.home):  # of a home that stood here before: its keys open nothing any more
-                set_aside(left.folder)
-    if as_json:
-        answer = {"org": made.org, "home": str(session.home), "fingerprint": made.fingerprint}
-        output.document({**answer, "person": first.name, "profile": str(first.folder)})
-        return
-    output.data(f"made {session.home} for {made.org}")
-    output.data(f"fingerprint {made.fingerprint}")
-    output.data(f"{first.name} has every role, with the keys in {first.folder}")
-    output.hint(f"move {session.home / 'keys'}/root-*.pem to a place that is offline: they are for emergencies")
-    output.hint("start the node: tocsin serve")
+    _print_made(first, fingerprint=made.fingerprint, as_json=as_json)
 
 
 def _first_person(session: Session, *, org: str, person: str | None, folder: Path | None) -> Profile:
@@ -132,6 +126,31 @@ def _first_person(session: Session, *, org: str, person: str | None, folder: Pat
     name = parse_person_name(person) if person is not None else _login_name()
     place = folder.expanduser().absolute() if folder is not None else default_folder(name, org_id)
     return Profile(folder=place, name=name, org=org_id, home=str(session.home))
+
+
+@contextmanager
+def _founder(first: Profile) -> "Iterator[tuple[Founder, Callable[[bytes], object]]]":
+    """Make the keys of the first person, which are a profile once the home is there."""
+    from tocsin.desk.founding import Founder
+
+    keys = make_keys(first.org, now=now(), random=token_bytes)
+    with new_profile(first, keys, replaces=True) as save_identity:
+        yield Founder(first.name, keys.signer, keys.certificate), save_identity
+        for left in load_profiles():
+            if left.is_of(Path(first.home)):  # of a home that stood there before: its keys open nothing any more
+                set_aside(left.folder)
+
+
+def _print_made(first: Profile, *, fingerprint: str, as_json: bool) -> None:
+    if as_json:
+        answer = {"org": first.org, "home": first.home, "fingerprint": fingerprint}
+        output.document({**answer, "person": first.name, "profile": str(first.folder)})
+        return
+    output.data(f"made {first.home} for {first.org}")
+    output.data(f"fingerprint {fingerprint}")
+    output.data(f"{first.name} has every role, with the keys in {first.folder}")
+    output.hint(f"move {first.home}/keys/root-*.pem to a place that is offline: they are for emergencies")
+    output.hint("start the node: tocsin serve")
 
 
 def _login_name() -> str:
