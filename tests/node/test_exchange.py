@@ -1,12 +1,18 @@
 """Three whole nodes over mutual TLS: what one posts, the others hold."""
 
 import asyncio
+import logging
 
+import grpc.aio
 import pytest
 
-from tests.support.nodes import federation, make_place, put_policy, running, until
+from tests.support.nodes import SHARES_EVERYTHING, federation, make_place, put_policy, running, until
+from tests.support.wire import now
 from tocsin.errors import PeerRefused, PeerUnreachable
+from tocsin.exchange import timekeeper
 from tocsin.exchange.peer import PEER_REASON
+from tocsin.people.act import Act
+from tocsin.people.person import Role
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import exchange_service_pb2
 
@@ -223,5 +229,99 @@ def test_a_node_that_goes_away_ends_its_streams_in_order(three):
             await asyncio.wait_for(_read_on(stream), timeout=5)
             with pytest.raises(PeerUnreachable):
                 await client.pull("")
+
+    asyncio.run(run())
+
+
+HOLDS = SHARES_EVERYTHING.replace('classes = "PARTNER"', 'classes = "PARTNER"\nhold = "30m"')
+
+
+def test_what_fell_due_while_the_node_was_down_is_done_at_its_start_and_said_to_be_late(tmp_path, caplog):
+    lab, other = make_place(tmp_path, LAB_A), make_place(tmp_path, LAB_B)
+    put_policy(lab, other, HOLDS)
+
+    async def run():
+        async with running(lab, pull=False) as a:
+            await a.know(other)
+            await a.post("held")
+            assert (await a.peer(other)).waiting == 0
+        async with running(lab, pull=False, clock=lambda: now() + 3600) as a:
+            assert (await a.peer(other)).waiting == 1
+
+    with caplog.at_level(logging.WARNING, "tocsin.exchange.timekeeper"):
+        asyncio.run(run())
+    (told,) = (record.message for record in caplog.records if record.name == "tocsin.exchange.timekeeper")
+    assert "seconds late" in told
+
+
+def test_what_is_held_goes_by_itself_when_its_time_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr(timekeeper, "SHORTEST_SLEEP_SECONDS", 0.05)
+    lab, other = make_place(tmp_path, LAB_A), make_place(tmp_path, LAB_B)
+    put_policy(lab, other, HOLDS)
+    put_policy(other, lab)
+    ahead = 0
+
+    async def run():
+        nonlocal ahead
+        def clock() -> int:
+            return now() + ahead
+
+        async with running(lab, clock=clock) as a, running(other, clock=clock) as b:
+            await a.know(other)
+            await b.know(lab)
+            await a.post("held")
+            await until(lambda: _error(b, lab, ""))
+            assert await b.titles() == set()
+            ahead = 1801
+            a.node.due_changed()
+            await until(lambda: _all_hold({"held"}, b))
+
+    asyncio.run(run())
+
+
+def test_what_needs_agreement_goes_when_a_second_person_has_agreed(tmp_path):
+    lab, other = make_place(tmp_path, LAB_A), make_place(tmp_path, LAB_B)
+    put_policy(lab, other, SHARES_EVERYTHING.replace('classes = "PARTNER"', 'classes = "PARTNER"\napprovals = 1'))
+    put_policy(other, lab)
+
+    async def run():
+        async with running(lab) as a, running(other) as b:
+            await a.know(other)
+            await b.know(lab)
+            counsel = await a.admit("counsel", Role.RELEASER)
+            await a.post("worst")
+            (review,) = (await a.desk.ListReviews(v1.ListReviewsRequest())).reviews
+            assert await b.titles() == set()
+            mine = v1.DecideReviewRequest(
+                id=review.id, approve=True, statement=lab.first.sign(Act.APPROVE, review.id, now=now())
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await a.desk.DecideReview(mine)
+            assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+            async with a.as_(counsel) as second:
+                statement = counsel.sign(Act.APPROVE, review.id, now=now())
+                decided = await second.desk.DecideReview(
+                    v1.DecideReviewRequest(id=review.id, approve=True, statement=statement)
+                )
+            assert list(decided.queued_for) == [LAB_B]
+            await until(lambda: _all_hold({"worst"}, b))
+
+    asyncio.run(run())
+
+
+def test_a_loosened_policy_sends_the_rest_by_itself_once_it_is_applied(tmp_path):
+    lab, other = make_place(tmp_path, LAB_A), make_place(tmp_path, LAB_B)
+    put_policy(other, lab)
+
+    async def run():
+        async with running(lab) as a, running(other) as b:
+            await a.know(other)
+            await b.know(lab)
+            await a.post("kept")
+            await until(lambda: _error(b, lab, ""))
+            assert await b.titles() == set()
+            applied = await a.apply({f"{LAB_B}.toml": SHARES_EVERYTHING.format(partner=LAB_B)})
+            assert [(queued.partner, queued.records) for queued in applied.queued] == [(LAB_B, 1)]
+            await until(lambda: _all_hold({"kept"}, b))
 
     asyncio.run(run())

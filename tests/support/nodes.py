@@ -182,11 +182,16 @@ def finding(title: str, **more: object) -> v1.Draft:
 
 @asynccontextmanager
 async def running(
-    place: Place, *, config: NodeConfig = QUICK, pull: bool = True, as_: Colleague | None = None
+    place: Place,
+    *,
+    config: NodeConfig = QUICK,
+    pull: bool = True,
+    as_: Colleague | None = None,
+    clock: Callable[[], int] = now,
 ) -> AsyncIterator[Running]:
     person = as_ or place.first
-    with open_home(place.root, now=now()) as home:
-        node = await Node.start(home, replace(config, listen=place.listen, pull=pull))
+    with open_home(place.root, now=clock()) as home:
+        node = await Node.start(home, replace(config, listen=place.listen, pull=pull), clock=clock)
         try:
             async with desk_channel(place, person, f"unix:{node.desk_socket}") as channel:
                 yield Running(place, home, node, DeskServiceStub(channel), person)
