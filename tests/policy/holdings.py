@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
+from tocsin.policy.condition import Complaint, Condition, compile_condition
 from tocsin.records.envelope import Downgrade, Envelope
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import KINDS, Disclosure
@@ -72,6 +73,14 @@ def walk(value: Any, path: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for element in value:
             yield from walk(element, path + "[*]")
+
+
+def when(text: str, *kinds: str) -> Condition:
+    """Compile a condition, about findings where no kind is named."""
+    complaints: list[Complaint] = []
+    condition = compile_condition(text, kinds=kinds or ("finding",), complaints=complaints)
+    assert condition is not None, complaints
+    return condition
 
 
 def share(**changes: Any) -> Share:

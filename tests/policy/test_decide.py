@@ -1,7 +1,6 @@
 import pytest
 
-from tests.policy.holdings import FINDING, NOW, OTHER, OURS, PARTNER, floor, holding, never, policy, share
-from tocsin.policy.condition import compile_condition
+from tests.policy.holdings import FINDING, NOW, OTHER, OURS, PARTNER, floor, holding, never, policy, share, when
 from tocsin.policy.decide import Decision, Denial, decide
 from tocsin.policy.reach import Cause
 from tocsin.schema.contract import TLPS, Disclosure
@@ -18,10 +17,6 @@ def ask(record=None, rules=None, ground=None, **changes) -> Decision:
         "now": NOW,
     }
     return decide(record or holding(), **arguments | changes)
-
-
-def when(text: str, *kinds: str):
-    return compile_condition(text, kinds=kinds or ("finding",))
 
 
 FINDINGS = frozenset({"finding"})

@@ -299,7 +299,10 @@ def test_two_rules_of_one_name_are_a_problem():
 
 def test_the_lines_of_a_document_are_those_of_its_statements():
     text = 'a = 1\n\n# b = 2\nc = [\n 1,\n\n 2]\n[x]\nd = """\n[y]\ne = 1\n"""\r\n[[z.w]]\nf = {g = 1}  # [h]\n'
-    found = [(s.name, s.line, s.is_listed, s.lines) for s in parse_document(text, file="f", problems=[])]
+    found = [
+        (s.name, s.line, s.is_listed, {key: written.line for key, written in s.statements.items()})
+        for s in parse_document(text, file="f", problems=[])
+    ]
     assert found == [
         ("", 1, False, {"a": 1, "c": 4}),
         ("x", 8, False, {"d": 9}),

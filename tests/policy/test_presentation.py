@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.policy.holdings import FINDING, PARTNER, floor, policy, share, walk
+from tests.policy.holdings import FINDING, PARTNER, floor, policy, share, walk, when
 from tests.policy.test_examples import EXAMPLES, all_examples, example
 from tests.support.organisations import NOW, found, seeded
 from tests.support.shared import ROOT
 from tocsin.identity.names import RecordId
-from tocsin.policy.condition import compile_condition
 from tocsin.policy.decide import Decision, decide
 from tocsin.policy.reach import secret
 from tocsin.records.record import Draft, VerifiedRecord, issue, parse_record
@@ -52,7 +51,7 @@ RULES = {
     "everything that can go": share(reveal=frozenset({"prompts", "poc", "evidence", "subjects"})),
     "a group withheld": share(withhold=frozenset({"subjects", "details"})),
     "a part of a group withheld": share(withhold=frozenset({"subjects[*].version"})),
-    "by a condition": share(condition=compile_condition("size(title) > 3", kinds=KINDS)),
+    "by a condition": share(condition=when("size(title) > 3", *KINDS)),
 }
 
 

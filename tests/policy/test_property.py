@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy import reference
-from tests.policy.holdings import NOW, OTHER, PARTNER, floor, holding, never, policy, share
-from tocsin.policy.condition import compile_condition
+from tests.policy.holdings import NOW, OTHER, PARTNER, floor, holding, never, policy, share, when
 from tocsin.policy.decide import Decision, Denial, decide
 from tocsin.policy.reach import leaves
 from tocsin.schema.contract import KINDS, TLPS, Disclosure
@@ -28,7 +27,7 @@ CONDITIONS = {
     ),
     "1 / (size(title) - 1) == 1": lambda content: None if "title" in content else False,
 }
-COMPILED = {text: compile_condition(text, kinds=KINDS) for text in CONDITIONS if text}
+COMPILED = {text: when(text, *KINDS) for text in CONDITIONS if text}
 STRANGE = ("new", "subjects[*].new", "embargo.new.deep", "title_copy", "steps[*].description_2")
 PATHS = {kind: sorted(leaves(kind)) for kind in KINDS}
 GROUPS = {kind: sorted({box for leaf in leaves(kind).values() for box in leaf.containers}) for kind in KINDS}

@@ -9,7 +9,8 @@ Its answer is one of three. *Unknown* stands for: it reads a field that this
 holding does not have, and the record is not ours (or the field is a number or
 a time, which has no empty value); or the evaluation failed. Who asks must then
 choose the safe side. The engine stops after 10,000 steps of its macros and
-matches regular expressions in linear time, so a condition cannot run away.
+matches regular expressions in linear time, and what a step may cost is bounded
+when the file is read (`tocsin.policy.cost`), so a condition cannot run away.
 """
 
 import re
@@ -18,13 +19,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from cel_expr_python import cel
 
-from tocsin.errors import MalformedPolicy
 from tocsin.policy.claims import ENVELOPE, PACKAGE, Claims, pool
-from tocsin.policy.expression import ROOT, Reading, read_expression
+from tocsin.policy.cost import BUDGET, estimate
+from tocsin.policy.expression import NOWHERE, ROOT, Reading, parse_checked, read_expression
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, Field, Shape
 
@@ -39,9 +40,22 @@ _TYPES: Final = {
     Shape.FLAG: cel.Type.BOOL,
     Shape.TIME: cel.Type.TIMESTAMP,
 }
-_BLOCK: Final = re.compile(r"(?:^|\n)?(?:INVALID_ARGUMENT: )?ERROR: <input>:\d+:\d+: ")
+_ERROR: Final = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?P<said>.*)")
+_EXPECTING: Final = re.compile(r" expecting \{.*\}")
 _OPERATOR: Final = re.compile(r"'(?:_(\S+)_|@in)'")
+_UNDEFINED: Final = re.compile(r"undefined field '(\w+)'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)'")
+
+
+_DEAR: Final = "may look at {cost:,} characters of a record, and {budget:,} are the most: put fewer macros into macros"
+
+
+class Complaint(NamedTuple):
+    """Something wrong with a condition: line and column in its text, from 1; column 0 where the place is not known."""
+
+    message: str
+    line: int = 1
+    column: int = 0
 
 
 class Truth(Enum):
@@ -92,43 +106,47 @@ class Condition:
         return Truth.YES if answer is True else Truth.NO if answer is False else Truth.UNKNOWN
 
 
-def compile_condition(text: str, *, kinds: Iterable[str]) -> Condition:
+def compile_condition(text: str, *, kinds: Iterable[str], complaints: list[Complaint]) -> Condition | None:
     """Compile a condition for every kind that its rule names.
 
-    Raises MalformedPolicy with an entry in `details` for each problem; one that
-    points at the place in the text has that on further lines.
+    Returns None, with all that is wrong added to `complaints`, where it does not fit one of them.
     """
     kinds = sorted(kinds)
     if len(text) > MAX_LENGTH:
-        raise MalformedPolicy("condition too long", details=(f"longer than {MAX_LENGTH} characters",))
+        complaints.append(Complaint(f"longer than {MAX_LENGTH} characters"))
+        return None
     checked: dict[str, _Checked] = {}
-    problems: dict[str, list[str]] = {}
+    found: dict[Complaint, list[str]] = {}
     for kind in kinds:
-        try:
-            checked[kind] = _compile(text, kind)
-        except MalformedPolicy as error:
-            for detail in error.details:
-                problems.setdefault(detail, []).append(kind)
-    if problems:
-        details = tuple(_of_kinds(detail, [] if where == kinds else where) for detail, where in problems.items())
-        raise MalformedPolicy("condition does not fit the contract", details=details)
-    return Condition(text, checked)
+        problems: list[Complaint] = []
+        compiled = _compile(text, kind, problems)
+        if compiled is not None:
+            checked[kind] = compiled
+        for problem in dict.fromkeys(problems):
+            found.setdefault(problem, []).append(kind)
+    complaints.extend(_of_kinds(problem, [] if where == kinds else where) for problem, where in found.items())
+    return None if found else Condition(text, checked)
 
 
-def _compile(text: str, kind: str) -> _Checked:
-    """Compile a condition for one kind."""
-    variables = _variables(kind)
+def _compile(text: str, kind: str, problems: list[Complaint]) -> _Checked | None:
+    """Compile a condition for one kind; None where there is a problem."""
     try:
         expression = _environment(kind).compile(text)
     except RuntimeError as error:
-        raise MalformedPolicy("does not type-check", details=_carets(str(error), variables)) from None
+        problems.extend(_read_errors(str(error), kind))
+        return None
     if expression.return_type() != cel.Type.BOOL:
-        detail = f"neither true nor false but {expression.return_type().name().lower()}"
-        raise MalformedPolicy("not a condition", details=(detail,))
-    reading = read_expression(expression.serialize(), variables=tuple(variables))
-    problems = (*dict.fromkeys(reading.problems), *_foreign_values(reading, kind))
+        problems.append(Complaint(f"neither true nor false but {expression.return_type().name().lower()}"))
+        return None
+    parsed = parse_checked(expression.serialize())
+    reading = read_expression(parsed, variables=tuple(_variables(kind)))
+    problems.extend(_at(text, objection.message, objection.offset) for objection in reading.problems)
+    problems.extend(_foreign_values(reading, kind, text))
+    cost = estimate(parsed.expression, kind=kind)
+    if cost > BUDGET:
+        problems.append(Complaint(_DEAR.format(cost=cost, budget=BUDGET)))
     if problems:
-        raise MalformedPolicy("cannot be followed", details=problems)
+        return None
     fields = {path: field for path in reading.reads if (field := _field(kind, path))}
     return _Checked(
         expression=expression,
@@ -170,32 +188,46 @@ def _field(kind: str, path: str) -> Field | None:
     return None if _top(path) in ENVELOPE else KINDS[kind].field(path.removesuffix(ELEMENT))
 
 
-def _foreign_values(reading: Reading, kind: str) -> Iterator[str]:
+def _foreign_values(reading: Reading, kind: str, text: str) -> Iterator[Complaint]:
     """Yield a problem for each text compared with a closed vocabulary that does not have it.
 
     Such a comparison never holds: a slip of the pen in `[[never]]` would share what must not be shared.
     """
-    for path, text in dict.fromkeys(reading.compared):
+    for path, value, offset in reading.compared:
         field = _field(kind, path)
         vocabulary = field.choices if field else ENVELOPE[path]
-        if text and vocabulary and text not in vocabulary:
-            yield f"{text!r} is not a value of {path}{did_you_mean(text, vocabulary)}"
+        if value and vocabulary and value not in vocabulary:
+            yield _at(text, f"{value!r} is not a value of {path}{did_you_mean(value, vocabulary)}", offset)
 
 
-def _carets(message: str, variables: Iterable[str]) -> tuple[str, ...]:
-    """Return the compiler's problems, each with the place in the text below it."""
-    problems = []
-    for block in _BLOCK.split(message.removesuffix(" [INVALID_ARGUMENT]"))[1:]:
-        said, newline, shown = block.strip("\n").partition("\n")
-        said = _OPERATOR.sub(lambda found: f"'{found[1] or 'in'}'", said.replace(" (in container '')", ""))
-        unknown = _UNDECLARED.search(said)
-        is_elsewhere = unknown and any(kind.has(unknown[1]) for kind in KINDS.values())
-        hint = did_you_mean(unknown[1], variables) if unknown and not is_elsewhere else ""
-        problems.append(said + hint + newline + shown)
-    return tuple(problems) or ("nested too deeply",)
+def _at(text: str, message: str, offset: int) -> Complaint:
+    """Return a problem with the place that an offset in the text is."""
+    if offset == NOWHERE:
+        return Complaint(message)
+    before = text[:offset]
+    return Complaint(message, before.count("\n") + 1, offset - before.rfind("\n"))
 
 
-def _of_kinds(detail: str, kinds: list[str]) -> str:
-    """Add the kinds that a problem is about to its first line, where it is not about all of the rule's."""
-    said, newline, shown = detail.partition("\n")
-    return f"{said}, in records of kind {', '.join(kinds)}{newline}{shown}" if kinds else detail
+def _read_errors(message: str, kind: str) -> Iterator[Complaint]:
+    """Yield the compiler's problems."""
+    blocks = list(_ERROR.finditer(message.removesuffix(" [INVALID_ARGUMENT]")))
+    for block in blocks:
+        said = _OPERATOR.sub(lambda found: f"'{found[1] or 'in'}'", block["said"].replace(" (in container '')", ""))
+        yield Complaint(_EXPECTING.sub("", said) + _guess(said, kind), int(block["line"]), int(block["column"]))
+    if not blocks:
+        yield Complaint("nested too deeply")
+
+
+def _guess(said: str, kind: str) -> str:
+    """Return what the author may have meant by a name that is none."""
+    undeclared, undefined = _UNDECLARED.search(said), _UNDEFINED.search(said)
+    if undeclared and not any(other.has(undeclared[1]) for other in KINDS.values()):
+        return did_you_mean(undeclared[1], _variables(kind))
+    if undefined:
+        return did_you_mean(undefined[1], {path.rpartition(".")[2] for path in KINDS[kind].paths()})
+    return ""
+
+
+def _of_kinds(problem: Complaint, kinds: list[str]) -> Complaint:
+    """Add the kinds that a problem is about, where it is not about all of the rule's."""
+    return problem._replace(message=f"{problem.message}, in records of kind {', '.join(kinds)}") if kinds else problem

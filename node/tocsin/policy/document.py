@@ -25,7 +25,31 @@ MOST_SECONDS: Final = 3660 * 86_400
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
-_AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_KEY: Final = re.compile(r"""\s*(?:[A-Za-z0-9_.-]+|"[^"\n]*"|'[^'\n]*')\s*=\s*""")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A header or a key as it is written: the line that it begins at, and its text."""
+
+    line: int
+    text: str
+
+    @property
+    def value_at(self) -> int:
+        """Return where in the text the value of a key begins."""
+        found = _KEY.match(self.text)
+        return found.end() if found else 0
+
+    def place(self, offset: int) -> tuple[int, int, str]:
+        """Return line, column and the whole line of an offset in the text."""
+        before = self.text[:offset]
+        return (
+            self.line + before.count("\n"),
+            offset - before.rfind("\n"),
+            self.text.split("\n")[before.count("\n")].rstrip("\r"),
+        )
 
 
 @dataclass(slots=True)
@@ -33,10 +57,15 @@ class Section:
     """A table, or what stands before the first one (then without a name)."""
 
     name: str
-    line: int
+    header: Statement
     is_listed: bool = False
     values: dict[str, object] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
+    statements: dict[str, Statement] = field(default_factory=dict)
+
+    @property
+    def line(self) -> int:
+        """Return the line of the header."""
+        return self.header.line
 
 
 def parse_document(text: str, *, file: str, problems: list[Problem]) -> tuple[Section, ...]:
@@ -49,21 +78,24 @@ def parse_document(text: str, *, file: str, problems: list[Problem]) -> tuple[Se
     except tomllib.TOMLDecodeError as error:
         place = _AT_LINE.search(str(error))
         line = int(place[1]) if place and place[1] else text.count("\n") + 1
-        problems.append(Problem(file, line, f"not TOML: {_AT_LINE.sub('', str(error))}"))
+        column = int(place[2]) if place and place[2] else 1
+        source = text.split("\n")[line - 1].rstrip("\r")
+        problems.append(Problem(file, line, f"not TOML: {_AT_LINE.sub('', str(error))}", column, source))
         return ()
-    sections = [Section("", 1)]
-    for line, source, statement in _statements(text):
-        if source.lstrip().startswith("["):
-            sections.append(Section(_header(statement), line, is_listed=source.lstrip().startswith("[[")))
+    sections = [Section("", Statement(1, text.split("\n")[0]))]
+    for written, statement in _statements(text):
+        if written.text.lstrip().startswith("["):
+            is_listed = written.text.lstrip().startswith("[[")
+            sections.append(Section(_header(statement), written, is_listed=is_listed))
         else:
             key, value = next(iter(statement.items()))
             sections[-1].values[key] = value
-            sections[-1].lines[key] = line
+            sections[-1].statements[key] = written
     return tuple(sections)
 
 
-def _statements(text: str) -> Iterator[tuple[int, str, dict[str, object]]]:
-    """Yield each header and key of a document with the line that it begins at."""
+def _statements(text: str) -> Iterator[tuple[Statement, dict[str, object]]]:
+    """Yield each header and key of a document as written, and as read."""
     begin, pending = 1, ""
     for number, line in enumerate(text.split("\n"), start=1):
         pending += line + "\n"
@@ -72,7 +104,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, dict[str, object]]]:
         except tomllib.TOMLDecodeError:
             continue
         if statement:
-            yield begin, pending, statement
+            yield Statement(begin, pending), statement
         begin, pending = number + 1, ""
 
 
@@ -87,6 +119,17 @@ def _header(statement: dict[str, object]) -> str:
     return ".".join(names)
 
 
+def _margin(written: Statement) -> int:
+    """Return where the first character of a statement stands."""
+    return len(written.text) - len(written.text.lstrip())
+
+
+def _find_text(text: str, value: str, *, start: int) -> int:
+    """Return where a text is written in a value, or -1."""
+    found = (text.find(quote + value + quote, start) for quote in "\"'")
+    return min((offset for offset in found if offset >= 0), default=-1)
+
+
 class SectionReader:
     """Takes the keys of a section one by one and keeps a list of what is wrong with them."""
 
@@ -96,9 +139,31 @@ class SectionReader:
         self.problems = problems
         self.asked: set[str] = set()
 
-    def report(self, message: str, *, key: str = "") -> None:
-        """Note a problem at a key, or at the section's own line."""
-        self.problems.append(Problem(self.file, self.section.lines.get(key, self.section.line), message))
+    def report(self, message: str, *, key: str = "", value: str = "", offset: int | None = None) -> None:
+        """Note a problem at a key, or at the section's own line.
+
+        It points at a text among the key's values, or at an offset in what is
+        written there; else at the whole value.
+        """
+        written = self.section.statements.get(key, self.section.header)
+        if offset is None:
+            found = _find_text(written.text, value, start=written.value_at) if value else -1
+            offset = found if found >= 0 else written.value_at if key in self.section.statements else _margin(written)
+        line, column, source = written.place(offset)
+        self.problems.append(Problem(self.file, line, message, column, source))
+
+    def report_inside(self, key: str, message: str, text: str, *, line: int, column: int) -> None:
+        """Note a problem at a line and column of a text that is the value of a key.
+
+        Where the text is written with escapes, or the column is 0, the place is the whole value.
+        """
+        written = self.section.statements[key]
+        begin = written.text.find(text, written.value_at)
+        if begin < 0 or not column:
+            self.report(message, key=key)
+            return
+        before = text.split("\n")[: line - 1]
+        self.report(message, key=key, offset=begin + sum(len(each) + 1 for each in before) + column - 1)
 
     def text(self, key: str, *, required: bool = False) -> str:
         """Take a text; empty where there is none."""
@@ -127,7 +192,7 @@ class SectionReader:
         value = self.text(key, required=required)
         if value and value not in vocabulary:
             guess = did_you_mean(value, vocabulary) or f"; it is one of {', '.join(vocabulary)}"
-            self.report(f"{value!r} is not a value of {key}{guess}", key=key)
+            self.report(f"{value!r} is not a value of {key}{guess}", key=key, value=value)
             return ""
         return value
 
@@ -175,7 +240,7 @@ class SectionReader:
         for key in self.section.values:
             if key not in self.asked:
                 why = (refused or {}).get(key) or f"unknown key {key!r}{did_you_mean(key, sorted(self.asked))}"
-                self.report(why, key=key)
+                self.report(why, key=key, offset=_margin(self.section.statements[key]))
 
     def _take(self, key: str, *, required: bool = False) -> object:
         """Return the value of a key, or None where it is missing."""

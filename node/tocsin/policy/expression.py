@@ -9,7 +9,7 @@ Paths come out as field paths: `subjects.exists(s, s.name == "x")` reads
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
@@ -19,8 +19,11 @@ _CHECKED: Final = "cel.expr.CheckedExpr"
 _PACKAGE: Final = "tocsin.cel"
 _REPEATED: Final = "*"
 _MEMBERS: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
-    "CheckedExpr": {"expr": (4, "Expr")},
+    "CheckedExpr": {"expr": (4, "Expr"), "source_info": (5, "SourceInfo")},
+    "SourceInfo": {"positions": (4, "*Position")},
+    "Position": {"id": (1, "int"), "offset": (2, "int")},
     "Expr": {
+        "id": (2, "int"),
         "const_expr": (3, "Constant"),
         "ident_expr": (4, "Ident"),
         "select_expr": (5, "Select"),
@@ -46,8 +49,13 @@ _MEMBERS: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
         "result": (7, "Expr"),
     },
 }
-"""Members by message: field number and type, `*` for a list."""
+"""Members by message: field number and type, `*` for a list. The map of positions is a list of pairs on the wire."""
 
+_SCALARS: Final = {
+    "bool": descriptor_pb2.FieldDescriptorProto.TYPE_BOOL,
+    "int": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+    "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+}
 _INDEX: Final = "_[_]"
 _COMPARISONS: Final = frozenset({"_==_", "_!=_", "@in"})
 _UNTYPED: Final = "dyn"
@@ -58,8 +66,26 @@ Node = Any
 ROOT: Final = "content"
 """The variable that holds all fields, so that `has()` can ask for one at the top: it takes nothing but members."""
 
+NOWHERE: Final = -1
+"""The offset of what stands nowhere in the text: a macro writes parts of its own."""
+
 Scope = Mapping[str, str | None]
 """Variables of the macros around an expression, each with the path it stands for, if any."""
+
+
+class Comparison(NamedTuple):
+    """A field and a text that it is compared with; `offset` is where the text stands."""
+
+    path: str
+    text: str
+    offset: int
+
+
+class Objection(NamedTuple):
+    """Something that cannot be followed, and where it stands."""
+
+    message: str
+    offset: int
 
 
 @dataclass(slots=True)
@@ -68,37 +94,50 @@ class Reading:
 
     `variables` are those that must be bound; `reads` all field paths; `wholes`
     those used for themselves and not only to get at something inside; `tested`
-    those inside `has()`; `compared` pairs of a path and a text that it is
-    compared with; `problems` what cannot be followed, and is therefore not
-    allowed.
+    those inside `has()`; `compared` the texts that fields are compared with;
+    `problems` what cannot be followed, and is therefore not allowed.
     """
 
     variables: set[str] = field(default_factory=set)
     reads: set[str] = field(default_factory=set)
     wholes: set[str] = field(default_factory=set)
     tested: set[str] = field(default_factory=set)
-    compared: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    compared: list[Comparison] = field(default_factory=list)
+    problems: list[Objection] = field(default_factory=list)
 
 
-def read_expression(checked: bytes, *, variables: Sequence[str]) -> Reading:
-    """Return what a serialised, type-checked expression looks at.
+class Checked(NamedTuple):
+    """A type-checked expression, and where its parts stand in the text."""
+
+    expression: Node
+    offsets: Mapping[int, int]
+
+
+def parse_checked(serialised: bytes) -> Checked:
+    """Read a serialised, type-checked expression.
 
     Raises RuntimeError where the engine speaks another form than this module knows.
     """
-    wrapped = any_pb2.Any.FromString(checked)
+    wrapped = any_pb2.Any.FromString(serialised)
     if wrapped.TypeName() != _CHECKED:
         raise RuntimeError(f"the condition engine returns {wrapped.TypeName()!r}")
-    reader = _Reader(frozenset(variables))
-    reader.visit(_CheckedExpr.FromString(wrapped.value).expr, {})
+    checked = _CheckedExpr.FromString(wrapped.value)
+    return Checked(checked.expr, {position.id: position.offset for position in checked.source_info.positions})
+
+
+def read_expression(checked: Checked, *, variables: Sequence[str]) -> Reading:
+    """Return what a type-checked expression looks at; raises RuntimeError as `parse_checked` does."""
+    reader = _Reader(frozenset(variables), checked.offsets)
+    reader.visit(checked.expression, {})
     return reader.found
 
 
 class _Reader:
     """Walks an expression once and keeps what it finds."""
 
-    def __init__(self, variables: frozenset[str]) -> None:
+    def __init__(self, variables: frozenset[str], offsets: Mapping[int, int]) -> None:
         self.variables = variables
+        self.offsets = offsets
         self.found = Reading()
 
     def visit(self, node: Node, scope: Scope) -> None:
@@ -108,12 +147,12 @@ class _Reader:
             raise RuntimeError("the condition engine returns a node of an unknown kind")
         if kind == "comprehension_expr":
             self._visit_comprehension(node.comprehension_expr, scope)
-        elif kind == "ident_expr" or kind == "select_expr" or _is_index(node):
+        elif kind == "ident_expr" or kind == "select_expr" or is_index(node):
             self._visit_place(node, scope)
         else:
             if kind == "call_expr":
-                self._visit_call(node.call_expr, scope)
-            for child in _children(node):
+                self._visit_call(node, scope)
+            for child in children(node):
                 self.visit(child, scope)
 
     def _visit_place(self, node: Node, scope: Scope) -> None:
@@ -123,13 +162,12 @@ class _Reader:
             self.found.reads.add(path)
             (self.found.tested if node.select_expr.test_only else self.found.wholes).add(path)
         elif path is not None:
-            self.found.problems.append(f"{ROOT} is nothing by itself: read a field of it, as in has({ROOT}.summary)")
-        elif _is_index(node):
+            self._object(f"{ROOT} is nothing by itself: read a field of it, as in has({ROOT}.summary)", node)
+        elif is_index(node):
             self.visit(node.call_expr.args[0], scope)
         elif node.WhichOneof("kind") == "select_expr":
-            self.found.problems.append(
-                f"cannot follow .{node.select_expr.field}: read fields of a variable, an element or a macro's variable"
-            )
+            why = "read fields of a variable, an element or a macro's variable"
+            self._object(f"cannot follow .{node.select_expr.field}: {why}", node)
 
     def _visit_comprehension(self, loop: Node, scope: Scope) -> None:
         """Note what `exists`, `all`, `filter` and `map` go over, and what they read of each element."""
@@ -142,16 +180,22 @@ class _Reader:
         for part in (loop.accu_init, loop.loop_condition, loop.loop_step, loop.result):
             self.visit(part, inner)
 
-    def _visit_call(self, call: Node, scope: Scope) -> None:
+    def _object(self, message: str, node: Node) -> None:
+        """Note what cannot be followed."""
+        self.found.problems.append(Objection(message, self.offsets.get(node.id, NOWHERE)))
+
+    def _visit_call(self, node: Node, scope: Scope) -> None:
         """Note texts that a field is compared with, so that a value outside its vocabulary is noticed."""
+        call = node.call_expr
         if call.function == _UNTYPED:
-            self.found.problems.append("dyn() would switch the type check off")
+            self._object("dyn() would switch the type check off", node)
         if call.function in _COMPARISONS:
             left, right = call.args
             for place, other in ((left, right), (right, left)):
                 path = self._path(place, scope)
                 if path:
-                    self.found.compared.extend((path, text) for text in _texts(other))
+                    for text, written in _texts(other):
+                        self.found.compared.append(Comparison(path, text, self.offsets.get(written.id, NOWHERE)))
 
     def _path(self, node: Node, scope: Scope) -> str | None:
         """Return the field path that a node stands for, if any; that of all content is empty."""
@@ -163,7 +207,7 @@ class _Reader:
             if outer is None:
                 return None
             return f"{outer}.{node.select_expr.field}" if outer else str(node.select_expr.field)
-        if _is_index(node):
+        if is_index(node):
             outer = self._path(node.call_expr.args[0], scope)
             self.visit(node.call_expr.args[1], scope)
             if outer:  # which element that is depends on all of them
@@ -183,12 +227,12 @@ class _Reader:
         return "" if outermost == ROOT else outermost
 
 
-def _is_index(node: Node) -> bool:
+def is_index(node: Node) -> bool:
     """Say whether a node takes an element of a list."""
     return bool(node.call_expr.function == _INDEX)
 
 
-def _children(node: Node) -> Iterator[Node]:
+def children(node: Node) -> Iterator[Node]:
     """Yield the nodes right below a call, a list or a map."""
     if node.call_expr.HasField("target"):
         yield node.call_expr.target
@@ -200,10 +244,10 @@ def _children(node: Node) -> Iterator[Node]:
         yield entry.value
 
 
-def _texts(node: Node) -> Iterator[str]:
-    """Yield the texts that are written out in a constant or a list of constants."""
+def _texts(node: Node) -> Iterator[tuple[str, Node]]:
+    """Yield the texts that are written out in a constant or a list of constants, each with its node."""
     if node.const_expr.HasField("string_value"):
-        yield node.const_expr.string_value
+        yield node.const_expr.string_value, node
     for element in node.list_expr.elements:
         yield from _texts(element)
 
@@ -223,8 +267,8 @@ def _describe() -> descriptor_pb2.FileDescriptorProto:
             if kind in _MEMBERS:
                 added.type, added.type_name = types.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
             else:
-                added.type = types.TYPE_BOOL if kind == "bool" else types.TYPE_STRING
-            if message.oneof_decl:
+                added.type = _SCALARS[kind]
+            if message.oneof_decl and member != "id":
                 added.oneof_index = 0
     return file
 

@@ -8,10 +8,10 @@ policy anyway, and the rules after it are checked against it.
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from tocsin.errors import MalformedName, MalformedPolicy
+from tocsin.errors import MalformedName
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.clauses import Accept, Never, Require, Share
-from tocsin.policy.condition import Condition, compile_condition
+from tocsin.policy.condition import Complaint, Condition, compile_condition
 from tocsin.policy.document import SectionReader
 from tocsin.policy.reach import covered, covered_leaves, leaves
 from tocsin.policy.spelling import did_you_mean
@@ -148,7 +148,7 @@ def _kinds(reader: SectionReader, *, required: bool = False) -> frozenset[str]:
     for kind in written:
         if kind != EVERY and kind not in KINDS:
             guess = did_you_mean(kind, KINDS) or f"; it is one of {', '.join(KINDS)} or {EVERY}"
-            reader.report(f"{kind!r} is not a kind of record{guess}", key="kinds")
+            reader.report(f"{kind!r} is not a kind of record{guess}", key="kinds", value=kind)
     return frozenset(KINDS if EVERY in written else KINDS.keys() & set(written))
 
 
@@ -169,12 +169,11 @@ def _condition(reader: SectionReader, kinds: Collection[str]) -> Condition | Non
     text = reader.text("when")
     if not text or not kinds:
         return None
-    try:
-        return compile_condition(text, kinds=kinds)
-    except MalformedPolicy as error:
-        for detail in error.details:
-            reader.report(f"when: {detail}", key="when")
-        return None
+    complaints: list[Complaint] = []
+    condition = compile_condition(text, kinds=kinds, complaints=complaints)
+    for complaint in complaints:
+        reader.report_inside("when", f"when: {complaint.message}", text, line=complaint.line, column=complaint.column)
+    return condition
 
 
 def _partners(reader: SectionReader) -> frozenset[OrgId]:
@@ -184,21 +183,22 @@ def _partners(reader: SectionReader) -> frozenset[OrgId]:
         try:
             partners.add(parse_org(written))
         except MalformedName as error:
-            reader.report(f"partners: {error.message}", key="partners")
+            reader.report(f"partners: {error.message}", key="partners", value=written)
     return frozenset(partners)
 
 
 def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset[str]:
     """Take field paths that at least one kind of the rule has, and that a policy may withhold."""
-    paths = frozenset(path.removesuffix(ELEMENT) for path in reader.texts(key))
+    paths = {written.removesuffix(ELEMENT): written for written in reader.texts(key)}
     known = {path for kind in kinds for path in KINDS[kind].paths()}
-    for path in sorted(paths if kinds else ()):
+    for path, written in sorted(paths.items() if kinds else ()):
         if path not in known:
             of = ", ".join(sorted(kinds))
-            reader.report(f"{key}: no field {path!r} in records of kind {of}{did_you_mean(path, known)}", key=key)
+            problem = f"{key}: no field {path!r} in records of kind {of}{did_you_mean(path, known)}"
+            reader.report(problem, key=key, value=written)
         elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
-            reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key)
-    return paths
+            reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key, value=written)
+    return frozenset(paths)
 
 
 def _check_reveal(
@@ -208,9 +208,11 @@ def _check_reveal(
     for path in sorted(reveal):
         inside = {leaves(kind)[leaf].disclosure for kind in kinds for leaf in covered_leaves(kind, (path,))}
         if covered(path, withhold):
-            reader.report(f"reveal: {path} is also withheld, by the same rule", key="reveal")
+            reader.report(f"reveal: {path} is also withheld, by the same rule", key="reveal", value=path)
         elif inside == {Disclosure.LOCAL}:
-            reader.report(f"reveal: {path} is of class LOCAL and never leaves the node", key="reveal")
+            reader.report(f"reveal: {path} is of class LOCAL and never leaves the node", key="reveal", value=path)
         elif inside and Disclosure.NAMED not in inside:
             widest = max(inside - {Disclosure.LOCAL}).name
-            reader.report(f"reveal: {path} is not of class NAMED but {widest}: say so in classes", key="reveal")
+            reader.report(
+                f"reveal: {path} is not of class NAMED but {widest}: say so in classes", key="reveal", value=path
+            )
