@@ -59,6 +59,20 @@ def test_an_entry_is_a_line_with_what_was_decided(tocsin, desk, entries):
     assert "3 entries; --limit shows more" in shown.err
 
 
+def test_many_fields_are_counted_and_a_signature_is_cut_unless_everything_is_asked_for(tocsin, desk):
+    paths = ["title", "summary", "severity", "steps"]
+    details = {"disclosed": paths, "withheld": [{"path": "prompts", "reason": "infohazard"}], "statement": "e" * 300}
+    entry = v1.AuditEntry(sequence=7, act="sent", body=json.dumps({"details": details}), hash="h" * 43)
+    entry.at.FromSeconds(NOON)
+    desk(v1.ListAuditResponse(entries=[entry]))
+    assert tocsin("audit", "show").out.splitlines()[1].endswith("disclosed (4); withheld prompts; statement eeeeeeee…")
+    desk(v1.ListAuditResponse(entries=[entry]))
+    shown = tocsin("audit", "show", "--full").out
+    assert "disclosed                title, summary, severity, steps\n" in shown
+    assert "withheld                 path prompts; reason infohazard\n" in shown
+    assert shown.replace("\n" + " " * 27, "").count("e" * 300) == 1
+
+
 def test_a_long_log_is_asked_for_page_by_page(tocsin, desk, entries):
     pages = [
         v1.ListAuditResponse(entries=[one], next_page_token=token) for one, token in zip(entries, "12", strict=False)

@@ -271,6 +271,23 @@ def test_what_a_partner_asks_for_is_answered_by_a_reveal_or_declined(tocsin, des
     assert decisions(fake) == [v1.DecideReviewRequest(id="Rq5mT0aBzz")]
 
 
+def test_an_approval_that_is_not_the_last_one_says_how_many_more_it_takes(tocsin, desk, counsel):
+    review = proposal("aisi.example", approvals_needed=2)
+    after = decided(review, v1.REVIEW_STATE_OPEN, ())
+    after.review.approved_by.append("counsel")
+    answers(desk, review, after)
+    shown = tocsin("review", "approve", review.id, "--yes")
+    assert shown.out.endswith(f"{review.id[:8]} is open\n  1 more person has to agree\n")
+
+
+@pytest.mark.parametrize(("state", "word"), [("RELEASED", "granted"), ("REJECTED", "declined")])
+def test_what_was_asked_for_is_granted_or_declined(tocsin, desk, state, word):
+    found = asked_for()
+    found.state = v1.ReviewState.Value(f"REVIEW_STATE_{state}")
+    desk(v1.ListReviewsResponse(reviews=[found]))
+    assert tocsin("review", "list", "--all").out.splitlines()[1].split()[2] == word
+
+
 def test_reviews_are_listed_with_what_they_need(tocsin, desk):
     fake = desk(v1.ListReviewsResponse(reviews=[proposal("aisi.example", "lab-b.example"), asked_for()]))
     heading, release, asked = tocsin("review", "list", "--all").out.splitlines()

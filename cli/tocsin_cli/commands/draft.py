@@ -24,7 +24,7 @@ from tocsin_cli.command import (
     json_option,
     read_input,
 )
-from tocsin_cli.commands.review import print_review_hint
+from tocsin_cli.docket import print_review_hint
 from tocsin_cli.document import claim, document
 from tocsin_cli.session import Session
 from tocsin_cli.view import kind_of, short_id, tlp_of, waiting_text

@@ -5,42 +5,25 @@ by `tocsin_cli.proposed` to be what the signature covers.
 """
 
 import re
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import click
 
-from tocsin.desk.messages import seen_message
 from tocsin.errors import Conflict
 from tocsin.people.act import Act
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
 from tocsin_cli.ask import ask, is_agreed
 from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, json_option
-from tocsin_cli.commands.record import print_content
-from tocsin_cli.document import claim, document, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.docket import COLUMNS, print_release, print_request, reveal_command, review_row, state_of
+from tocsin_cli.document import document
 from tocsin_cli.proposed import Proposed, verify_review
 from tocsin_cli.session import Session, now
-from tocsin_cli.view import ID_LENGTH, disclosed_fields
+from tocsin_cli.view import ID_LENGTH
 
 _HERE = "tocsin_cli.commands.review"
 GRAVE = "RED"
 """Marking for which people type the name of each partner."""
-STATE_STYLES = {"open": "yellow", "released": "green", "rejected": "red", "void": "dim"}
-
-COLUMNS = (
-    Column("id"),
-    Column("what"),
-    Column("state"),
-    Column("tlp", spare=True),
-    Column("record"),
-    Column("title", flexible=True),
-    Column("for"),
-    Column("agreed", right=True),
-)
-
 # An id is base64url, and one of 64 begins with a dash: it is an argument all the same. No option is that long.
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{7,42}")
 
@@ -98,21 +81,6 @@ def list_reviews(session: Session, *, everything: bool, as_json: bool) -> None:
         output.talk("nothing waits for a decision")
 
 
-def review_row(found: v1.Review) -> list[Cell | str]:
-    """Return the cells of a review for `COLUMNS`."""
-    state, tlp, is_release = _state(found), claim(Tlp.DESCRIPTOR, found.tlp), found.kind == v1.REVIEW_KIND_RELEASE
-    return [
-        Cell(found.id[:ID_LENGTH], "bold"),
-        "release" if is_release else "request",
-        Cell(state, STATE_STYLES.get(state, "")),
-        Cell(tlp, output.TLP_STYLES.get(tlp, "")),
-        found.record_id[:ID_LENGTH],
-        found.title,
-        ", ".join(item.partner for item in found.items) if is_release else ", ".join(found.by),
-        f"{len(found.approved_by)} of {found.approvals_needed}" if is_release else "",
-    ]
-
-
 @click.command(cls=ReviewCommand, examples=("tocsin review show Xk4mT0aB",))
 @_review_argument
 @json_option
@@ -127,9 +95,9 @@ def show(session: Session, *, review_id: str, as_json: bool) -> None:
         output.document(document(found))
     elif found.kind == v1.REVIEW_KIND_RELEASE:
         is_whole = all(item.presentation for item in found.items)
-        _print_release(found, _verified(session, found) if is_whole else ())
+        print_release(found, _verified(session, found) if is_whole else ())
     else:
-        _print_request(found)
+        print_request(found)
 
 
 @click.command(cls=ReviewCommand, examples=("tocsin review approve Xk4mT0aB", "tocsin review approve Xk4mT0aB --yes"))
@@ -149,10 +117,12 @@ def approve(session: Session, *, review_id: str, yes: bool, as_json: bool) -> No
         raise UsageProblem("--json answers a script, and a script is not asked", "give --yes too")
     found = _get(session, review_id)
     if found.kind != v1.REVIEW_KIND_RELEASE:
-        raise UsageProblem(f"{', '.join(found.by)} asks for fields: that is answered with a reveal", _reveal(found))
+        raise UsageProblem(
+            f"{', '.join(found.by)} asks for fields: that is answered with a reveal", reveal_command(found)
+        )
     proposed = _verified(session, found)
     if not as_json:
-        _print_release(found, proposed)
+        print_release(found, proposed)
     if not yes and not _is_agreed(proposed):
         output.talk("nothing was signed")
         return
@@ -174,13 +144,6 @@ def reject(session: Session, *, review_id: str, as_json: bool) -> None:
     is_release = found.kind == v1.REVIEW_KIND_RELEASE
     statement = session.sign(Act.REJECT, on=found.id) if is_release else ""
     _decide(session, v1.DecideReviewRequest(id=found.id, statement=statement), as_json=as_json)
-
-
-def print_review_hint(waiting: Iterable[v1.Waiting]) -> None:
-    """Say how somebody agrees to the first release that waits for it, if one does."""
-    reviews = [one.review for one in waiting if one.review and one.approvals_needed]
-    if reviews:
-        output.hint(f"somebody else has to agree: tocsin review show {reviews[0][:ID_LENGTH]}")
 
 
 def _get(session: Session, review_id: str) -> v1.Review:
@@ -210,59 +173,9 @@ def _decide(session: Session, request: v1.DecideReviewRequest, *, as_json: bool)
         output.document(document(answer))
         return
     found = answer.review
-    output.data(f"{found.id[:ID_LENGTH]} is {_state(found)}")
+    output.data(f"{found.id[:ID_LENGTH]} is {state_of(found)}")
     missing = found.approvals_needed - len(found.approved_by)
     if answer.queued_for:
         output.data(f"  queued for {', '.join(answer.queued_for)}")
     elif found.state == v1.REVIEW_STATE_OPEN and missing > 0:
         output.data(f"  {missing} more {'person has' if missing == 1 else 'people have'} to agree")
-
-
-def _print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
-    agreed = f" ({', '.join(found.approved_by)})" if found.approved_by else ""
-    _print_heading(found, "release")
-    output.pairs(
-        [
-            ("proposed by", ", ".join(found.by)),
-            ("agreed", f"{len(found.approved_by)} of {found.approvals_needed}{agreed}"),
-            ("rejected by", found.rejected_by),
-        ]
-    )
-    if not proposed:
-        output.talk(f"it was about {', '.join(item.partner for item in found.items)}, and is not what would go today")
-    for one in proposed:
-        count = len(disclosed_fields(one.record.paths))
-        earliest = f", not before {timestamp_text(one.item.not_before)}" if one.item.HasField("not_before") else ""
-        output.data()
-        output.styled(f"{one.partner} gets {count} fields by the rule {one.item.rule}{earliest}", "bold")
-        output.data()
-        seen = seen_message(one.record, now=now())
-        seen.withheld.extend(one.item.record.withheld)
-        print_content(seen)
-
-
-def _print_request(found: v1.Review) -> None:
-    _print_heading(found, "request")
-    output.pairs([("partner", ", ".join(found.by)), ("fields", ", ".join(found.paths)), ("why", found.why)])
-    if found.state == v1.REVIEW_STATE_OPEN:
-        output.hint(f"answer it: {_reveal(found)}")
-        output.hint(f"or say no: tocsin review reject {found.id[:ID_LENGTH]}")
-
-
-def _print_heading(found: v1.Review, what: str) -> None:
-    tlp = claim(Tlp.DESCRIPTOR, found.tlp)
-    about = f"{what} {found.id[:ID_LENGTH]} about record {found.record_id[:ID_LENGTH]}"
-    output.styled(found.title or found.record_id, "bold")
-    output.styled(
-        f"TLP:{tlp}  {about}, {timestamp_text(found.opened_at)}, {_state(found)}", output.TLP_STYLES.get(tlp, "")
-    )
-    output.data()
-
-
-def _reveal(found: v1.Review) -> str:
-    paths = " ".join(shlex.quote(path) for path in found.paths)
-    return f"tocsin reveal {found.record_id[:ID_LENGTH]} {paths} --to {', '.join(found.by)}"
-
-
-def _state(found: v1.Review) -> str:
-    return claim(v1.ReviewState.DESCRIPTOR, found.state)

@@ -10,11 +10,11 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.commands.plan import make_plan, print_plan, sign_and_apply
 from tocsin_cli.commands.policy import Named
-from tocsin_cli.commands.review import COLUMNS, review_row
 from tocsin_cli.demo.compare import print_views, values_at
 from tocsin_cli.demo.network import AISI, FIRST, LAB_A, LAB_B, add_person, policy_text
 from tocsin_cli.demo.promises import REVEALABLE
 from tocsin_cli.demo.story import Story, view, wait_until
+from tocsin_cli.docket import COLUMNS, review_row
 from tocsin_cli.document import content_of
 from tocsin_cli.proposed import verify_review
 from tocsin_cli.session import Session, now
