@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, draft
+from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, draft, put_policy
 from tests.support.organisations import NOW
 from tocsin.desk.posting import MOST_DRAFTS
 from tocsin.errors import MalformedRequest
+from tocsin.identity.certificate import DAY
+from tocsin.people.person import Role
 from tocsin.records.record import parse_record
+from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
@@ -187,3 +190,54 @@ def test_a_policy_shares_only_what_it_was_read_to_share(root, office):
     """A policy file that changes while the home is open counts from the next opening."""
     (root / "policies" / f"{LAB_B}.toml").write_text(SHARING.format(partner=LAB_B).replace("AMBER", "CLEAR"))
     assert list(office.post().queued_for) == [LAB_B]
+
+
+def test_a_record_has_an_author_and_a_marking(office):
+    _, keys = office.admit("analyst-1", Role.ANALYST)
+    request = v1.PostRecordsRequest(drafts=[draft()])
+    posted = office.desk.post_records(request, office.home.store.people.get(keys.name)).results[0]
+    assert (posted.record.author, posted.record.marking) == ("analyst-1", record_pb2.TLP_AMBER)
+    row = office.home.store.audit.list(AuditFilter(act="posted"), limit=1)[0]
+    assert (row.person, row.digest) == ("analyst-1", posted.record.digest)
+    assert FINDING["title"] not in row.body
+
+
+def test_a_schedule_of_markings_is_signed_and_noted(office):
+    step = record_pb2.Downgrade(at="2027-01-01T00:00:00Z", tlp=record_pb2.TLP_GREEN)
+    posted = office.post(downgrade_at=[step])
+    assert list(posted.error_details) == []
+    shown = office.desk.get_record(v1.GetRecordRequest(id=posted.record.digest), office.me).record
+    assert list(shown.envelope.downgrade_at) == [step]
+    assert office.home.store.dues.next_at() == NOW + 306 * DAY - DAY // 2
+    assert office.events.dues > 0
+
+
+def test_a_step_of_a_schedule_without_a_marking_is_refused(office):
+    refused = office.post(downgrade_at=[record_pb2.Downgrade(at="2027-01-01T00:00:00Z")])
+    assert refused.error_reason == "BAD_REQUEST"
+    assert "downgrade_at" in refused.error_details[0]
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["for good", "dry run"])
+def test_who_gets_it_later_is_told_with_what_it_waits_for(office, dry_run):
+    put_policy(office, LAB_B, SHARING.replace("[[share]]", '[[share]]\nhold = "72h"\napprovals = 2'))
+    (result,) = office.post_all([draft()], dry_run=dry_run).results
+    assert list(result.queued_for) == list(result.notices) == []
+    (waiting,) = result.waiting
+    assert (waiting.partner, waiting.approvals_needed) == (LAB_B, 2)
+    assert waiting.not_before.ToSeconds() == NOW + 3 * DAY
+    assert bool(waiting.review) is not dry_run
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["for good", "dry run"])
+def test_the_end_of_an_embargo_is_something_to_wait_for(office, dry_run):
+    embargo = {"until": "2026-03-11T12:00:00Z", "state": "agreed"}
+    (result,) = office.post_all([draft({**FINDING, "embargo": embargo})], dry_run=dry_run).results
+    assert list(result.error_details) == list(result.queued_for) == list(result.notices) == []
+    assert [(one.partner, one.not_before.ToSeconds()) for one in result.waiting] == [(LAB_B, NOW + 10 * DAY)]
+
+
+def test_what_never_goes_waits_for_nothing(office):
+    posted = office.post(tlp=record_pb2.TLP_RED)
+    assert list(posted.waiting) == []
+    assert list(posted.notices) == ["no policy lets the record reach any partner"]
