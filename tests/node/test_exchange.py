@@ -263,6 +263,7 @@ def test_what_is_held_goes_by_itself_when_its_time_comes(tmp_path, monkeypatch):
 
     async def run():
         nonlocal ahead
+
         def clock() -> int:
             return now() + ahead
 
