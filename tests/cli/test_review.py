@@ -29,7 +29,8 @@ SHARED = frozenset({"title", "severity", "subjects[*].name"})
 
 @pytest.fixture
 def counsel(tocsin, monkeypatch, tmp_path):
-    """Return the keys of the person whose profile is the only one for the home."""
+    """Return the person whose profile is the only one for the home, on the day that the record was signed."""
+    monkeypatch.setattr("tocsin_cli.commands.review.now", lambda: NOON)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     keys = make_keys(ORG, now=NOON, random=seeded("counsel"))
     profile = Profile(folder=default_folder("counsel", ORG), name="counsel", org=ORG, home=str(tmp_path / "home"))

@@ -7,21 +7,26 @@ import pytest
 import yaml
 
 from tests.cli.messages import RECORD_ID
-from tests.support.organisations import NOW, found, seeded
+from tests.support.organisations import NOW, YEAR, found, seeded
 from tests.support.shared import shared
 from tocsin.encoding import encode_base64url
+from tocsin.records.envelope import Downgrade
 from tocsin.records.record import Draft, issue
 
 
-@pytest.fixture
-def posted(tmp_path):
-    """Return a folder with an identity document and a record."""
-    lab_a = found("lab-a.example")
+def issued(**settings):
     content = {"title": "T", "finding_kind": "hazard", "severity": "low", "subjects": [{"kind": "model", "name": "M"}]}
-    draft = Draft(record_id=RECORD_ID, kind="finding", tlp="GREEN")
-    record = issue(draft, content, issuer="lab-a.example", signer=lab_a.record, now=NOW, random=seeded("record"))
-    (tmp_path / "lab-a.tocsin").write_bytes(lab_a.document)
-    (tmp_path / "record.sdjwt").write_text(f"{record.token}\n")
+    draft = Draft(record_id=RECORD_ID, kind="finding", tlp="GREEN", **settings)
+    signer = found("lab-a.example").record
+    return issue(draft, content, issuer="lab-a.example", signer=signer, now=NOW, random=seeded("record"))
+
+
+@pytest.fixture
+def posted(tmp_path, monkeypatch):
+    """Return a folder with an identity document and a record, on the day that they were made."""
+    monkeypatch.setattr("tocsin_cli.commands.verify.clock", lambda: NOW)
+    (tmp_path / "lab-a.tocsin").write_bytes(found("lab-a.example").document)
+    (tmp_path / "record.sdjwt").write_text(f"{issued().token}\n")
     return tmp_path
 
 
@@ -37,6 +42,20 @@ def test_a_whole_record_and_a_redacted_one_verify(tocsin, posted):
     assert first["digest"] == second["digest"]
     assert first["content"]["title"] == "T"
     assert second["content"] == {"finding_kind": "hazard"}
+
+
+def test_the_marking_is_the_one_that_counts_today(tocsin, posted, monkeypatch):
+    step = Downgrade("2027-01-01T00:00:00Z", "CLEAR")
+    (posted / "record.sdjwt").write_text(issued(downgrade_at=(step,)).token)
+    for now, marking, text in (
+        (NOW, "GREEN", "TLP:GREEN\n"),
+        (NOW + YEAR - 1, "CLEAR", "TLP:CLEAR (signed as TLP:GREEN)\n"),
+    ):
+        monkeypatch.setattr("tocsin_cli.commands.verify.clock", lambda now=now: now)
+        command = ("verify", posted / "record.sdjwt", "--identity", posted / "lab-a.tocsin")
+        assert text in tocsin(*command).out
+        (found,) = json.loads(tocsin(*command, "--json").out)["results"]
+        assert (found["tlp"], found["marking"]) == ("GREEN", marking)
 
 
 def changed(token):

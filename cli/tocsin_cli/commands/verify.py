@@ -102,11 +102,12 @@ def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> Verif
 
 
 def _print_verified(record: VerifiedRecord, *, file: Path, issuer: Organisation) -> None:
-    fields = disclosed_fields(record.paths)
+    fields, marking = disclosed_fields(record.paths), record.marking_at(clock())
+    signed_as = "" if marking == record.tlp else f" (signed as TLP:{record.tlp})"
     output.data(f"{_name(file)}: verified")
     output.pairs(
         [
-            ("record", f"{record.kind} {record.record_id} version {record.version}, TLP:{record.tlp}"),
+            ("record", f"{record.kind} {record.record_id} version {record.version}, TLP:{marking}{signed_as}"),
             ("signed", f"{rfc3339(record.issued_at)} by {record.issuer}, key {record.key_id}"),
             ("fingerprint", issuer.fingerprint),
             ("digest", record.digest),
@@ -127,6 +128,7 @@ def _result(file: Path, outcome: VerifiedRecord | TocsinError) -> dict[str, obje
         "kind": outcome.kind,
         "status": outcome.status,
         "tlp": outcome.tlp,
+        "marking": outcome.marking_at(clock()),
         "digest": outcome.digest,
         "key_id": outcome.key_id,
         "signed_at": rfc3339(outcome.issued_at),
