@@ -4,11 +4,10 @@ import asyncio
 import io
 import json
 import logging
-import os
 import secrets
 import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
