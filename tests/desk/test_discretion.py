@@ -1,11 +1,12 @@
 """Nothing that is withheld shows in errors, logs, or what a partner's desk says."""
 
+import asyncio
 import json
 import logging
 
 import pytest
 
-from tests.desk.conftest import LAB_A, LAB_B, copy_home, draft
+from tests.desk.conftest import LAB_A, LAB_B, SHARING, copy_home, draft, put_policy
 from tests.desk.federation import deliver, introduce
 from tocsin.desk.home import open_home
 from tocsin.errors import TocsinError
@@ -46,6 +47,13 @@ def provoke(office, digest: str) -> list[TocsinError]:
         lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["discoverers"], partner=LAB_B), me),
         lambda: desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["nothing"], partner=LAB_B), me),
         lambda: desk.list_records(v1.ListRecordsRequest(page_token="next"), me),
+        lambda: desk.get_review(v1.GetReviewRequest(id="none"), me),
+        lambda: desk.decide_review(v1.DecideReviewRequest(id="none", approve=True), me),
+        lambda: desk.list_audit(v1.ListAuditRequest(record="none"), me),
+        lambda: desk.apply_policies(v1.ApplyPoliciesRequest(), me),
+        lambda: desk.get_policy_matrix(v1.GetPolicyMatrixRequest(partners=["nobody.example"]), me),
+        lambda: asyncio.run(desk.request_fields(v1.RequestFieldsRequest(id=digest, paths=["steps"], why="?"), me)),
+        lambda: asyncio.run(desk.request_fields(v1.RequestFieldsRequest(id=digest, paths=["x"], why="?"), me)),
         lambda: open_home(office.home.layout.root, now=office.clock()),
     ]
     errors = []
@@ -84,6 +92,31 @@ def test_no_error_and_no_log_line_carries_content(pair, caplog):
     said += [everything(error) for error in errors]
     said += [record.getMessage() + repr(record.args) + str(record.exc_text) for record in caplog.records]
     assert [line for line in said if CANARY in line] == []
+
+
+def test_the_decision_log_the_reviews_and_a_plan_carry_no_values(pair):
+    office, lab_b = pair
+    put_policy(office, LAB_B, SHARING.replace("[[share]]", "[[share]]\napprovals = 1"))
+    waiting = office.post(SECRET).waiting[0]
+    put_policy(office, LAB_B, SHARING)
+    digest = office.post({**SECRET, "summary": "Write to jane@initech.example.com"}, overrides=["email"]).record.digest
+    office.desk.reveal_fields(v1.RevealFieldsRequest(id=digest, paths=["steps"], partner=LAB_B), office.me)
+    deliver(office, lab_b)
+    put_policy(office, LAB_B, SHARING.replace("PARTNER", "COMMUNITY"))
+    deliver(office, lab_b)
+    log = office.desk.list_audit(v1.ListAuditRequest(page_size=1000), office.me)
+    assert {"posted", "overridden", "revealed", "sent"} <= {entry.act for entry in log.entries}
+    reviews = office.desk.list_reviews(v1.ListReviewsRequest(all=True), office.me)
+    review = office.desk.get_review(v1.GetReviewRequest(id=waiting.review), office.me)
+    looser = v1.PolicyFile(name=f"{LAB_B}.toml", text=SHARING.format(partner=LAB_B))
+
+    async def plan():
+        request = v1.PlanPoliciesRequest(files=[looser])
+        return [message async for message in office.desk.plan_policies(request, office.me)]
+
+    said = [str(log), str(reviews), str(review), str(asyncio.run(plan()))]
+    assert [text for text in said if CANARY in text] == []
+    assert "jane" not in str(log)
 
 
 def test_nothing_withheld_reaches_the_partners_home(pair):

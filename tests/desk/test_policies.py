@@ -1,12 +1,15 @@
 """What policy lets out: explained, previewed, revealed, and the files checked."""
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, copy_home
+from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, copy_home, put_policy
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted
+from tocsin.identity.certificate import DAY
 from tocsin.records.record import parse_record
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
@@ -60,6 +63,46 @@ def test_an_explanation_says_when_it_is_not_policy_that_keeps_a_record_here(offi
     answer = explain(office, record)
     assert answer.delivered
     assert answer.hints[0] == f"nothing is sent to {LAB_B} while its peering is suspended"
+
+
+def explain_at(office, record, moment):
+    request = v1.ExplainRecordRequest(id=record.digest, partner=LAB_B)
+    request.at.FromSeconds(moment)
+    return office.desk.explain_record(request, office.me)
+
+
+def test_an_explanation_says_what_a_record_waits_for_and_as_of_another_time(office):
+    put_policy(office, LAB_B, SHARING.replace("[[share]]", '[[share]]\nhold = "72h"'))
+    record = office.post().record
+    today = explain(office, record)
+    assert today.delivered
+    assert (today.waiting.partner, today.waiting.not_before.ToSeconds()) == (LAB_B, NOW + 3 * DAY)
+    later = explain_at(office, record, NOW + 4 * DAY)
+    assert later.delivered
+    assert not later.HasField("waiting")
+
+
+def test_an_explanation_as_of_a_time_when_the_agreement_is_over_denies(office):
+    put_policy(office, LAB_B, SHARING.replace("[[share]]", "expires = 2026-06-01T00:00:00Z\n\n[[share]]", 1))
+    record = office.post().record
+    assert explain(office, record).delivered
+    answer = explain_at(office, record, NOW + 200 * DAY)
+    assert not answer.delivered
+    assert "expired" in answer.why
+
+
+def test_the_time_until_which_a_rule_withholds_is_told_in_every_view(office, lab_b):
+    until = 'withhold = ["subjects[*].version"]\nwithhold_until = 2026-04-01T00:00:00Z'
+    put_policy(office, LAB_B, SHARING.replace('withhold = ["subjects[*].version"]', until))
+    record = office.post().record
+    moment = NOW + 31 * DAY - DAY // 2
+    verdicts = {field.path: field for field in explain(office, record).fields}
+    assert verdicts["subjects[*].version"].until.ToSeconds() == moment
+    deliver(office, lab_b)
+    shown = lab_b.desk.get_record(v1.GetRecordRequest(id=record.digest), lab_b.me).record
+    for withheld in (preview(office, record).record.withheld, shown.withheld):
+        told = {field.path: (field.reason, field.until.ToSeconds()) for field in withheld}
+        assert told["subjects[*].version"] == ("trade_secret", moment)
 
 
 def test_a_preview_is_what_the_partner_gets_byte_for_byte(office, lab_b):
@@ -207,3 +250,12 @@ def test_files_that_changed_since_they_were_read_are_named(root, office):
     answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
     assert list(answer.changed_files) == ["policies/floor.toml", f"policies/{LAB_B}.toml"]
     assert [problem.file for problem in answer.problems] == ["policies/floor.toml"]
+
+
+def test_files_in_order_that_nobody_applied_are_said_not_to_count(office):
+    latest = office.home.store.policies.latest()
+    office.home.store.policies.put(replace(latest, statement=""))
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
+    assert list(answer.problems) == []
+    assert len(answer.warnings) == 1
+    assert "tocsin policy apply" in answer.warnings[0]

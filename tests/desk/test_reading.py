@@ -250,3 +250,16 @@ def test_what_the_disk_has_changed_is_never_shown_as_what_was_signed(office, cas
             read()
         assert caught.value.reason == "STORE_CORRUPT"
         assert "output" not in str(caught.value)
+
+
+def test_of_an_erased_record_the_plain_claims_are_left(office):
+    digest = office.post().record.digest
+    office.home.store.records.erase(digest)
+    shown = office.desk.get_record(v1.GetRecordRequest(id=digest, with_token=True), office.me).record
+    assert (shown.digest, shown.envelope.tlp) == (digest, record_pb2.TLP_AMBER)
+    assert (shown.token, shown.signature, len(shown.content)) == ("", "", 0)
+    assert FINDING["title"] not in str(shown)
+    assert [record.digest for record in listed(office).records] == [digest]
+    with pytest.raises(NotFound) as refused:
+        office.desk.explain_record(v1.ExplainRecordRequest(id=digest, partner=LAB_B), office.me)
+    assert "audit show" in refused.value.hint

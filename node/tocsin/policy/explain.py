@@ -27,6 +27,7 @@ class FieldVerdict:
     disclosure: Disclosure | None
     why: str
     reason: str = ""
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
