@@ -4,6 +4,7 @@ from tests.policy.holdings import PARTNER
 from tocsin.policy.clauses import Accept
 from tocsin.policy.document import MAX_LENGTH, parse_document
 from tocsin.policy.parse import parse_policies
+from tocsin.policy.reach import leaves, plain
 from tocsin.policy.rules import DEFAULT_MAX_PER_HOUR
 from tocsin.schema.contract import KINDS, Disclosure
 
@@ -126,7 +127,7 @@ def test_every_problem_of_every_file_is_found_at_once():
     )
     policies = parse_policies({FILE: text, "c.example.toml": "[[", "floor.toml": "[[require]]\n[[never]]\n"})
     assert [f"{problem.file}:{problem.line}" for problem in policies.problems] == [
-        "c.example.toml:1", "floor.toml:1", "floor.toml:1", "floor.toml:2", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5",
+        "floor.toml:1", "floor.toml:1", "floor.toml:2", "c.example.toml:1", f"{FILE}:2", f"{FILE}:3", f"{FILE}:5",
         f"{FILE}:6", f"{FILE}:7", f"{FILE}:8", f"{FILE}:12", f"{FILE}:13",
     ]  # fmt: skip
 
@@ -290,6 +291,152 @@ SECOND = SHARE.replace('"s"', '"t"')
 def test_a_rule_that_is_never_reached_is_a_problem(is_reached, first, second):
     expected = [] if is_reached else ["never reached: 's' at line 2 covers everything that this rule does"]
     assert [problem.partition(": ")[2] for problem in problems(HEAD + first + second)] == expected
+
+
+def test_rules_that_together_leave_nothing_to_a_later_one_are_found():
+    halves = SHARE + "when = 'severity == \"high\"'\n" + SECOND + "when = 'severity != \"high\"'\n"
+    third = SHARE.replace('"s"', '"u"')
+    expected = ["14: never reached: the rules before it together cover everything that this rule does"]
+    assert problems(HEAD + halves + third) == expected
+    assert problems(HEAD + halves + third.replace("GREEN", "AMBER")) == []
+    assert problems(HEAD + halves.replace("high", "low", 1) + third) == []
+
+
+IDLE = "when: no record that this rule covers can make it true"
+
+
+@pytest.mark.parametrize(
+    ("is_idle", "when"),
+    [
+        (True, "false"),
+        (True, "1 == 2"),
+        (True, 'tlp == "RED"'),
+        (True, 'kind == "incident"'),
+        (True, 'severity == "high" && severity == "low"'),
+        (True, 'severity == "high" && !(severity in ["high", "critical"])'),
+        (True, 'ssvc.exploitation == "active" && !has(ssvc.exploitation)'),
+        (True, 'contains_csam && !contains_csam && status == "issued"'),
+        (True, '"cyber" in hazard_category && hazard_category.all(h, h == "cbrn")'),
+        (True, 'has(content.severity) && severity == ""'),
+        (False, 'tlp == "GREEN"'),
+        (False, 'severity == "high" || severity == "low"'),
+        (False, 'status == "disputed" && severity == ""'),
+        (False, "size(hazard_category) == 30"),
+        (False, 'hazard_category[1] == "cyber" && hazard_category[0] == "cbrn"'),
+        (False, 'title == "a" && title == "b"'),
+        (False, 'iss == "x" && iss == "y"'),
+        (False, 'subjects.exists(s, s.kind == "model") && !subjects.exists(s, s.kind == "model")'),
+        (False, '"cyber" in hazard_category && severity == "high"'),
+    ],
+)
+def test_a_condition_that_nothing_makes_true_is_found_where_every_value_is_known(is_idle, when):
+    lines = f"when = '{when}'"
+    assert problems(HEAD + SHARE + lines) == ([f"7: {IDLE}"] if is_idle else [])
+
+
+def test_rules_of_the_floor_are_tried_too_and_not_known_counts_as_a_match():
+    def floor(when: str) -> list[str]:
+        return problems(f'[[never]]\nname = "n"\nmin_tlp = "AMBER"\nwhen = \'{when}\'', file="floor.toml")
+
+    assert floor('tlp == "GREEN"') == [f"4: {IDLE}"]
+    assert floor('tlp == "RED"') == []
+    assert floor("1 / 0 == 1") == []
+    require = '[[require]]\nmin_tlp = "RED"\napprovals = 1\nwhen = "tlp == \'AMBER\'"'
+    assert problems(require, file="floor.toml") == [f"4: {IDLE}"]
+
+
+@pytest.mark.parametrize(
+    ("is_idle", "changes"),
+    [
+        (True, 'withhold = ["title", "severity", "subjects"]\nreason = "privilege"'),
+        (False, 'withhold = ["title", "severity", "subjects"]\nwithhold_until = 2030-01-01T00:00:00Z'),
+        (False, 'reveal = ["prompts"]'),
+        (False, ""),
+    ],
+)
+def test_a_rule_that_leaves_nothing_is_found(is_idle, changes):
+    open_to_all = [path for path, leaf in leaves("finding").items() if leaf.disclosure <= Disclosure.COMMUNITY]
+    everything = ", ".join(f'"{path}"' for path in open_to_all if path not in plain("finding"))
+    changes = changes.replace('"title", "severity", "subjects"', everything)
+    found = problems(HEAD + SHARE.replace("PARTNER", "COMMUNITY") + changes)
+    expected = "6: shares nothing: every field up to its class is withheld, or open in every record"
+    assert found == ([expected] if is_idle else [])
+
+
+@pytest.mark.parametrize(
+    ("is_taken", "never"),
+    [
+        (True, ""),
+        (True, 'min_tlp = "CLEAR"'),
+        (True, 'partners = ["lab-b.example"]'),
+        (True, 'kinds = ["finding"]'),
+        (False, 'min_tlp = "GREEN"'),
+        (False, 'partners = ["lab-c.example"]'),
+        (False, 'kinds = ["incident"]'),
+        (False, "when = 'title == \"x\"'"),
+        (False, "until = 2030-01-01T00:00:00Z"),
+        (False, 'fields = ["title"]'),
+    ],
+)
+def test_a_rule_of_which_the_floor_leaves_nothing_is_found(is_taken, never):
+    policies = parse_policies({FILE: HEAD + SHARE, "floor.toml": f'[[never]]\nname = "stop"\n{never}'})
+    said = "lab-b.example.toml:2: shares nothing: 'stop' at floor.toml:1 takes everything that this rule shares"
+    assert [str(problem) for problem in policies.problems] == ([said] if is_taken else [])
+    assert (PARTNER in policies.policies) is not is_taken
+
+
+def test_two_files_of_one_partner_are_refused_and_neither_counts():
+    policies = parse_policies({f"a/{FILE}": HEAD, f"b/{FILE}": HEAD, "floor.toml": ""})
+    assert [str(problem) for problem in policies.problems] == [
+        f"a/{FILE}:1: two files of one name: b/{FILE} is another {FILE}",
+        f"b/{FILE}:1: two files of one name: a/{FILE} is another {FILE}",
+    ]
+    assert policies.policies == {}
+    (problem,) = parse_policies({FILE: HEAD, "old.toml": HEAD, "floor.toml": ""}).problems
+    assert problem.message.endswith(f"must be in a file named {FILE}; {FILE} is another for the same partner")
+    assert parse_policies({"a/floor.toml": "", "b/floor.toml": ""}).floor is None
+
+
+SHOWN = """\
+withhold: no field 'subject' in records of kind finding; did you mean 'subjects'?
+  |   "subject",
+  |   ^
+when: undeclared reference to 'severty'; did you mean 'severity'?
+  | when = 'severty == "high"'
+  |         ^
+when: undeclared reference to 'titel'; did you mean 'title'?
+  | && titel == "y"
+  |    ^
+when: undeclared reference to 'titel'; did you mean 'title'?
+  | when = "titel == \\"y\\""
+  |        ^
+unknown key 'withold'; did you mean 'withhold'?
+  |   withold = 1
+  |   ^
+'green' is not a value of max_tlp; it is one of CLEAR, GREEN, AMBER, AMBER+STRICT, RED
+  | max_tlp = "green"
+  |           ^
+"""
+
+
+def test_a_problem_shows_its_line_with_a_caret():
+    rule = '[[share]]\nname = "{name}"\nkinds = ["finding"]\nmax_tlp = "{tlp}"\nclasses = "PARTNER"\n'
+    lines = (
+        'withhold = [\n  "title",\n  "subject",\n]\n',
+        "when = 'severty == \"high\"'\n",
+        "when = '''\ntitle == \"x\"\n&& titel == \"y\"\n'''\n",
+        'when = "titel == \\"y\\""\n',
+        "  withold = 1\n",
+    )
+    # Each rule covers more than the ones before, so that nothing else is wrong with it.
+    tlps = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
+    text = HEAD + "".join(
+        rule.format(name=number, tlp=tlp) + line for number, (tlp, line) in enumerate(zip(tlps, lines, strict=True))
+    )
+    found = parse_policies({FILE: text + rule.format(name="last", tlp="green"), "floor.toml": ""}).problems
+    assert "\n".join(problem.shown for problem in found) + "\n" == SHOWN
+    (problem,) = parse_policies({FILE: HEAD + "agreement = ", "floor.toml": ""}).problems
+    assert problem.shown == "not TOML: Invalid value\n  | agreement = \n  |             ^"
 
 
 def test_two_rules_of_one_name_are_a_problem():

@@ -75,6 +75,7 @@ class _Checked:
     tops: frozenset[str]
     reads: frozenset[str]
     wholes: frozenset[str]
+    ordered: frozenset[str]
     untested_times: frozenset[str]
 
 
@@ -154,6 +155,7 @@ def _compile(text: str, kind: str, problems: list[Complaint]) -> _Checked | None
         tops=frozenset(_top(path) for path in fields),
         reads=frozenset(fields),
         wholes=frozenset(path for path in reading.wholes & fields.keys() if fields[path].shape is Shape.GROUP),
+        ordered=frozenset(reading.ordered & fields.keys()),
         untested_times=frozenset(path for path in fields.keys() - reading.tested if fields[path].shape is Shape.TIME),
     )
 

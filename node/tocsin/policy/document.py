@@ -78,8 +78,8 @@ def parse_document(text: str, *, file: str, problems: list[Problem]) -> tuple[Se
     except tomllib.TOMLDecodeError as error:
         place = _AT_LINE.search(str(error))
         line = int(place[1]) if place and place[1] else text.count("\n") + 1
-        column = int(place[2]) if place and place[2] else 1
         source = text.split("\n")[line - 1].rstrip("\r")
+        column = int(place[2]) if place and place[2] else len(source) + 1
         problems.append(Problem(file, line, f"not TOML: {_AT_LINE.sub('', str(error))}", column, source))
         return ()
     sections = [Section("", Statement(1, text.split("\n")[0]))]

@@ -57,7 +57,8 @@ _SCALARS: Final = {
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
 }
 _INDEX: Final = "_[_]"
-_COMPARISONS: Final = frozenset({"_==_", "_!=_", "@in"})
+_IN: Final = "@in"
+_COMPARISONS: Final = frozenset({"_==_", "_!=_", _IN})
 _UNTYPED: Final = "dyn"
 
 Node = Any
@@ -94,7 +95,8 @@ class Reading:
 
     `variables` are those that must be bound; `reads` all field paths; `wholes`
     those used for themselves and not only to get at something inside; `tested`
-    those inside `has()`; `compared` the texts that fields are compared with;
+    those inside `has()`; `ordered` those of which not only the elements count,
+    but how many there are, and in which order; `compared` the texts that fields are compared with;
     `problems` what cannot be followed, and is therefore not allowed.
     """
 
@@ -102,6 +104,7 @@ class Reading:
     reads: set[str] = field(default_factory=set)
     wholes: set[str] = field(default_factory=set)
     tested: set[str] = field(default_factory=set)
+    ordered: set[str] = field(default_factory=set)
     compared: list[Comparison] = field(default_factory=list)
     problems: list[Objection] = field(default_factory=list)
 
@@ -153,7 +156,16 @@ class _Reader:
             if kind == "call_expr":
                 self._visit_call(node, scope)
             for child in children(node):
-                self.visit(child, scope)
+                self._visit_argument(child, scope, of=node.call_expr.function)
+
+    def _visit_argument(self, node: Node, scope: Scope, *, of: str) -> None:
+        """Note what an argument looks at; `in` asks a list for its elements, whatever their order."""
+        path = self._path(node, scope) if of == _IN else None
+        if path:
+            self.found.reads.add(path)
+            self.found.wholes.add(path)
+        else:
+            self.visit(node, scope)
 
     def _visit_place(self, node: Node, scope: Scope) -> None:
         """Note a variable, a member of a group or an element of a list."""
@@ -161,6 +173,7 @@ class _Reader:
         if path:
             self.found.reads.add(path)
             (self.found.tested if node.select_expr.test_only else self.found.wholes).add(path)
+            self.found.ordered |= set() if node.select_expr.test_only else {path}
         elif path is not None:
             self._object(f"{ROOT} is nothing by itself: read a field of it, as in has({ROOT}.summary)", node)
         elif is_index(node):
@@ -213,6 +226,7 @@ class _Reader:
             if outer:  # which element that is depends on all of them
                 self.found.wholes.add(outer)
                 self.found.reads.add(outer)
+                self.found.ordered.add(outer)
             return outer and outer + ELEMENT
         return None
 

@@ -14,8 +14,9 @@ from tocsin.errors import MalformedName
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
 from tocsin.policy.document import SectionReader, parse_document
+from tocsin.policy.idle import find_shadow, find_taker, is_taken_earlier
 from tocsin.policy.model import PolicySet, Problem
-from tocsin.policy.rules import find_shadow, read_accept, read_never, read_require, read_share
+from tocsin.policy.rules import read_accept, read_never, read_require, read_share
 from tocsin.policy.spelling import did_you_mean
 
 FLOOR: Final = "floor.toml"
@@ -34,13 +35,18 @@ def parse_policies(files: Mapping[str, str]) -> PolicySet:
     floor: Floor | None = None
     if not any(_is_floor(file) for file in files):
         problems.append(Problem(FLOOR, 1, "missing: without a floor nothing is sent to anybody"))
-    for file, text in sorted(files.items()):
+    for file, text in sorted(files.items(), key=lambda item: (not _is_floor(item[0]), item[0])):
         found: list[Problem] = []
         policy: Policy | None = None
         if _is_floor(file):
             floor = _read_floor(file, text, found)
         else:
-            policy = _read_policy(file, text, found)
+            policy = _read_policy(file, text, files, found)
+        _report_namesakes(file, files, found)
+        if _is_floor(file) and found:
+            floor = None
+        if policy and floor:
+            _report_taken(policy, floor, text, found)
         if policy and not found:
             policies[policy.partner] = policy
         problems.extend(sorted(found, key=lambda problem: problem.line))
@@ -77,7 +83,7 @@ def _read_floor(file: str, text: str, problems: list[Problem]) -> Floor | None:
     return None if problems else Floor(tuple(nevers), file, _digest(text), tuple(requires))
 
 
-def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None:
+def _read_policy(file: str, text: str, files: Iterable[str], problems: list[Problem]) -> Policy | None:
     """Return a partner's policy, or None where none can be made of the file."""
     partner: OrgId | None = None
     agreement, expires = "", None
@@ -92,7 +98,7 @@ def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None
         elif section.name:
             _report_table(reader, _PARTNERS_FILE)
         else:
-            partner, agreement, expires = _partner(reader), reader.text("agreement"), reader.time("expires")
+            partner, agreement, expires = _partner(reader, files), reader.text("agreement"), reader.time("expires")
             reader.finish()
     _report_twins(shares, file, problems)
     if partner is None:
@@ -100,7 +106,7 @@ def _read_policy(file: str, text: str, problems: list[Problem]) -> Policy | None
     return Policy(partner, agreement, expires, tuple(shares), accept, file, _digest(text))
 
 
-def _partner(reader: SectionReader) -> OrgId | None:
+def _partner(reader: SectionReader, files: Iterable[str]) -> OrgId | None:
     """Take the partner, which must be the one that the file is named after."""
     written = reader.text("partner", required=True)
     if not written:
@@ -111,7 +117,9 @@ def _partner(reader: SectionReader) -> OrgId | None:
         reader.report(f"partner: {error.message}", key="partner")
         return None
     if PurePosixPath(reader.file).name != partner + _SUFFIX:
-        reader.report(f"the policy for {partner} must be in a file named {partner}{_SUFFIX}", key="partner")
+        twin = next((other for other in files if PurePosixPath(other).name == partner + _SUFFIX), None)
+        also = f"; {twin} is another for the same partner" if twin else ""
+        reader.report(f"the policy for {partner} must be in a file named {partner}{_SUFFIX}{also}", key="partner")
         return None
     return partner
 
@@ -124,6 +132,8 @@ def _add_share(reader: SectionReader, shares: list[Share]) -> None:
     shadow = find_shadow(share, shares)
     if shadow is not None:
         reader.report(f"never reached: {shadow.name!r} at line {shadow.line} covers everything that this rule does")
+    elif is_taken_earlier(share, shares):
+        reader.report("never reached: the rules before it together cover everything that this rule does")
     shares.append(share)
 
 
@@ -136,6 +146,23 @@ def _report_table(reader: SectionReader, of: str) -> None:
         return
     guess = did_you_mean(written, _TABLES[of]) or f"; {of} has {' and '.join(_TABLES[of])}"
     reader.report(f"unknown table {written}{guess}")
+
+
+def _report_namesakes(file: str, files: Iterable[str], problems: list[Problem]) -> None:
+    """Report another file of the same name: neither of two counts."""
+    name = PurePosixPath(file).name
+    for other in files:
+        if other != file and PurePosixPath(other).name == name:
+            problems.append(Problem(file, 1, f"two files of one name: {other} is another {name}"))
+
+
+def _report_taken(policy: Policy, floor: Floor, text: str, problems: list[Problem]) -> None:
+    """Report rules of which the floor leaves nothing."""
+    for share in policy.shares:
+        never = find_taker(share, floor, partner=policy.partner)
+        if never is not None:
+            why = f"shares nothing: {never.name!r} at {floor.file}:{never.line} takes everything that this rule shares"
+            problems.append(Problem(policy.file, share.line, why, 1, text.split("\n")[share.line - 1].rstrip("\r")))
 
 
 def _report_twins(rules: Iterable[Share | Never | Require], file: str, problems: list[Problem]) -> None:

@@ -13,6 +13,7 @@ from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.clauses import Accept, Never, Require, Share
 from tocsin.policy.condition import Complaint, Condition, compile_condition
 from tocsin.policy.document import SectionReader
+from tocsin.policy.idle import matches_nothing, shares_nothing
 from tocsin.policy.reach import covered, covered_leaves, leaves
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, TLPS, WITHHOLD_REASONS, Disclosure
@@ -68,7 +69,7 @@ def read_share(reader: SectionReader) -> Share | None:
     reader.finish(_REFUSED_IN_SHARE)
     if not (kinds and max_tlp and classes):
         return None
-    return Share(
+    share = Share(
         name=name,
         line=reader.section.line,
         kinds=kinds,
@@ -83,6 +84,10 @@ def read_share(reader: SectionReader) -> Share | None:
         hold=hold,
         approvals=approvals,
     )
+    _check_match(reader, share)
+    if shares_nothing(share):
+        reader.report("shares nothing: every field up to its class is withheld, or open in every record", key="classes")
+    return share
 
 
 def read_never(reader: SectionReader) -> Never:
@@ -100,6 +105,7 @@ def read_never(reader: SectionReader) -> Never:
         until=reader.time("until"),
     )
     reader.finish(_REFUSED_IN_NEVER)
+    _check_match(reader, never)
     return never
 
 
@@ -112,7 +118,7 @@ def read_require(reader: SectionReader) -> Require | None:
     reader.finish(_REFUSED_IN_REQUIRE)
     if not (min_tlp and approvals):
         return None
-    return Require(
+    require = Require(
         name=name,
         line=reader.section.line,
         kinds=kinds,
@@ -121,6 +127,8 @@ def read_require(reader: SectionReader) -> Require | None:
         condition=condition,
         partners=partners,
     )
+    _check_match(reader, require)
+    return require
 
 
 def read_accept(reader: SectionReader) -> Accept:
@@ -131,15 +139,6 @@ def read_accept(reader: SectionReader) -> Accept:
     )
     reader.finish()
     return accept
-
-
-def find_shadow(share: Share, earlier: Iterable[Share]) -> Share | None:
-    """Return an earlier rule that applies to everything that a rule covers, so that it is never reached."""
-    for other in earlier:
-        is_wider = TLPS.index(other.max_tlp) >= TLPS.index(share.max_tlp) and other.kinds >= share.kinds
-        if is_wider and (other.condition is None or other.condition == share.condition):
-            return other
-    return None
 
 
 def _kinds(reader: SectionReader, *, required: bool = False) -> frozenset[str]:
@@ -199,6 +198,12 @@ def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset
         elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
             reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key, value=written)
     return frozenset(paths)
+
+
+def _check_match(reader: SectionReader, rule: Share | Never | Require) -> None:
+    """Report a condition that nothing can make true."""
+    if matches_nothing(rule):
+        reader.report("when: no record that this rule covers can make it true", key="when")
 
 
 def _check_reveal(
