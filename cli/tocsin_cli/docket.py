@@ -7,12 +7,12 @@ from tocsin.desk.messages import seen_message
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
-from tocsin_cli.commands.record import print_content
+from tocsin_cli.commands.record import print_lines
 from tocsin_cli.document import claim, timestamp_text
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.proposed import Proposed
 from tocsin_cli.session import now
-from tocsin_cli.view import ID_LENGTH, disclosed_fields
+from tocsin_cli.view import ID_LENGTH, disclosed_fields, kind_of, marking_text, record_lines
 
 ANSWERS = {"released": "granted", "rejected": "declined"}
 """States of what a partner asks for, in its own words."""
@@ -73,14 +73,14 @@ def print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
     if not proposed:
         output.talk(f"it was about {', '.join(item.partner for item in found.items)}, and is not what would go today")
     for one in proposed:
-        count = len(disclosed_fields(one.record.paths))
-        earliest = f", not before {timestamp_text(one.item.not_before)}" if one.item.HasField("not_before") else ""
-        output.data()
-        output.styled(f"{one.partner} gets {count} fields by the rule {one.item.rule}{earliest}", "bold")
-        output.data()
         seen = seen_message(one.record, now=now())
         seen.withheld.extend(one.item.record.withheld)
-        print_content(seen)
+        what = f"{len(disclosed_fields(one.record.paths))} fields of a {marking_text(seen)} {kind_of(seen)}"
+        earliest = f", not before {timestamp_text(one.item.not_before)}" if one.item.HasField("not_before") else ""
+        output.data()
+        output.styled(f"{one.partner} gets {what} by the rule {one.item.rule}{earliest}", "bold")
+        output.data()
+        print_lines(record_lines(seen))
 
 
 def print_request(found: v1.Review) -> None:

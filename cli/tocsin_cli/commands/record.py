@@ -199,17 +199,12 @@ def print_record(record: v1.Record) -> None:
         output.TLP_STYLES.get(tlp_of(record), ""),
     )
     output.data()
-    print_content(record)
+    title = Line(0, "title", record.title)  # stands above already
+    print_lines([line for line in record_lines(record) if line != title])
     output.data()
     for label, value in _provenance(record):
         if value:  # whole on one line, so that an id can be copied
             output.data(f"{label:<{LABEL_COLUMNS}} {value}")
-
-
-def print_content(record: v1.Record) -> None:
-    """Print the content of a record, with bars, under its title."""
-    title = Line(0, "title", record.title)  # stands above already
-    print_lines([line for line in record_lines(record) if line != title])
 
 
 def print_lines(lines: list[Line]) -> None:

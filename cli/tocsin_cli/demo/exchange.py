@@ -12,6 +12,7 @@ from tocsin_cli.commands.source import Imported, post_all, read_sources
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member, Node
 from tocsin_cli.demo.records import demo_records
 from tocsin_cli.demo.story import Row, Story, wait_until
+from tocsin_cli.document import timestamp_text
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.view import kind_of, tlp_of
 
@@ -75,9 +76,10 @@ def _posted(story: Story, record: v1.Record) -> Row:
 def _share(story: Story, record: v1.Record, *, partner: Member) -> Cell:
     request = v1.ExplainRecordRequest(id=record.envelope.record_id, partner=partner.org)
     found = story.network[LAB_A].session.call(request, v1.ExplainRecordResponse)
-    if not found.delivered:
-        return Cell("nothing", "red")
     later = found.HasField("waiting")
+    if not found.delivered:
+        until = timestamp_text(found.waiting.not_before)[:10]
+        return Cell(f"nothing before {until}", "yellow") if later else Cell("nothing", "red")
     fields = f"{sum(field.shared for field in found.fields)} of {len(found.fields)} fields{', later' * later}"
     return Cell(fields, "yellow" if later else "green")
 
