@@ -2,7 +2,7 @@
 
 A statement is a JWS of type `tocsin-act+jwt` by the person's own key:
 
-    {"iss": "lab-a.example", "sub": "mira", "iat": 1790000000, "act": "approve", "on": "<hash>"}
+    {"iss": "lab-a.example", "sub": "counsel", "iat": 1790000000, "act": "approve", "on": "<hash>"}
 
 `on` is what it is about, by hash: a proposed release (`release.proposal`), or
 the policy files to be put in force (`policy_subject`). So the node cannot say

@@ -2,7 +2,7 @@
 
 A card is a JWS of type `tocsin-person+jwt`, by the key that it introduces:
 
-    {"name": "mira", "key": {"kty": "OKP", "crv": "Ed25519", "x": …}, "certificate": "<DER, base64url>"}
+    {"name": "counsel", "key": {"kty": "OKP", "crv": "Ed25519", "x": …}, "certificate": "<DER, base64url>"}
 
 It proves that whoever made it holds the key; that it is the right person's,
 people compare by the key id.

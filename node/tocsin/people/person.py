@@ -80,7 +80,7 @@ def parse_person_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise MalformedName(
             f"{text[:80]!r} is no name of a person",
-            hint="lower-case letters, digits, dots and dashes, beginning with a letter: mira or m.keller",
+            hint="lower-case letters, digits, dots and dashes, beginning with a letter: counsel or analyst-2",
         )
     return text
 
