@@ -16,12 +16,15 @@ Packages, from the ground up; each imports only from those above it in this list
     schema      the contract read back: kinds, fields, vocabularies, checks, templates
     identity    who says it: names, keys, certificates, identity documents
     records     what is said: issue, redact and verify (RFC 9901)
-    policy      who may see what: parse, decide, explain
+    people      who of us does something: persons, roles, what they sign
+    policy      who may see what: parse, decide, explain, plan
     store       where it rests: SQLite
+    audit       what was decided: the decision log
+    release     when it may go: proposals, approvals, dates, the linter; the bytes that go
     exchange    how it travels: publish, outbox, receive, peer, worker
     interchange other people's formats: AVID, ATLAS, Inspect
     config      node.toml
-    desk        what our own people do: post, read, explain, reveal, peer
+    desk        what our own people do: post, read, explain, plan, review, reveal, peer
     services    the wire's front desk: exchange, desk, health
     node        assemble, start, drain, stop
 

@@ -194,8 +194,9 @@ def test_a_starter_counts_without_a_signature_and_leaves_what_is_there(office):
     assert [share.name for share in policies.policies[LAB_B].shares] == ["findings"]
 
 
-def test_a_starter_that_came_since_does_not_hinder_a_plan(office):
+def test_a_starter_that_came_since_neither_hinders_a_plan_nor_ends_with_it(office):
     planned = policy_subject(FILES, replaces=office.home.store.policies.latest().subject)
     adopt_starter(office.home.store, AISI, now=NOW)
     put(office, FILES, on=planned)
-    assert AISI not in loaded(office).policies
+    assert loaded(office).policies[AISI].shares == ()
+    assert loaded(office).policies[AISI].accept is not None

@@ -89,23 +89,26 @@ def put_in_force(
 ) -> PolicySet:
     """Put files in force, whole or not at all, and return the set. The caller MUST have seen that the person may.
 
+    The starter of a partner that came after the files were planned stays in force beside them.
+
     Raises MalformedPolicy where a file has a problem, Conflict where the
     statement is on other files or on a set that was replaced since, and what
     `verify_act` raises.
     """
-    policies = parse_set(files)
-    if policies.problems:
-        details = tuple(str(problem) for problem in policies.problems)
+    problems = parse_set(files).problems
+    if problems:
+        details = tuple(str(problem) for problem in problems)
         hint = "put them in order, see: tocsin policy check"
         raise MalformedPolicy("the files have problems, and what is in force stays", hint=hint, details=details)
     with store.transaction():
         before = store.policies.latest()
         replaced = before.subject if before else ""
+        starters = {name: text for name, text in before.files.items() if name not in before.signed} if before else {}
         row = PolicySetRow(
             subject=policy_subject(files, replaces=replaced),
             statement=statement,
             person=person.name,
-            files=dict(files),
+            files={**starters, **files},
             signed=frozenset(files),
             applied_at=now,
             replaces=replaced,
@@ -113,7 +116,7 @@ def put_in_force(
         _verify_statement(row, person=person, organisation=organisation)
         store.policies.put(row)
         log.append(_applied(row), now=now)
-    return policies
+    return parse_set(row.files)
 
 
 def adopt_starter(store: Store, partner: OrgId, *, now: int) -> None:
