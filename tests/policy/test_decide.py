@@ -1,9 +1,38 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
-from tests.policy.holdings import FINDING, NOW, OTHER, OURS, PARTNER, floor, holding, never, policy, share, when
+from tests.policy.holdings import (
+    FINDING,
+    NOW,
+    OTHER,
+    OURS,
+    PARTNER,
+    floor,
+    holding,
+    never,
+    policy,
+    require,
+    share,
+    when,
+)
 from tocsin.policy.decide import Decision, Denial, decide
+from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import Cause
+from tocsin.records.envelope import Downgrade
 from tocsin.schema.contract import TLPS, Disclosure
+
+
+def stamp(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def embargoed(*, until: int = NOW + 1, **embargo):
+    return holding(FINDING | {"embargo": {"until": stamp(until)} | embargo})
+
+
+STEPS = (Downgrade(stamp(NOW + 10), "GREEN"), Downgrade(stamp(NOW + 20), "CLEAR"))
 
 
 def ask(record=None, rules=None, ground=None, **changes) -> Decision:
@@ -64,6 +93,21 @@ def test_an_open_rule_shares_up_to_its_class_and_nothing_that_needs_a_name():
         ),
         pytest.param(
             Denial.FLOOR, {"floor": floor(never(condition=UNKNOWABLE, kinds=FINDINGS))}, id="unknown counts as a match"
+        ),
+        pytest.param(Denial.CLOCK, {"now": NOW - 301}, id="a clock that is before the record"),
+        pytest.param(Denial.CLOCK, {"now": 0, "floor": None}, id="no clock, whatever else is missing"),
+        pytest.param(Denial.RETENTION, {"record": holding(retention_until=stamp(NOW))}, id="past its retention"),
+        pytest.param(Denial.EMBARGOED, {"record": embargoed()}, id="under embargo"),
+        pytest.param(Denial.EMBARGOED, {"record": embargoed(state="proposed")}, id="an embargo that is proposed"),
+        pytest.param(
+            Denial.EMBARGOED,
+            {"record": embargoed(state="agreed"), "granted": frozenset({"prompts"})},
+            id="under embargo, though a field was granted",
+        ),
+        pytest.param(
+            Denial.NO_RULE,
+            {"record": holding(tlp="AMBER", downgrade_at=STEPS), "policy": policy(share(max_tlp="GREEN"))},
+            id="a marking that is not lowered yet",
         ),
         pytest.param(
             Denial.NOTHING_LEFT, {"policy": policy(share(classes=Disclosure.ALWAYS))}, id="only plain claims would go"
@@ -221,3 +265,171 @@ def test_the_envelope_can_be_asked_for():
     condition = when(f'iss == "{OURS}" && tlp == "GREEN" && status == "issued" && kind == "finding"')
     assert ask(rules=policy(share(condition=condition, kinds=FINDINGS))).delivered
     assert not ask(holding(status="disputed"), policy(share(condition=condition, kinds=FINDINGS))).delivered
+
+
+def test_a_clock_that_is_a_little_slow_is_no_reason():
+    assert ask(now=NOW - 300).delivered
+
+
+@pytest.mark.parametrize(
+    ("record", "recipients"),
+    [
+        pytest.param(embargoed(), {PARTNER}, id="the partner is named for the record"),
+        pytest.param(embargoed(until=NOW), (), id="it ends now"),
+        pytest.param(embargoed(state="lifted"), (), id="it is lifted"),
+        pytest.param(embargoed(state="broken"), (), id="it is broken"),
+        pytest.param(holding(FINDING | {"embargo": {"state": "agreed"}}), (), id="it has no end: a rule must look"),
+    ],
+)
+def test_an_embargo_does_not_keep_a_record_from_everybody_for_ever(record, recipients):
+    assert ask(record, recipients=frozenset(recipients)).delivered
+
+
+@pytest.mark.parametrize(("rule", "after"), [("wide", 20), ("middle", 10), ("narrow", 0)])
+def test_the_marking_of_today_counts(rule, after):
+    rules = policy(
+        share(name="wide", max_tlp="CLEAR"), share(name="middle", max_tlp="GREEN"), share(name="narrow", max_tlp="RED")
+    )
+    assert ask(holding(tlp="AMBER", downgrade_at=STEPS), rules, now=NOW + after).rule == rule
+
+
+def test_conditions_and_the_floor_see_the_marking_of_today():
+    record = holding(tlp="AMBER", downgrade_at=STEPS)
+    rules = policy(share(condition=when('tlp == "GREEN"'), kinds=FINDINGS))
+    assert [ask(record, rules, now=NOW + after).delivered for after in (0, 10, 20)] == [False, True, False]
+    ground = floor(never(min_tlp="GREEN"))
+    assert [ask(record, ground=ground, now=NOW + after).delivered for after in (0, 10, 20)] == [False, False, True]
+
+
+def test_a_record_waits_for_its_hold_and_for_people():
+    decision = ask(rules=policy(share(hold=3600, approvals=2)))
+    assert (decision.not_before, decision.approvals) == (NOW + 3600, 2)
+    assert (ask().not_before, ask().approvals) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("approvals", "rules"),
+    [
+        (2, [require(approvals=2)]),
+        (3, [require(approvals=2), require(approvals=3)]),
+        (1, [require(approvals=1)]),
+        (2, [require(approvals=2, min_tlp="GREEN")]),
+        (1, [require(approvals=2, min_tlp="AMBER")]),
+        (1, [require(approvals=2, kinds=frozenset({"incident"}))]),
+        (1, [require(approvals=2, partners=frozenset({OTHER}))]),
+        (2, [require(approvals=2, partners=frozenset({PARTNER}))]),
+        (2, [require(approvals=2, condition=HOLDS)]),
+        (1, [require(approvals=2, condition=FAILS)]),
+        (2, [require(approvals=2, condition=UNKNOWABLE)]),
+    ],
+)
+def test_the_larger_demand_for_people_counts(approvals, rules):
+    assert ask(rules=policy(share(approvals=1)), ground=floor(*rules)).approvals == approvals
+
+
+def test_a_marking_that_nobody_knows_asks_for_people_like_the_highest():
+    assert require(min_tlp="RED").covers(kind="finding", tlp="WHITE", partner=PARTNER)
+
+
+def test_what_is_withheld_for_a_time_goes_when_it_is_over_and_the_partner_is_told_when():
+    end = NOW + 100
+    rules = policy(share(withhold=frozenset({"details", "prompts"}), withhold_until=end, name_withheld=True))
+    told = {found.path: found.until for found in ask(rules=rules).told}
+    assert told == {"details": end, "prompts": 0, "poc": 0, "evidence": 0, "subjects[*].checkpoint": 0}
+    assert ask(rules=rules, now=end).disclosed - ask(rules=rules, now=end - 1).disclosed == {"details"}
+
+
+def test_a_moment_is_told_only_where_nothing_else_keeps_the_field():
+    fields = frozenset({"details", "title"})
+    rules = policy(share(withhold=fields, withhold_until=NOW + 5))
+    ground = floor(never(fields=frozenset({"details"}), until=NOW + 9), never(fields=frozenset({"title"})))
+    untils = {found.path: found.until for found in ask(rules=rules, ground=ground).withheld}
+    assert (untils["details"], untils["title"]) == (NOW + 9, 0)
+
+
+def test_a_rule_of_the_floor_ends_when_it_says():
+    ground = floor(never(until=NOW + 5))
+    assert [ask(ground=ground, now=NOW + after).delivered for after in (4, 5)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("wider_at", "valid_until", "changes"),
+    [
+        pytest.param(None, None, {}, id="nothing changes by itself"),
+        pytest.param(NOW - 300, NOW - 300, {"now": NOW - 400}, id="the clock comes to the record"),
+        pytest.param(NOW + 1, NOW + 1, {"record": embargoed()}, id="an embargo ends"),
+        pytest.param(
+            None, NOW + 1, {"record": embargoed(), "recipients": frozenset({PARTNER})}, id="an embargo it is named in"
+        ),
+        pytest.param(NOW + 10, NOW + 10, {"record": holding(tlp="AMBER", downgrade_at=STEPS)}, id="a lower marking"),
+        pytest.param(
+            NOW + 20, NOW + 20, {"record": holding(tlp="AMBER", downgrade_at=STEPS), "now": NOW + 10}, id="the next"
+        ),
+        pytest.param(None, NOW + 7, {"record": holding(retention_until=stamp(NOW + 7))}, id="it may not be kept"),
+        pytest.param(None, NOW + 7, {"rules": policy(share(), expires=NOW + 7)}, id="the agreement expires"),
+        pytest.param(NOW + 7, NOW + 7, {"ground": floor(never(until=NOW + 7))}, id="a rule of the floor ends"),
+        pytest.param(
+            NOW + 7,
+            NOW + 7,
+            {"rules": policy(share(withhold=frozenset({"details"}), withhold_until=NOW + 7))},
+            id="fields are withheld for a time",
+        ),
+        pytest.param(
+            None, NOW + 7,
+            {"rules": policy(share(), share(withhold=frozenset({"details"}), withhold_until=NOW + 7))},
+            id="by a rule that is not asked",
+        ),
+        pytest.param(
+            None, NOW + 10,
+            {"record": holding(tlp="AMBER", downgrade_at=STEPS), "rules": policy(share(), expires=NOW)},
+            id="no marking mends an agreement that has expired",
+        ),
+    ],
+)  # fmt: skip
+def test_a_decision_says_when_it_may_be_another(wider_at, valid_until, changes):
+    decision = ask(changes.pop("record", None), **changes)
+    assert (decision.wider_at, decision.valid_until) == (wider_at, valid_until)
+
+
+def of(*shares, **changes) -> PolicySet:
+    return PolicySet({PARTNER: policy(*shares, **changes)}, floor(), (), {})
+
+
+WHO = {"partner": PARTNER, "recipients": frozenset(), "granted": frozenset()}
+
+
+def test_a_set_of_files_decides_once_and_remembers():
+    policies, record = of(share()), holding()
+    first = policies.decide(record, **WHO, now=NOW)
+    assert first == decide(record, **WHO, now=NOW, policy=policies.policies[PARTNER], floor=policies.floor)
+    assert policies.decide(record, **WHO, now=NOW + 9) is first
+    assert policies.decide(replace(record), **WHO, now=NOW) is first, "the same record, read again"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"partner": OTHER}, id="another partner"),
+        pytest.param({"recipients": frozenset({OTHER})}, id="narrowed"),
+        pytest.param({"granted": frozenset({"prompts"})}, id="granted more"),
+        pytest.param({"now": NOW + 10}, id="the rule's fields are not withheld any more"),
+        pytest.param({"now": NOW - 301}, id="a clock that was set back"),
+        pytest.param({"own": False}, id="not ours"),
+    ],
+)
+def test_what_a_decision_depends_on_is_asked_again(changes):
+    rule = share(reveal=frozenset({"prompts"}), withhold=frozenset({"details"}), withhold_until=NOW + 10)
+    policies, record = of(rule), holding()
+    first = policies.decide(record, **WHO, now=NOW)
+    asked = {**WHO, "now": NOW} | changes
+    again = policies.decide(record, **asked)
+    rules = policies.policies.get(asked["partner"])
+    assert again == decide(record, **asked, policy=rules, floor=policies.floor)
+    assert again != first
+
+
+def test_another_version_of_a_record_is_another_question():
+    policies = of(share(condition=HOLDS, kinds=FINDINGS))
+    low = FINDING | {"severity": "low"}
+    assert policies.decide(holding(), **WHO, now=NOW).delivered
+    assert not policies.decide(holding(low), **WHO, now=NOW).delivered

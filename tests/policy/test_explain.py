@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.policy.holdings import FINDING, NOW, OTHER, PARTNER, floor, holding, never, policy, share
+from tests.policy.holdings import FINDING, NOW, OTHER, PARTNER, floor, holding, never, policy, require, share, when
 from tests.policy.test_decide import FAILS, FINDINGS, HOLDS, UNKNOWABLE
 from tocsin.policy.decide import decide
 from tocsin.policy.explain import Explanation, explain
+from tocsin.records.envelope import Downgrade
 from tocsin.schema.contract import Disclosure
 
 
@@ -96,6 +97,8 @@ def test_what_the_floor_takes_away_no_rule_can_share():
          {"policy": None}),
         ({"it would go by an agreement that is renewed: `expires` in lab-b.example.toml"},
          {"policy": policy(share(), expires=NOW)}),
+        ({"set the clock of this machine: the record was signed at 2027-01-15T08:00:00Z",
+          "will be shared from 2027-01-15T07:55:00Z"}, {"now": NOW - 301}),
         ({"it would be weighed if lab-b.example were among its recipients: `post --to lab-b.example`"},
          {"recipients": frozenset({OTHER})}),
         (set(), {"own": False}),
@@ -110,6 +113,8 @@ def test_what_the_floor_takes_away_no_rule_can_share():
                 "'kinds' at lab-b.example.toml:1 does not cover it: it is about incident, and this is of kind finding",
                 "'marking' at lab-b.example.toml:2 does not cover it: it covers up to TLP:CLEAR, and this is TLP:GREEN",
                 "'when' at lab-b.example.toml:3 does not cover it: its condition does not hold: severity == \"low\"",
+                "would be shared if tlp were CLEAR",
+                "would be shared if severity were low",
             },
             {"policy": policy(
                 share(name="kinds", line=1, kinds=frozenset({"incident"})),
@@ -130,3 +135,114 @@ def test_a_denial_says_what_would_change_it(hints, changes):
 def test_a_rule_that_applies_by_its_condition_is_named():
     rules = policy(share(name="held", condition=HOLDS, kinds=FINDINGS), share(name="rest"))
     assert ask(policy=rules).decision.rule == "held"
+
+
+LATER = NOW + 86_400
+LATER_TEXT = "2027-01-16T08:00:00Z"
+
+
+def embargoed(**embargo) -> dict:
+    return FINDING | {"embargo": {"until": LATER_TEXT} | embargo}
+
+
+@pytest.mark.parametrize(
+    ("hint", "record", "changes"),
+    [
+        pytest.param(
+            f"will be shared from {LATER_TEXT}",
+            holding(tlp="RED", downgrade_at=(Downgrade(LATER_TEXT, "GREEN"),)),
+            {"policy": policy(share(max_tlp="GREEN"))},
+            id="a marking that is lowered",
+        ),
+        pytest.param(f"will be shared from {LATER_TEXT}", holding(embargoed()), {}, id="an embargo that ends"),
+        pytest.param(
+            f"will be shared from {LATER_TEXT}", holding(), {"floor": floor(never(until=LATER))}, id="a floor that ends"
+        ),
+        pytest.param(
+            f"details: will be shared from {LATER_TEXT}",
+            holding(),
+            {"policy": policy(share(withhold=frozenset({"details", "prompts"}), withhold_until=LATER))},
+            id="fields that are withheld for a time",
+        ),
+        pytest.param(
+            "would be shared if tlp were GREEN",
+            holding(tlp="RED"),
+            {"policy": policy(share(max_tlp="GREEN"))},
+            id="the next lower marking that a rule covers",
+        ),
+        pytest.param(
+            "details: would be shared if tlp were CLEAR",
+            holding(),
+            {"policy": policy(share(name="all", max_tlp="CLEAR"), share(withhold=frozenset({"details"})))},
+            id="fields that a lower marking lets go",
+        ),
+        pytest.param(
+            "would be shared if hazard_category did not have cyber",
+            holding(),
+            {"floor": floor(never(condition=when('"cyber" in hazard_category'), kinds=FINDINGS))},
+            id="a value that the floor looks for",
+        ),
+        pytest.param(
+            "would be shared if hazard_category had cbrn",
+            holding(),
+            {"policy": policy(share(condition=when('hazard_category.exists(h, h == "cbrn")'), kinds=FINDINGS))},
+            id="a value that a list does not have",
+        ),
+        pytest.param(
+            "would be shared if ssvc.exploitation were active",
+            holding(),
+            {"policy": policy(share(condition=when('ssvc.exploitation == "active"'), kinds=FINDINGS))},
+            id="a value inside a group",
+        ),
+        pytest.param(
+            "would be shared if contains_csam were true",
+            holding(),
+            {"policy": policy(share(condition=when("contains_csam"), kinds=FINDINGS))},
+            id="a flag",
+        ),
+        pytest.param(
+            "would be shared if status were disputed",
+            holding(),
+            {"policy": policy(share(condition=when('status == "disputed"'), kinds=FINDINGS))},
+            id="the status",
+        ),
+        pytest.param(
+            f"goes from {LATER_TEXT}: `hold` at lab-b.example.toml:3",
+            holding(),
+            {"policy": policy(share(hold=86_400))},
+            id="a hold",
+        ),
+        pytest.param(
+            "goes when one further person agrees: `approvals` at lab-b.example.toml:3",
+            holding(),
+            {"policy": policy(share(approvals=1))},
+            id="approvals of a rule",
+        ),
+        pytest.param(
+            "goes when 2 further people agree: [[require]] at floor.toml:2",
+            holding(),
+            {"policy": policy(share(approvals=1)), "floor": floor(require(approvals=2))},
+            id="approvals of the floor",
+        ),
+    ],
+)
+def test_what_would_change_it_is_tried_and_said(hint, record, changes):
+    assert hint in ask(record, **changes).hints
+
+
+def test_nothing_is_promised_that_does_not_come_true():
+    both = {"policy": policy(share(max_tlp="GREEN")), "floor": floor(never())}
+    assert not any("shared" in hint for hint in ask(holding(tlp="RED"), **both).hints)
+    assert not any("will be" in hint for hint in ask(holding(embargoed(state="lifted"))).hints)
+    assert not any("goes" in hint for hint in ask(policy=policy(share(hold=60)), now=NOW + 60).hints)
+
+
+def test_each_field_says_until_when_it_stays():
+    rules = policy(share(withhold=frozenset({"details", "evidence"}), withhold_until=LATER))
+    ground = floor(never(fields=frozenset({"title"}), until=LATER + 1), never(fields=frozenset({"summary"})))
+    untils = {field.path: field.until for field in ask(policy=rules, floor=ground).fields if not field.shared}
+    assert untils["details"] == LATER
+    assert untils["title"] == LATER + 1
+    assert untils["summary"] == 0
+    assert untils["evidence[*].name"] == 0, "it is of class NAMED, and would not go then either"
+    assert untils["infohazard_detail"] == 0

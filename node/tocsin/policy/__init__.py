@@ -1,7 +1,9 @@
 """This package decides who may see what.
 
-Read it in this order: `model` (what policy files say), `decide` (the one
-function that decides), `reach` (which fields a rule reaches). Then `parse`,
-`document` and `rules` (from TOML to the model), `condition`, `expression` and
-`claims` (the conditions of rules), and `explain` (why, in words).
+Read it in this order: `clauses` and `model` (what policy files say), `decide`
+(the one function that decides), `reach` and `withheld` (which fields a rule
+reaches, and what stays). Then `parse`, `document` and `rules` (from TOML to the
+model), `idle` (rules that do nothing), `condition`, `expression`, `cost` and
+`claims` (the conditions of rules), and for people `explain` and `whatif` (why,
+in words), `matrix` and `plan` (what goes at most, and what other files change).
 """

@@ -23,9 +23,10 @@ from typing import Final, NamedTuple
 
 from cel_expr_python import cel
 
+from tocsin.policy.checked import parse_checked
 from tocsin.policy.claims import ENVELOPE, PACKAGE, Claims, pool
 from tocsin.policy.cost import BUDGET, estimate
-from tocsin.policy.expression import NOWHERE, ROOT, Reading, parse_checked, read_expression
+from tocsin.policy.expression import NOWHERE, ROOT, Reading, read_expression
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, Field, Shape
 

@@ -13,7 +13,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from tocsin.policy.expression import ROOT, Node, children, is_index
+from tocsin.policy.checked import Node, children, is_index
+from tocsin.policy.expression import ROOT
 from tocsin.records.sdjwt import MAX_TOKEN
 from tocsin.schema.contract import KINDS, Field, Shape
 

@@ -27,15 +27,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import Floor, Never, Policy, Require, Share
+from tocsin.policy.clauses import Floor, Never, Policy, Share
 from tocsin.policy.condition import Truth
 from tocsin.policy.facts import Facts
 from tocsin.policy.moments import first_after
-from tocsin.policy.reach import boxes, covered_leaves, plain
+from tocsin.policy.question import Question
+from tocsin.policy.reach import boxes, plain
 from tocsin.policy.withheld import Withheld, Withholding
 from tocsin.records.record import VerifiedRecord
-
-_NONE: frozenset[str] = frozenset()
 
 
 class Denial(StrEnum):
@@ -122,13 +121,13 @@ def decide(
     if barred or policy is None or floor is None:
         return _denied(question, policy, floor, barred or Denial.NO_POLICY)
     # 2.
-    share, truth = first_share(question, policy)
+    share, truth = question.first_share(policy)
     if share is None:
         return _denied(question, policy, floor, Denial.NO_RULE)
     if truth is Truth.UNKNOWN:
         return _denied(question, policy, floor, Denial.CONDITION_UNKNOWN, rule=share)
     # 3.
-    nevers = matching_nevers(question, floor)
+    nevers = question.matching_nevers(floor)
     whole = next((never for never in nevers if not never.fields), None)
     if whole is not None:
         return _denied(question, policy, floor, Denial.FLOOR, rule=whole, nevers=nevers)
@@ -139,61 +138,6 @@ def decide(
         return _denied(question, policy, floor, Denial.NOTHING_LEFT, rule=share, nevers=nevers)
     # 6.
     return _delivered(question, policy, floor, share, nevers, going)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about a record: arguments of `decide`."""
-
-    record: VerifiedRecord
-    partner: OrgId
-    recipients: frozenset[OrgId]
-    granted: frozenset[str]
-    now: int
-    facts: Facts
-
-    @property
-    def is_named(self) -> bool:
-        """Say whether the partner is among those that the record is narrowed to."""
-        return self.partner in self.recipients
-
-    def named(self, paths: frozenset[str]) -> frozenset[str]:
-        """Return those of some NAMED leaves that the partner is named for."""
-        if not paths or self.is_named:
-            return paths
-        return paths & covered_leaves(self.record.kind, self.granted) if self.granted else _NONE
-
-
-def first_share(question: Question, policy: Policy) -> tuple[Share | None, Truth]:
-    """Return the first rule that covers the record and whose condition does not plainly fail."""
-    for share in policy.shares:
-        if share.covers(kind=question.record.kind, tlp=question.facts.marking):
-            truth = question.facts.ask(share.condition)
-            if truth is not Truth.NO:
-                return share, truth
-    return None, Truth.NO
-
-
-def matching_nevers(question: Question, floor: Floor) -> tuple[Never, ...]:
-    """Return the rules of the floor that match, or that may."""
-    kind, marking, partner = question.record.kind, question.facts.marking, question.partner
-    return tuple(
-        never
-        for never in floor.nevers
-        if never.covers(kind=kind, tlp=marking, partner=partner, now=question.now)
-        and question.facts.ask(never.condition) is not Truth.NO
-    )
-
-
-def matching_requires(question: Question, floor: Floor) -> tuple[Require, ...]:
-    """Return the demands of the floor for more people that match, or that may."""
-    kind, marking, partner = question.record.kind, question.facts.marking, question.partner
-    return tuple(
-        require
-        for require in floor.requires
-        if require.covers(kind=kind, tlp=marking, partner=partner)
-        and question.facts.ask(require.condition) is not Truth.NO
-    )
 
 
 def _barred(question: Question, policy: Policy | None, floor: Floor | None) -> Denial | None:
@@ -250,7 +194,7 @@ def _delivered(
         named=question.named(share.unbound[record.kind].named),
         now=question.now,
     )
-    asked = (require.approvals for require in matching_requires(question, floor))
+    asked = (require.approvals for require in question.matching_requires(floor))
     return Decision(
         delivered=True,
         rule=share.name,

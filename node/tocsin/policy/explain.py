@@ -1,8 +1,9 @@
 """This module says in words why a partner gets a record and its fields, or does not.
 
 It decides nothing: it asks `decide`, and puts beside each field of the record
-what its contract, the rule and the floor say about it. For the organisation's
-own people only: an explanation names what the partner must not learn of.
+what its contract, the rule and the floor say about it; what would change that
+is tried (`tocsin.policy.whatif`). For the organisation's own people only: an
+explanation names what the partner must not learn of.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,16 +12,24 @@ from typing import Final
 
 from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import RANKS, Floor, Never, Policy, Share
-from tocsin.policy.decide import Decision, Denial, Question, decide, first_share, matching_nevers
+from tocsin.policy.decide import Decision, Denial
 from tocsin.policy.facts import Facts
+from tocsin.policy.moments import moment_text
+from tocsin.policy.question import Question
 from tocsin.policy.reach import Cause, Leaf, leaves
+from tocsin.policy.whatif import WhatIf
+from tocsin.policy.withheld import Withholding
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import Disclosure
 
 
 @dataclass(frozen=True, slots=True)
 class FieldVerdict:
-    """What becomes of one field; `disclosure` is None where the contract does not know the field."""
+    """What becomes of one field.
+
+    `disclosure` is None where the contract does not know the field. `until` is
+    when it goes by itself, in unix seconds; 0: never.
+    """
 
     path: str
     shared: bool
@@ -40,10 +49,12 @@ class Explanation:
 
 
 _REMEDIES: Final = {
+    Denial.CLOCK: "set the clock of this machine: the record was signed at {signed}",
     Denial.NO_FLOOR: "run `tocsin policy check` and put floor.toml in order",
     Denial.NO_POLICY: "run `tocsin policy check`: it says what is wrong with {partner}.toml, or that it is missing",
     Denial.EXPIRED: "it would go by an agreement that is renewed: `expires` in {file}",
     Denial.NARROWED: "it would be weighed if {partner} were among its recipients: `post --to {partner}`",
+    Denial.EMBARGOED: "it would be weighed if {partner} were named for it: `post --to {partner}`",
     Denial.FLOOR: "it would be weighed if the rule {rule!r} at {file}:{line} did not cover it",
     Denial.CONDITION_UNKNOWN: "ask for numbers and times first in the condition at {file}:{line}: has(content.…) && …",
     Denial.NOTHING_LEFT: "it would go if the rule at {file}:{line} shared at least one more of its fields",
@@ -68,27 +79,18 @@ def explain(
     own: bool = True,
 ) -> Explanation:
     """Explain what `decide` says for the same arguments."""
-    decision = decide(
-        record,
-        partner=partner,
-        policy=policy,
-        floor=floor,
-        recipients=recipients,
-        granted=granted,
-        now=now,
-        own=own,
+    asked = WhatIf(record, partner, policy, floor, recipients, granted, now, own)
+    decision = asked.decide()
+    question = Question(
+        record, partner, recipients, granted, now, Facts(record, marking=record.marking_at(now), own=own)
     )
-    marking = record.marking_at(now)
-    question = Question(record, partner, recipients, granted, now, Facts(record, marking=marking, own=own))
-    if not decision.delivered or policy is None or floor is None:
-        kept = tuple(_kept(path, leaf) for path, leaf in _fields(record))
-        return Explanation(decision, kept, tuple(_remedies(decision, question, policy)))
-    share, _ = first_share(question, policy)
-    if share is None:
-        raise RuntimeError("a record was delivered without a rule")
-    weighing = _Weighing(decision, share, matching_nevers(question, floor), floor, partner, record)
-    fields = tuple(weighing.verdict(path, leaf) for path, leaf in _fields(record))
-    return Explanation(decision, fields, tuple(weighing.hints(fields)))
+    hints = [*_remedies(decision, question, policy)]
+    verdicts = tuple(_kept(path, leaf) for path, leaf in _fields(record))
+    if decision.withholding is not None and floor is not None:
+        weighing = _Weighing(decision, decision.withholding, floor, partner)
+        verdicts = tuple(weighing.verdict(path, leaf) for path, leaf in _fields(record))
+        hints += [*_waits(decision, question, floor), *weighing.hints(verdicts)]
+    return Explanation(decision, verdicts, (*hints, *asked.sentences()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,9 @@ class _Weighing:
     """A delivered record, and all that had a say in it."""
 
     decision: Decision
-    share: Share
-    nevers: tuple[Never, ...]
+    withholding: Withholding
     floor: Floor
     partner: OrgId
-    record: VerifiedRecord
 
     def verdict(self, path: str, leaf: Leaf | None) -> FieldVerdict:
         """Say whether a field goes, and why."""
@@ -108,10 +108,16 @@ class _Weighing:
             return _kept(path, leaf)
         if path in self.decision.disclosed:
             return FieldVerdict(path, True, leaf.disclosure, self._why_shared(leaf))
-        never = next((never for never in self.nevers if path in never.taken[self.record.kind]), None)
-        told = (never.reason if never else "") or self.share.reason
-        reason = told if self.decision.named else ""
-        return FieldVerdict(path, False, leaf.disclosure, self._why_withheld(leaf, never), reason)
+        never = self.withholding.taken_by(path)
+        told = (never.reason if never else "") or self.withholding.share.reason
+        return FieldVerdict(
+            path,
+            False,
+            leaf.disclosure,
+            self._why_withheld(leaf, never),
+            reason=told if self.decision.named else "",
+            until=self.withholding.until(path),
+        )
 
     def hints(self, fields: Iterable[FieldVerdict]) -> Iterator[str]:
         """Yield what would let more go, once for each cause."""
@@ -125,10 +131,8 @@ class _Weighing:
 
     def _cause(self, field: FieldVerdict) -> Cause | None:
         """Return why the rule keeps a field; None where it is shared or the rule is not what keeps it."""
-        kind = self.record.kind
-        if field.shared or any(field.path in never.taken[kind] for never in self.nevers):
-            return None
-        return self.share.reaches[kind].closed.get(field.path)
+        is_the_rules = not field.shared and self.withholding.taken_by(field.path) is None
+        return self.withholding.causes.get(field.path) if is_the_rules else None
 
     def _why_shared(self, leaf: Leaf) -> str:
         """Say what lets a field go."""
@@ -136,15 +140,15 @@ class _Weighing:
             return "open in every record"
         if leaf.disclosure is Disclosure.NAMED:
             return f"the rule reveals it, and {self.partner} is named for it"
-        return f"the rule shares up to class {self.share.classes.name}"
+        return f"the rule shares up to class {self.withholding.share.classes.name}"
 
     def _why_withheld(self, leaf: Leaf, never: Never | None) -> str:
         """Say what keeps a field."""
         if never is not None:
             return f"taken away by {never.name!r} at {self.floor.file}:{never.line}"
-        cause = self.share.reaches[self.record.kind].closed[leaf.path]
+        cause = self.withholding.causes[leaf.path]
         if cause is Cause.ABOVE_CLASS:
-            return f"the rule shares up to class {self.share.classes.name}"
+            return f"the rule shares up to class {self.withholding.share.classes.name}"
         return cause
 
 
@@ -167,6 +171,21 @@ def _kept(path: str, leaf: Leaf | None) -> FieldVerdict:
     return FieldVerdict(path, False, leaf.disclosure, why)
 
 
+def _waits(decision: Decision, question: Question, floor: Floor) -> Iterator[str]:
+    """Yield what a record that goes has to wait for, and who says so."""
+    place = f"{decision.file}:{decision.line}"
+    if decision.not_before > question.now:
+        yield f"goes from {moment_text(decision.not_before)}: `hold` at {place}"
+    if decision.approvals:
+        requires = question.matching_requires(floor)
+        demand = next((require for require in requires if require.approvals == decision.approvals), None)
+        asked = f"[[require]] at {floor.file}:{demand.line}" if demand else f"`approvals` at {place}"
+        people = (
+            "one further person agrees" if decision.approvals == 1 else f"{decision.approvals} further people agree"
+        )
+        yield f"goes when {people}: {asked}"
+
+
 def _remedies(decision: Decision, question: Question, policy: Policy | None) -> Iterator[str]:
     """Yield what would change a denial."""
     if decision.denial is Denial.NO_RULE and policy is not None:
@@ -176,7 +195,8 @@ def _remedies(decision: Decision, question: Question, policy: Policy | None) -> 
             yield f"{share.name!r} at {policy.file}:{share.line} does not cover it: {_mismatch(question, share)}"
     elif decision.denial in _REMEDIES:
         place = {"file": decision.file, "line": decision.line, "rule": decision.rule}
-        yield _REMEDIES[decision.denial].format(partner=question.partner, **place)
+        signed = moment_text(question.record.issued_at)
+        yield _REMEDIES[decision.denial].format(partner=question.partner, signed=signed, **place)
 
 
 def _mismatch(question: Question, share: Share) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import VerifiedRecord
@@ -42,6 +43,11 @@ def moments_of(record: VerifiedRecord) -> Moments:
 def first_after(now: int, moments: Iterable[int | None]) -> int | None:
     """Return the first of some moments that has not come yet."""
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def moment_text(moment: int) -> str:
+    """Return a moment as people and policies write it: `2027-06-30T00:00:00Z`."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _embargo_end(embargo: object) -> int | None:
