@@ -9,7 +9,9 @@ from tests.policy.holdings import FINDING, NOW, holding
 from tests.support.shared import ROOT
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Denial, decide
+from tocsin.policy.document import Section, SectionReader, Statement
 from tocsin.policy.parse import parse_policies
+from tocsin.policy.rules import read_accept, read_head, read_never, read_require, read_share
 from tocsin.policy.starter import starter_floor, starter_policy
 from tocsin.schema.contract import KINDS
 
@@ -78,12 +80,21 @@ def test_the_example_floor_keeps_weapons_from_all_but_governments():
     assert ask("government", content=weapons).rule == "dangerous capabilities"
 
 
+def test_the_example_floor_asks_for_people_and_the_examples_for_time():
+    assert ask("government", "RED", FINDING | {"hazard_category": ["cbrn"]}).approvals == 2
+    assert ask("government", "RED", FINDING | {"hazard_category": ["loss_of_control"]}).approvals == 1
+    assert ask("government").approvals == 0
+    assert ask("public", "CLEAR").not_before == NOW + 7 * 86_400
+
+
 def test_the_starter_files_are_in_order_and_share_nothing():
     partner = OrgId("lab-b.example")
     policies = parse_policies({f"{partner}.toml": starter_policy(partner), "floor.toml": starter_floor()})
     assert policies.problems == ()
     assert policies.floor is not None
     assert policies.floor.nevers == ()
+    (require,) = policies.floor.requires
+    assert (require.min_tlp, require.approvals, require.partners) == ("RED", 1, frozenset())
     policy = policies.policies[partner]
     assert policy.shares == ()
     assert policy.accept is not None
@@ -98,3 +109,25 @@ def test_what_the_starter_files_show_in_comments_holds_together(text):
     policies = parse_policies({name: uncommented, other: starter_policy(OrgId("lab-b.example")) if is_floor else ""})
     assert [str(problem) for problem in policies.problems] == []
     assert policies.floor.nevers if is_floor else policies.policies[OrgId("lab-b.example")].shares
+
+
+def keys_taken(take) -> set[str]:
+    """Return the keys that a reader of a table asks for."""
+    reader = SectionReader(Section("", Statement(1, "")), file="lab-b.example.toml", problems=[])
+    take(reader)
+    return reader.asked
+
+
+def test_the_page_about_policy_has_a_row_for_every_key_of_every_table():
+    page = (ROOT / "docs" / "policy.md").read_text().partition("## Every key")[2].partition("\n## ")[0]
+    tables = [
+        {key for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
+        for table in page.split("| key | says |")[1:]
+    ]
+    readers = (lambda reader: read_head(reader, files=()), read_share, read_accept, read_never, read_require)
+    assert tables == [keys_taken(take) for take in readers]
+
+
+def test_the_policy_on_the_page_is_in_order():
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "policy.md").read_text(), re.DOTALL)
+    assert parse_policies({"aisi.gov.example.toml": text, "floor.toml": ""}).problems == ()

@@ -9,6 +9,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,7 @@ class Drawn:
 MOST = 100_000 if os.environ.get("TOCSIN_FUZZ") else 4000
 
 
+@pytest.mark.timeout(1800)  # the full run takes minutes
 @settings(max_examples=MOST)
 @given(st.integers(0, 2**64))
 def test_what_is_delivered_is_what_the_reference_allows(seed):

@@ -10,17 +10,15 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final
 
-from tocsin.errors import MalformedName
-from tocsin.identity.names import OrgId, parse_org
+from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
 from tocsin.policy.document import SectionReader, parse_document
 from tocsin.policy.idle import find_shadow, find_taker, is_taken_earlier
 from tocsin.policy.model import PolicySet, Problem
-from tocsin.policy.rules import read_accept, read_never, read_require, read_share
+from tocsin.policy.rules import read_accept, read_head, read_never, read_require, read_share
 from tocsin.policy.spelling import did_you_mean
 
 FLOOR: Final = "floor.toml"
-_SUFFIX: Final = ".toml"
 _PARTNERS_FILE: Final = "a partner's file"
 _TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     _PARTNERS_FILE: ("[[share]]", "[accept]"),
@@ -98,30 +96,11 @@ def _read_policy(file: str, text: str, files: Iterable[str], problems: list[Prob
         elif section.name:
             _report_table(reader, _PARTNERS_FILE)
         else:
-            partner, agreement, expires = _partner(reader, files), reader.text("agreement"), reader.time("expires")
-            reader.finish()
+            partner, agreement, expires = read_head(reader, files=files)
     _report_twins(shares, file, problems)
     if partner is None:
         return None
     return Policy(partner, agreement, expires, tuple(shares), accept, file, _digest(text))
-
-
-def _partner(reader: SectionReader, files: Iterable[str]) -> OrgId | None:
-    """Take the partner, which must be the one that the file is named after."""
-    written = reader.text("partner", required=True)
-    if not written:
-        return None
-    try:
-        partner = parse_org(written)
-    except MalformedName as error:
-        reader.report(f"partner: {error.message}", key="partner")
-        return None
-    if PurePosixPath(reader.file).name != partner + _SUFFIX:
-        twin = next((other for other in files if PurePosixPath(other).name == partner + _SUFFIX), None)
-        also = f"; {twin} is another for the same partner" if twin else ""
-        reader.report(f"the policy for {partner} must be in a file named {partner}{_SUFFIX}{also}", key="partner")
-        return None
-    return partner
 
 
 def _add_share(reader: SectionReader, shares: list[Share]) -> None:

@@ -6,6 +6,7 @@ policy anyway, and the rules after it are checked against it.
 """
 
 from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
 from typing import Final
 
 from tocsin.errors import MalformedName
@@ -18,6 +19,7 @@ from tocsin.policy.reach import covered, covered_leaves, leaves
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, TLPS, WITHHOLD_REASONS, Disclosure
 
+SUFFIX: Final = ".toml"
 EVERY: Final = "*"
 DEFAULT_MAX_PER_HOUR: Final = 2000
 """Records an hour taken from a partner whose file says nothing: a year's work of a large lab in a morning."""
@@ -47,6 +49,13 @@ _CLASSES: Final = {
     "NAMED": "classes cannot be NAMED: such a field goes only to recipients named for a record; name it in reveal",
     "LOCAL": "classes cannot be LOCAL: such a field never leaves the node",
 }
+
+
+def read_head(reader: SectionReader, *, files: Iterable[str]) -> tuple[OrgId | None, str, int | None]:
+    """Return partner, agreement and expiry of a partner's file; `files` are the names of all."""
+    head = _partner(reader, files), reader.text("agreement"), reader.time("expires")
+    reader.finish()
+    return head
 
 
 def read_share(reader: SectionReader) -> Share | None:
@@ -139,6 +148,24 @@ def read_accept(reader: SectionReader) -> Accept:
     )
     reader.finish()
     return accept
+
+
+def _partner(reader: SectionReader, files: Iterable[str]) -> OrgId | None:
+    """Take the partner, which must be the one that the file is named after."""
+    written = reader.text("partner", required=True)
+    if not written:
+        return None
+    try:
+        partner = parse_org(written)
+    except MalformedName as error:
+        reader.report(f"partner: {error.message}", key="partner")
+        return None
+    if PurePosixPath(reader.file).name != partner + SUFFIX:
+        twin = next((other for other in files if PurePosixPath(other).name == partner + SUFFIX), None)
+        also = f"; {twin} is another for the same partner" if twin else ""
+        reader.report(f"the policy for {partner} must be in a file named {partner}{SUFFIX}{also}", key="partner")
+        return None
+    return partner
 
 
 def _kinds(reader: SectionReader, *, required: bool = False) -> frozenset[str]:

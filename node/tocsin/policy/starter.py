@@ -9,7 +9,7 @@ from tocsin.identity.names import OrgId
 
 _POLICY: Final = """\
 # What goes to {partner}, and what is taken from it.
-# Nothing is shared until a [[share]] rule says so. After a change: tocsin policy check
+# Nothing is shared until a [[share]] rule says so. After a change: tocsin policy plan
 partner   = "{partner}"
 # agreement = "what this sharing rests on, shown in every explanation"
 # expires   = 2030-01-01T00:00:00Z         # nothing is shared from then on
@@ -22,6 +22,7 @@ partner   = "{partner}"
 # classes  = "COMMUNITY"                   # fields up to this class: ALWAYS, COMMUNITY or PARTNER
 # reveal   = ["prompts"]                   # NAMED fields, for records that name {partner} as recipient
 # withhold = ["details"]                   # fields that stay all the same
+# withhold_until = 2030-01-01T00:00:00Z     # … but only until then; leave out: for good
 # reason   = "trade_secret"                # why fields stay, told to the partner …
 # name_withheld = true                     # … if it may know which
 # hold     = "72h"                         # goes only so long after it was signed
@@ -34,7 +35,7 @@ max_per_hour = 2000
 
 _FLOOR: Final = """\
 # What this organisation never shares, and what needs more than one person, whatever the policy for a partner says.
-# Each rule can only make less go. Without this file nothing is sent to anybody. After a change: tocsin policy check
+# Each rule can only make less go. Without this file nothing is sent to anybody. After a change: tocsin policy plan
 
 [[require]]                                # nothing that is marked TLP:RED goes before a second person agrees
 min_tlp   = "RED"
@@ -46,8 +47,9 @@ approvals = 1
 # min_tlp  = "RED"                         # the least restrictive marking that it covers; leave out: all
 # when     = 'tlp == "RED"'                # leave out: always
 # partners = ["partner.example"]           # leave out: every partner
-# fields   = ["discoverers"]               # what is taken away; leave out: the whole record
-# reason   = "personal_data"               # told to the partner where its policy has name_withheld
+# fields   = ["deployers"]                 # what is taken away; leave out: the whole record
+# reason   = "third_party_confidential"    # told to the partner where its policy has name_withheld
+# until    = 2030-01-01T00:00:00Z          # from then on the rule is over; leave out: it stays
 """
 
 
