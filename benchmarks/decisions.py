@@ -7,7 +7,8 @@ policies, each for several of twenty partners. *Cold*: nothing was decided
 before. *Warm*: the same is asked again. *Plan*: everything is decided under
 two sets of files. Decisions a second are stated as a ratio to writing the
 content of as many records with orjson, in turns with it, so that what slows
-the machine for a while slows both. More is faster.
+the machine for a while slows both. More is faster; on one core of a busy
+machine it was 0.23 to 0.30 cold, 7 to 10 warm and 0.12 to 0.14 for a plan.
 """
 
 import statistics
@@ -114,7 +115,7 @@ def main() -> None:
     for name in rounds[0]:
         seconds = statistics.median(found[name] for found in rounds)
         ratio = statistics.median(found["orjson"] / found[name] for found in rounds)
-        sys.stdout.write(f"{name:>7}  {seconds * 1e6:8.2f} µs each  {ratio:6.3f} of orjson's rate\n")
+        sys.stdout.write(f"{name:>7}  {1 / seconds:>12,.0f} a second  {ratio:7.3f} of orjson's rate\n")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from tocsin.policy.decide import Decision
 from tocsin.policy.facts import Facts
 from tocsin.records.record import VerifiedRecord
 
-MOST_DECISIONS: Final = 65_536
-"""Three thousand records for twenty partners: some 30 MiB."""
+MOST_DECISIONS: Final = 16_384
+"""Eight hundred records for twenty partners: some 25 MiB."""
 MOST_RECORDS: Final = 256
 """Records whose conditions are remembered: partners are asked about one record after the other, so a few are enough."""
 
