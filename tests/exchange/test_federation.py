@@ -1,32 +1,40 @@
-"""Whatever happens, in whatever order: nobody gets more than policy allows, and everybody gets that.
+"""Whatever happens, in whatever order: nobody gets more than policy allows, or sooner, and everybody gets that.
 
 A state machine drives an organisation and its two partners: records are
-posted, revealed and replaced, policies change, pages get lost, come twice, and
-partners forget how far they were. The reference that says what is allowed is
-policy's own, of thirty lines, and shares no code with what it judges.
+posted, revealed and replaced, policies are applied, time passes, people agree,
+refuse and leave, pages get lost, come twice, and partners forget how far they
+were. The reference that says what is allowed is policy's own and shares no
+code with what it judges; what people agreed to is kept here a second time.
 """
 
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from tests.exchange.parties import A, B, C, Party
+from tests.exchange.parties import AUTHOR, FIRST_RELEASER, HOUR, SECOND_RELEASER, A, B, C, Party, someone
 from tests.policy import holdings, reference
 from tests.store.making import make_record
-from tests.support.organisations import NOW
+from tests.support.people import colleague
 from tocsin.errors import NotPermitted
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.publish import publish, queue_changed_policies
-from tocsin.exchange.reveal import reveal
+from tocsin.exchange.publish import queue_partners
+from tocsin.people.act import Act
+from tocsin.people.person import Role
 from tocsin.policy.clauses import Floor
 from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import leaves
 from tocsin.records.record import extend, parse_record
-from tocsin.release.presentation import decide_today, presentation
+from tocsin.release.gate import wait_of
+from tocsin.release.presentation import presentation
+from tocsin.release.proposal import refresh_all
+from tocsin.release.review import decide_review
+from tocsin.release.terms import read_terms
 from tocsin.schema.contract import TLPS, Disclosure
+from tocsin.store.model import ReviewState
 from tocsin.v1 import exchange_service_pb2 as v1
 
 OPTIONAL = {
@@ -51,6 +59,8 @@ RULES = st.fixed_dictionaries(
             st.sampled_from(["summary", "subjects", "subjects[*].version", "severity", "prompts"])
         ),
         "name_withheld": st.booleans(),
+        "hold": st.sampled_from([0, 0, 24 * HOUR, 72 * HOUR]),
+        "approvals": st.sampled_from([0, 0, 1, 2]),
     }
 )
 OPEN = {
@@ -59,18 +69,39 @@ OPEN = {
     "reveal": frozenset(NAMED),
     "withhold": frozenset(),
     "name_withheld": True,
+    "hold": 0,
+    "approvals": 0,
 }
+APPROVED, HELD = OPEN | {"approvals": 1}, OPEN | {"hold": 24 * HOUR}
 # What a file may say, the usual first: everything, something, nothing.
-TEXTS = st.one_of(st.just([OPEN]), st.lists(RULES, min_size=1, max_size=2), st.just([]))
+TEXTS = st.one_of(
+    st.sampled_from([[OPEN], [APPROVED], [APPROVED], [HELD]]), st.lists(RULES, min_size=1, max_size=2), st.just([])
+)
 NEVERS = st.lists(
     st.fixed_dictionaries(
         {"min_tlp": st.sampled_from(TLPS), "fields": st.frozensets(st.sampled_from(["details", "subjects", "poc"]))}
     ),
     max_size=1,
 )
+REQUIRES = st.lists(
+    st.fixed_dictionaries({"min_tlp": st.sampled_from(TLPS), "approvals": st.sampled_from([1, 2])}), max_size=1
+)
+RELEASERS = (AUTHOR, FIRST_RELEASER, SECOND_RELEASER)
 
 
-def always(content):
+class Agreed(NamedTuple):
+    """What somebody agreed to: by which files, and which fields of which record for whom."""
+
+    person: str
+    keys: str
+    digest: str
+    partner: str
+    file: int
+    floor: int
+    paths: frozenset[str]
+
+
+def always(content, tlp):
     return True
 
 
@@ -82,8 +113,12 @@ class Federation(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.parties = {org: Party(org, Path(self.folder.name)) for org in (A, B, C)}
         self.a = self.parties[A]
-        self.texts = {B: [OPEN], C: [OPEN]}
-        self.floor = []
+        self.texts = {B: [APPROVED], C: [HELD]}
+        self.floor, self.requires = [], []
+        # Each text that was ever in force has a number of its own, also where the same words come again.
+        self.editions = {B: 0, C: 0, "floor": 0}
+        self.keys = dict.fromkeys(RELEASERS, "")
+        self.agreed = []
         self.made = {}
         self.pages = {B: [], C: []}
         self.put_policies()
@@ -96,8 +131,10 @@ class Federation(RuleBasedStateMachine):
                 party.store.close()
             self.folder.cleanup()
 
-    def put_policies(self):
-        """Give the organisation its policies as files that were read, and evaluate them as a node does at start."""
+    def put_policies(self, *changed):
+        """Put the policies in force as files that were read, and weigh what they change."""
+        for name in changed:
+            self.editions[name] += 1
         made = {
             org: holdings.policy(
                 *(holdings.share(reason="privilege", **text) for text in texts),
@@ -107,34 +144,110 @@ class Federation(RuleBasedStateMachine):
             )
             for org, texts in self.texts.items()
         }
-        floor = Floor(tuple(holdings.never(**text) for text in self.floor), "floor.toml", repr(self.floor))
-        digests = {file.file: file.digest for file in (floor, *made.values())}
-        self.a.policies = PolicySet(made, floor, (), digests)
-        queue_changed_policies(self.a.store, self.a.policies, organisation=self.a.founded.organisation, now=NOW)
+        floor = Floor(
+            tuple(holdings.never(**text) for text in self.floor),
+            "floor.toml",
+            repr((self.floor, self.requires)),
+            tuple(holdings.require(**text) for text in self.requires),
+        )
+        self.a.policies = PolicySet(made, floor, (), {})
+        queue_partners(self.a.office, [B, C], now=self.a.now)
+        refresh_all(self.a.office, now=self.a.now)
 
-    def allowed(self, record, partner):
-        """Return what the reference says that a partner may have today."""
+    def verdict(self, record, partner):
+        """Return what the reference says that a partner may have today, when, and how many must agree; or None."""
         every = {"kinds": holdings.EVERYTHING, "when": always}
+        shares = [text | every | {"withhold_until": 0} for text in self.texts[partner]]
+        floor = [text | every | {"partners": (), "until": 0} for text in (*self.floor, *self.requires)]
         return reference.allowed(
             record,
             partner=partner,
-            policy={"partner": partner, "expires": None, "shares": [text | every for text in self.texts[partner]]},
-            floor=[text | every for text in self.floor],
+            policy={"partner": partner, "expires": None, "shares": shares},
+            floor=floor,
             recipients=self.a.store.records.recipients(record.digest),
             granted=self.a.store.feeds.granted(partner, record.digest),
-            now=NOW,
+            now=self.a.now,
             own=True,
         )
 
-    @rule(partner=PARTNERS, texts=TEXTS)
-    def policy_changes(self, partner, texts):
-        self.texts[partner] = texts
-        self.put_policies()
+    def allowed(self, record, partner):
+        """Return the fields of it."""
+        verdict = self.verdict(record, partner)
+        return frozenset() if verdict is None else frozenset(verdict[0])
 
-    @rule(nevers=NEVERS)
-    def floor_changes(self, nevers):
-        self.floor = nevers
-        self.put_policies()
+    def agreeing(self, record, partner, paths):
+        """Return who agrees today that a partner gets these fields."""
+        people = {person.name for person in self.a.store.people.list() if person.active}
+        return {
+            one.person
+            for one in self.agreed
+            if (one.digest, one.partner) == (record.digest, partner)
+            and (one.file, one.floor) == (self.editions[partner], self.editions["floor"])
+            and one.keys == self.keys[one.person]
+            and one.person in people
+            and paths <= one.paths
+        }
+
+    @rule(partner=PARTNERS, texts=TEXTS)
+    def policy_is_applied(self, partner, texts):
+        changed = [partner] if texts != self.texts[partner] else []
+        self.texts[partner] = texts
+        self.put_policies(*changed)
+
+    @rule(nevers=NEVERS, requires=REQUIRES)
+    def floor_is_applied(self, nevers, requires):
+        changed = ["floor"] if (nevers, requires) != (self.floor, self.requires) else []
+        self.floor, self.requires = nevers, requires
+        self.put_policies(*changed)
+
+    @rule(hours=st.sampled_from([1, 25, 80]), is_kept=st.booleans())
+    def time_passes(self, hours, is_kept):
+        """The timekeeper may be late."""
+        for party in self.parties.values():
+            party.now += hours * HOUR
+        if is_kept:
+            self.a.keep_time()
+
+    @rule(data=st.data(), name=st.sampled_from(RELEASERS), approve=st.sampled_from([True, True, True, False]))
+    def somebody_decides(self, data, name, approve):
+        proposals = self.a.proposals()
+        if not proposals:
+            return
+        proposal = data.draw(st.sampled_from(proposals))
+        person = self.a.store.people.get(name)
+        signs = colleague(name, A, keys=self.keys[name]) if self.keys[name] else someone(name, A)
+        statement = signs.sign(Act.APPROVE if approve else Act.REJECT, proposal.id, now=self.a.now)
+        may = person.active and not (approve and name in {AUTHOR, *proposal.proposed_by})
+        try:
+            decide_review(
+                self.a.office, proposal.id, person=person, approve=approve, statement=statement, now=self.a.now
+            )
+        except NotPermitted:
+            assert not may
+            return
+        assert may
+        if approve:
+            self.remember(proposal, name)
+
+    def remember(self, proposal, name):
+        """Keep what somebody agreed to."""
+        record = self.made[proposal.digest]
+        for item in read_terms(proposal).items:
+            paths = self.allowed(record, item.partner)
+            editions = self.editions[item.partner], self.editions["floor"]
+            self.agreed.append(Agreed(name, self.keys[name], record.digest, item.partner, *editions, paths))
+
+    @rule(name=st.sampled_from(RELEASERS), is_told=st.booleans())
+    def somebody_leaves(self, name, is_told):
+        """What was proposed is looked at anew at once, or when a page is made."""
+        self.a.store.people.remove(name)
+        if is_told:
+            refresh_all(self.a.office, now=self.a.now)
+
+    @rule(name=st.sampled_from(RELEASERS))
+    def somebody_comes_back(self, name):
+        self.keys[name] += "again "
+        self.a.store.people.replace(colleague(name, A, keys=self.keys[name]).person(Role.ANALYST, Role.RELEASER))
 
     @rule(
         target=records,
@@ -148,21 +261,27 @@ class Federation(RuleBasedStateMachine):
 
     @rule(target=records, record=records, tlp=st.sampled_from(TLPS))
     def replace(self, record, tlp):
-        newest = max(self.a.store.records.versions(A, record.record_id)) + 1
-        return self.publish({"title": f"v{newest}"}, tlp=tlp, record_id=record.record_id, version=newest)
+        held = self.a.store.records.find(record.record_id)
+        return self.publish(
+            {"title": f"v{held.version + 1}"},
+            tlp=tlp,
+            record_id=record.record_id,
+            version=held.version + 1,
+            supersedes=held.digest,
+        )
 
     def publish(self, content, *, to=(), **draft):
         absent = dict.fromkeys(OPTIONAL.keys() - {"subjects"})
-        record = make_record(absent | content, by=self.a.founded, **draft)
-        publish(self.a.store, record, policies=self.a.policies, partners=[B, C], recipients=to, now=NOW)
+        record = make_record(absent | content, by=self.a.founded, now=self.a.now, **draft)
+        self.a.publish(record, to=to)
         self.made[record.digest] = record
         return record
 
-    @rule(record=records, partner=PARTNERS, name=st.sampled_from(NAMED))
-    def reveal(self, record, partner, name):
+    @rule(record=records, partner=PARTNERS, name=st.sampled_from(NAMED), person=st.sampled_from(RELEASERS))
+    def reveal(self, record, partner, name, person):
         if name in record.paths:
             try:
-                reveal(self.a.store, record, partner=partner, paths=[name], policies=self.a.policies, now=NOW)
+                self.a.reveal(record, name, partner=partner, person=person)
             except NotPermitted:
                 assert name not in self.allowed(record, partner)
 
@@ -175,10 +294,10 @@ class Federation(RuleBasedStateMachine):
         held = self.parties[partner].store.intake.cursor(A)
         old = [page for page in self.pages[partner] if held and page.entries[-1].sequence <= held.sequence]
         if old:
-            before = self.parties[partner].state()
+            before = self.parties[partner].state(but={"peers"})  # when a peer was heard last
             received = self.parties[partner].take(data.draw(st.sampled_from(old)))
             assert (received.records, received.disclosures, received.refused) == (0, 0, 0)
-            assert self.parties[partner].state() == before
+            assert self.parties[partner].state(but={"peers"}) == before
 
     @rule(partner=PARTNERS)
     def partner_forgets_how_far_it_was(self, partner):
@@ -205,21 +324,25 @@ class Federation(RuleBasedStateMachine):
             return
         whole = self.made[entry.digest]
         text = entry.presentation or extend(whole.present(frozenset()), entry.disclosures)
-        seen = parse_record(text).verify(self.a.founded.organisation, now=NOW)
-        contract, allowed = leaves("finding"), self.allowed(whole, partner)
-        assert allowed, "a record that is denied went"
+        seen = parse_record(text).verify(self.a.founded.organisation, now=self.a.now)
+        contract, verdict = leaves("finding"), self.verdict(whole, partner)
+        assert verdict, "a record that is denied went"
+        allowed, not_before, needed = verdict
         assert seen.paths & contract.keys() <= allowed
         assert seen.paths - contract.keys() == {
             box for path in seen.paths & contract.keys() for box in contract[path].containers
         }
-        decision = decide_today(self.a.store, whole, partner=partner, policies=self.a.policies, now=NOW)
-        preview = presentation(whole, decision)
+        known = frozenset(seen.paths & contract.keys())
+        assert not_before <= self.a.now, "what is held went"
+        assert len(self.agreeing(whole, partner, known)) >= needed, "nobody agreed to it"
+        preview = presentation(whole, self.a.office.decide(whole, partner=partner, now=self.a.now))
         assert set(text.split("~")) <= set(preview.split("~"))
-        if entry.kind == v1.ENTRY_KIND_RECORD and seen.paths == decision.disclosed:
+        if entry.kind == v1.ENTRY_KIND_RECORD and text.count("~") == preview.count("~"):
             assert text == preview, "preview is delivery, byte for byte"
 
     def settle(self):
-        """In the end everybody holds what policy allows today, and nothing is left to send."""
+        """In the end everybody holds what policy and people allow today, and nothing is left to send."""
+        self.a.keep_time()
         for partner, party in self.parties.items():
             if partner == A:
                 continue
@@ -227,12 +350,20 @@ class Federation(RuleBasedStateMachine):
                 pass
             assert self.a.store.feeds.waiting(partner) == 0
             for digest in self.a.store.records.own_current():
-                record = self.made[digest]
-                decision = decide_today(self.a.store, record, partner=partner, policies=self.a.policies, now=NOW)
-                if decision.delivered:
-                    held = party.store.records.token(digest)
-                    assert held is not None, "what is allowed has arrived"
-                    assert set(presentation(record, decision).split("~")) <= set(held.split("~"))
+                self.check_end(self.made[digest], partner, party)
+
+    def check_end(self, record, partner, party):
+        decision = self.a.office.decide(record, partner=partner, now=self.a.now)
+        if not decision.delivered:
+            return
+        wait = wait_of(self.a.office, record, decision, partner=partner, now=self.a.now)
+        held = party.store.records.token(record.digest)
+        if wait is None:
+            assert held is not None, "what is allowed has arrived"
+            assert set(presentation(record, decision).split("~")) <= set(held.split("~"))
+        elif wait.needed and not set(presentation(record, decision).split("~")) <= set((held or "").split("~")):
+            states = {one.state for one in self.a.store.reviews.of(record.digest)}
+            assert states & {ReviewState.OPEN, ReviewState.REJECTED}, "what waits for people is proposed to them"
 
     @invariant()
     def local_fields_never_leave(self):
@@ -244,5 +375,5 @@ class Federation(RuleBasedStateMachine):
                     assert "discoverers" not in self.parties[partner].store.records.get(digest).content
 
 
-Federation.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
+Federation.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestFederation = Federation.TestCase

@@ -11,6 +11,7 @@ from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted, PeerMisbehaved, QuotaExceeded
 from tocsin.exchange import ask
 from tocsin.exchange.ask import ask_origin
+from tocsin.exchange.peer import PeerClient
 from tocsin.exchange.request import DAY_SECONDS, LONGEST_WHY, MOST_A_DAY, MOST_OPEN, MOST_PATHS, keep_request
 from tocsin.schema.contract import KINDS
 from tocsin.store.model import DisclosureRequest, PeerState, ReviewState
@@ -174,8 +175,6 @@ def test_our_own_people_ask_the_origin(a, b, sent, monkeypatch):
 
 @pytest.mark.parametrize("state", [0, 9])
 def test_an_origin_that_does_not_say_where_it_stands_breaks_the_protocol(a, state):
-    from tocsin.exchange.peer import PeerClient
-
     async def answer(request, timeout):
         return SimpleNamespace(state=state)
 

@@ -71,7 +71,8 @@ def weigh_for(
     found: dict[Weighed, list[OrgId]] = {outcome: [] for outcome in Weighed}
     for partner in partners:
         found[weigh(office, record, partner=partner, now=now)].append(partner)
-    refresh(office, record, partners=office.partners(), by=[name for name in by if name], now=now)
+    if found[Weighed.WAITING] or office.store.reviews.of(record.digest):
+        refresh(office, record, partners=office.partners(), by=[name for name in by if name], now=now)
     return Published(tuple(found[Weighed.QUEUED]), tuple(found[Weighed.WAITING]))
 
 
