@@ -57,7 +57,9 @@ class Policies:
     def _silent(self, drafts: Drafts) -> Iterator[str]:
         """Yield what is no mistake, and yet keeps everything here."""
         layout, now = self._room.home.layout, self._room.clock()
-        for org, policy in sorted(drafts.parse().policies.items()):
+        policies = drafts.parse()
+        yield from map(str, policies.warnings)
+        for org, policy in sorted(policies.policies.items()):
             if policy.expires is not None and policy.expires <= now:
                 yield f"{policy.file}: the agreement has expired: nothing is shared with {org}"
         read = {*drafts.files, *(problem.file.removeprefix(f"{FOLDER}/") for problem in drafts.unreadable)}

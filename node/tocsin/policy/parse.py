@@ -5,7 +5,7 @@ nothing taken from it. A floor with a problem, or none, gives no floor: nothing
 is sent to anybody.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final
@@ -43,13 +43,13 @@ def parse_policies(files: Mapping[str, str]) -> PolicySet:
         _report_namesakes(file, files, found)
         if _is_floor(file) and found:
             floor = None
-        if policy and floor:
-            _report_taken(policy, floor, text, found)
         if policy and not found:
             policies[policy.partner] = policy
         problems.extend(sorted(found, key=lambda problem: problem.line))
     digests = {file: _digest(text) for file, text in files.items()}
-    return PolicySet(policies, floor, tuple(problems), digests)
+    # No problems: a floor that stops everything for a while must be able to come in force.
+    taken = tuple(_find_taken(policies.values(), floor, files)) if floor else ()
+    return PolicySet(policies, floor, tuple(problems), digests, taken)
 
 
 def _is_floor(file: str) -> bool:
@@ -135,13 +135,16 @@ def _report_namesakes(file: str, files: Iterable[str], problems: list[Problem]) 
             problems.append(Problem(file, 1, f"two files of one name: {other} is another {name}"))
 
 
-def _report_taken(policy: Policy, floor: Floor, text: str, problems: list[Problem]) -> None:
-    """Report rules of which the floor leaves nothing."""
-    for share in policy.shares:
-        never = find_taker(share, floor, partner=policy.partner)
-        if never is not None:
-            why = f"shares nothing: {never.name!r} at {floor.file}:{never.line} takes everything that this rule shares"
-            problems.append(Problem(policy.file, share.line, why, 1, text.split("\n")[share.line - 1].rstrip("\r")))
+def _find_taken(policies: Iterable[Policy], floor: Floor, files: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the rules of which the floor leaves nothing."""
+    for policy in policies:
+        for share in policy.shares:
+            never = find_taker(share, floor, partner=policy.partner)
+            if never is not None:
+                source = files[policy.file].split("\n")[share.line - 1].rstrip("\r")
+                place = f"{floor.file}:{never.line}"
+                why = f"shares nothing: {never.name!r} at {place} takes everything that this rule shares"
+                yield Problem(policy.file, share.line, why, 1, source)
 
 
 def _report_twins(rules: Iterable[Share | Never | Require], file: str, problems: list[Problem]) -> None:
