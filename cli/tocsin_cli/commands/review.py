@@ -159,12 +159,11 @@ def _verified(session: Session, found: v1.Review) -> tuple[Proposed, ...]:
 
 def _is_agreed(proposed: Sequence[Proposed]) -> bool:
     """Ask whether all of it may go; for TLP:RED by the name of each partner."""
-    for one in proposed:
-        if one.record.marking_at(now()) == GRAVE:
-            typed = ask(f"TLP:{GRAVE} goes to {one.partner}; type its name to agree: ")
-            if typed != one.partner:
-                raise UsageProblem(f"that is not {one.partner}: nothing was signed", "type the name as it stands there")
-    return is_agreed(f"agree to the release to {', '.join(one.partner for one in proposed)}?")
+    grave = [one.partner for one in proposed if one.record.marking_at(now()) == GRAVE]
+    for partner in grave:
+        if ask(f"TLP:{GRAVE} goes to {partner}; type its name to agree: ") != partner:
+            raise UsageProblem(f"that is not {partner}: nothing was signed", "type the name as it stands there")
+    return bool(grave) or is_agreed(f"agree to the release to {', '.join(one.partner for one in proposed)}?")
 
 
 def _decide(session: Session, request: v1.DecideReviewRequest, *, as_json: bool) -> None:
