@@ -175,7 +175,7 @@ def test_what_is_applied_is_what_was_planned_under_the_persons_signature(tocsin,
     assert "put these files in force, under your signature? [y/N]" in shown.err
     assert "in force: floor.toml, aisi.example.toml\n  2 records queued for aisi.example\n" in shown.out
     assert (
-        "  1 proposed release is void: what was agreed to is not what would go\n  1 release is proposed\n" in shown.out
+        "  1 proposed release is void: what it is about is decided by other files now\n  1 release is proposed\n" in shown.out
     )
     assert "tocsin review list" in shown.err
 

@@ -192,7 +192,7 @@ def _print_applied(answer: v1.ApplyPoliciesResponse, found: v1.PlanPoliciesRespo
         output.data(f"  {queued.records:,} record{'s' if queued.records != 1 else ''} queued for {queued.partner}")
     if answer.reviews_voided:
         releases = "release is" if answer.reviews_voided == 1 else "releases are"
-        output.data(f"  {answer.reviews_voided:,} proposed {releases} void: what was agreed to is not what would go")
+        output.data(f"  {answer.reviews_voided:,} proposed {releases} void: what it is about is decided by other files now")
     if answer.reviews_opened:
         output.data(f"  {answer.reviews_opened:,} release{'s are' if answer.reviews_opened != 1 else ' is'} proposed")
         output.hint("see what waits for somebody to agree: tocsin review list")
