@@ -11,7 +11,7 @@ from tocsin.policy.model import PolicySet
 EMBARGO = {"embargo": {"state": "agreed", "until": "2027-01-01T00:00:00Z"}}
 
 # Records marked CLEAR go at once; what is marked otherwise goes by the second rule, if at all.
-AT_ONCE = OPEN.replace('"AMBER"', '"CLEAR"')
+AT_ONCE = OPEN.replace('"AMBER"', '"CLEAR"').replace('"open"', '"at once"')
 HIDDEN = {
     "nothing": ("", lambda a: None),
     "a record beyond the rules": (OPEN, lambda a: a.post(tlp="RED")),
