@@ -17,7 +17,9 @@ LAB_A = founded(A)
 RECORD = make_record()
 OTHER = make_record()
 ENTRIES = (
-    PageEntry(1, EntryKind.RECORD, RECORD.digest, RECORD.token, withheld=(WithheldPath("steps", "infohazard"),)),
+    PageEntry(
+        1, EntryKind.RECORD, RECORD.digest, RECORD.token, withheld=(WithheldPath("steps", "infohazard", NOW + 9),)
+    ),
     PageEntry(2, EntryKind.DISCLOSURES, RECORD.digest, disclosures=RECORD.disclosures_for(frozenset({"prompts"}))),
     PageEntry(3, EntryKind.VOID),
 )
@@ -127,6 +129,8 @@ BROKEN = {
     "withheld path with control characters": lambda: restated(entries=stated(0, withheld=[{"path": "\x1b[2J"}])),
     "withheld path without end": lambda: restated(entries=stated(0, withheld=[{"path": "a" * 201}])),
     "withheld without end": lambda: restated(entries=stated(0, withheld=[{"path": "steps"}] * 300)),
+    "withheld until no number": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": "soon"}])),
+    "withheld until before time": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": -1}])),
     "withheld reason no word": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "reason": "<b>"}])),
     "void with something withheld": lambda: restated(entries=stated(2, withheld=[{"path": "steps"}])),
     "cursor elsewhere": lambda: changed(lambda page: setattr(page, "cursor", f"{FEED}.4")),

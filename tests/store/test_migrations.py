@@ -14,7 +14,7 @@ from tocsin.audit.log import Log, verify_log
 from tocsin.errors import AuditInconsistent
 from tocsin.store import second
 from tocsin.store.migrations import KNOWN, migrations
-from tocsin.store.model import AuditFilter, RecordFilter
+from tocsin.store.model import AuditFilter, Due, DueKind, RecordFilter
 from tocsin.store.schema import APPLICATION_ID
 from tocsin.store.sqlite import open_store
 
@@ -74,6 +74,15 @@ def test_every_record_is_there_with_the_marking_it_had(kept):
         assert len(store.records.list(RecordFilter(tlp="GREEN")).records) == 1
         assert len(store.records.search("refusals")) == 1
         assert store.feeds.get("lab-b.example").head == len(store.audit.list(AuditFilter(), limit=99)) > 0
+
+
+def test_what_was_received_with_a_date_is_deleted_by_it(old):
+    connection = sqlite3.connect(old, isolation_level=None)
+    connection.execute("UPDATE records SET retention_until = '2026-03-01T12:00:00.5Z'")
+    connection.execute("UPDATE records SET received_from = 'b.example' WHERE id = 2")
+    connection.close()
+    with open_store(old) as store:
+        assert store.dues.until(NOW + 10, limit=9) == (Due(DueKind.RETENTION, "digest-2", "", NOW + 1),)
 
 
 def test_nobody_is_known_and_no_policy_is_in_force(kept):

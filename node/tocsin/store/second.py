@@ -121,6 +121,12 @@ COLUMNS = (
     "ALTER TABLE records ADD COLUMN marking TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE records ADD COLUMN author TEXT NOT NULL DEFAULT ''",
     "UPDATE records SET marking = tlp",
+    # Nothing was deleted by its date before. A part of a second counts as the whole of it.
+    """
+    INSERT INTO dues (due_at, kind, record, partner)
+        SELECT CAST(strftime('%s', retention_until) AS INTEGER) + 1, 'retention', id, '' FROM records
+        WHERE received_from <> '' AND strftime('%s', retention_until) IS NOT NULL
+    """,
     "ALTER TABLE withheld ADD COLUMN until INTEGER NOT NULL DEFAULT 0",
     "DROP INDEX records_listed",
     # A listing, its filters and its total are answered from this index alone.
