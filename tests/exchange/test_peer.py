@@ -31,6 +31,9 @@ class Hostile(ExchangeServiceServicer):
     async def Pull(self, request, context):  # noqa: N802
         return await self.answer(context)
 
+    async def RequestDisclosure(self, request, context):  # noqa: N802
+        return await self.answer(context)
+
     async def Subscribe(self, request, context):  # noqa: N802
         yield v1.SubscribeResponse()
         yield await self.answer(context)
@@ -200,3 +203,24 @@ def test_an_endpoint_that_reads_like_a_socket_of_this_machine_is_a_host(tmp_path
         assert not reached.is_set()
 
     asyncio.run(run())
+
+
+def asked_for_fields(state):
+    async def answer(context):
+        return v1.RequestDisclosureResponse(state=state)
+
+    async def act(client):
+        return await client.request_disclosure("A" * 43, paths=["prompts"], why="to reproduce it")
+
+    return calling(answer, act)
+
+
+def test_an_origin_says_where_a_request_stands():
+    assert asked_for_fields(v1.REQUEST_STATE_DECLINED) == v1.REQUEST_STATE_DECLINED
+
+
+@pytest.mark.parametrize("state", [v1.REQUEST_STATE_UNSPECIFIED, 9])
+def test_an_origin_that_does_not_say_where_a_request_stands_breaks_the_protocol(state):
+    with pytest.raises(PeerMisbehaved) as refused:
+        asked_for_fields(state)
+    assert refused.value.reason == "PEER_MISBEHAVED"
