@@ -102,6 +102,24 @@ def test_who_agreed_lets_it_go_exactly_as_it_was_shown(tmp_path, asking, counsel
     assert [row.person for row in log(asking, "approved")] == ["counsel"]
 
 
+LEAVING = {
+    "is removed": lambda desk, me: desk.remove_person(v1.RemovePersonRequest(name="counsel"), me),
+    "may not release any more": lambda desk, me: desk.change_person(
+        v1.ChangePersonRequest(name="counsel", roles=[v1.PERSON_ROLE_ANALYST]), me
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEAVING)
+def test_what_somebody_let_go_is_proposed_anew_as_soon_as_that_person(asking, counsel, case):
+    review = asking.post().waiting[0].review
+    decide(asking, review, counsel)
+    LEAVING[case](asking.desk, asking.me)
+    assert get(asking, review).state == v1.REVIEW_STATE_VOID
+    (again,) = reviews(asking)
+    assert (again.id != review, again.approvals_needed, list(again.approved_by)) == (True, 1, [])
+
+
 def test_who_says_no_keeps_it_here(asking, counsel):
     review = asking.post().waiting[0].review
     answer = decide(asking, review, counsel, approve=False)

@@ -15,6 +15,7 @@ from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedRequest, NotPermitted
 from tocsin.people.card import parse_card
 from tocsin.people.person import NEVER_TOGETHER, Person, Role
+from tocsin.release.proposal import refresh_all
 from tocsin.schema.contract import enum_number
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
@@ -49,31 +50,34 @@ class People:
         return v1.AddPersonResponse(person=colleague_message(person))
 
     def change_person(self, request: v1.ChangePersonRequest, caller: Person) -> v1.ChangePersonResponse:
-        """Give a person these roles and no others.
+        """Give a person these roles and no others; what its approvals let go and did not go yet is proposed anew.
 
         Raises NotFound, Conflict for somebody who left or for the last
         operator, MalformedRequest and NotPermitted as for `add_person`.
         """
-        roles = self._roles(request.roles)
+        roles, now = self._roles(request.roles), self._room.clock()
         with self._store.transaction():
             before = self._active(request.name)
             if Role.OPERATOR not in roles:
                 _verify_not_last(before, self._store)
             person = self._store.people.set_roles(before.name, roles)
-            self._keep(Event.PERSON_CHANGED, person, caller, now=self._room.clock(), before=role_names(before.roles))
+            self._keep(Event.PERSON_CHANGED, person, caller, now=now, before=role_names(before.roles))
+            refresh_all(self._room.office, now=now)
         self._room.events.person_changed(person.name)
         return v1.ChangePersonResponse(person=colleague_message(person))
 
     def remove_person(self, request: v1.RemovePersonRequest, caller: Person) -> v1.RemovePersonResponse:
-        """End what a person may do: its calls end, its approvals count no more.
+        """End what a person may do: its calls end, its approvals count no more, and what they let go is proposed anew.
 
         Raises NotFound, Conflict for somebody who left or for the last operator.
         """
+        now = self._room.clock()
         with self._store.transaction():
             before = self._active(request.name)
             _verify_not_last(before, self._store)
             person = self._store.people.remove(before.name)
-            self._keep(Event.PERSON_REMOVED, person, caller, now=self._room.clock())
+            self._keep(Event.PERSON_REMOVED, person, caller, now=now)
+            refresh_all(self._room.office, now=now)
         self._room.events.person_changed(person.name)
         return v1.RemovePersonResponse(person=colleague_message(person))
 
