@@ -229,12 +229,15 @@ def test_a_request_is_answered_by_a_reveal_and_not_by_an_approval(office, reques
     assert "tocsin reveal" in refused.value.hint
 
 
-def test_a_reveal_that_people_must_agree_to_waits_for_them(asking, counsel):
+def test_a_reveal_that_people_must_agree_to_waits_for_them_and_answers_nobody_yet(asking, counsel):
     posted = asking.post()
     decide(asking, posted.waiting[0].review, counsel)
+    asked = DisclosureRequest("r" * 22, LAB_B, posted.record.digest, ("steps",), "more", NOW, ReviewState.OPEN)
+    asking.home.store.reviews.ask(asked)
     request = v1.RevealFieldsRequest(id=posted.record.digest, paths=["steps"], partner=LAB_B)
     answer = asking.desk.reveal_fields(request, asking.me)
     assert answer.waiting.approvals_needed == 1
+    assert get(asking, asked.id).state == v1.REVIEW_STATE_OPEN
     assert decide(asking, answer.waiting.review, counsel).review.state == v1.REVIEW_STATE_RELEASED
 
 

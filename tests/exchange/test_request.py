@@ -51,12 +51,20 @@ def test_asking_again_says_where_it_stands(a, b, sent):
     assert asking(a, sent, "prompts", "poc") == v1.REQUEST_STATE_OPEN, "other fields are another request"
 
 
-def test_a_request_is_granted_when_something_of_it_goes(a, b, sent):
+def test_a_request_is_granted_when_something_of_it_goes_with_the_next_page(a, b, sent):
     asking(a, sent, "prompts[*]")
+    asking(a, sent, "poc")
     a.reveal(sent, "prompts")
-    assert asking(a, sent, "prompts[*]") == v1.REQUEST_STATE_OPEN, "it is queued, and has not gone"
-    b.pull(a)
     assert asking(a, sent, "prompts[*]") == v1.REQUEST_STATE_GRANTED
+    assert asking(a, sent, "poc") == v1.REQUEST_STATE_OPEN
+
+
+def test_a_request_for_what_the_partner_holds_is_answered_by_revealing_it_again(a, b, sent):
+    a.reveal(sent, "prompts")
+    b.pull(a)
+    assert asking(a, sent, "prompts") == v1.REQUEST_STATE_OPEN
+    assert a.reveal(sent, "prompts").already_sent == ("prompts",)
+    assert asking(a, sent, "prompts") == v1.REQUEST_STATE_GRANTED
 
 
 def test_a_request_stays_open_while_its_reveal_waits_for_people(a, b, sent):

@@ -28,8 +28,11 @@ def test_revealing_again_queues_nothing(a, b):
     b.pull(a)
     a.reveal(record, "prompts")
     b.pull(a)
+    entries = len(list(a.office.log.rows()))
     assert a.reveal(record, "prompts", "title") == Revealed(queued=(), already_sent=("prompts", "title"))
     assert b.pull(a) == []
+    assert a.store.feeds.granted(B, record.digest) == {"prompts"}, "nothing is granted that is not in the decision log"
+    assert len(list(a.office.log.rows())) == entries
 
 
 def test_a_field_revealed_before_the_first_page_goes_with_the_record(a, b):

@@ -19,12 +19,10 @@ from tocsin.people.person import Person
 from tocsin.policy.decide import Decision
 from tocsin.policy.explain import Explanation, explain
 from tocsin.policy.matrix import matrix
-from tocsin.policy.reach import covered
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import Wait
 from tocsin.release.presentation import decide_today, presentation
-from tocsin.schema.contract import ELEMENT
-from tocsin.store.model import PeerRow, PeerState, ReviewState, Standing, StoredRecord
+from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
 
 
@@ -119,26 +117,21 @@ class Policies:
         )
 
     def reveal_fields(self, request: v1.RevealFieldsRequest, caller: Person) -> v1.RevealFieldsResponse:
-        """Queue further fields of a record for a partner that holds a part of it, or propose them to people.
-
-        What the partner had asked for of it is answered by this.
-        """
+        """Queue further fields of a record for a partner that holds a part of it, or propose them to people."""
         if not request.paths:
             raise MalformedRequest("no fields are named", hint="name field paths, such as steps or subjects[*].version")
         home = self._room.home
         record, partner = self._asked(request.id, request.partner)
         if record.issuer != home.organisation.org:
             raise NotPermitted(f"the record is {record.issuer}'s: only its origin reveals more of it")
-        with home.store.transaction():
-            revealed = reveal(
-                self._room.office,
-                record,
-                partner=partner,
-                paths=request.paths,
-                person=caller.name,
-                now=self._room.clock(),
-            )
-            self._answer(record.digest, partner, paths=(*revealed.queued, *revealed.waiting, *revealed.already_sent))
+        revealed = reveal(
+            self._room.office,
+            record,
+            partner=partner,
+            paths=request.paths,
+            person=caller.name,
+            now=self._room.clock(),
+        )
         if revealed.queued:
             self._room.events.queued((partner,))
         self._room.events.due_changed()
@@ -148,15 +141,6 @@ class Policies:
         if revealed.wait is not None:
             answer.waiting.CopyFrom(waiting_message(partner, revealed.wait))
         return answer
-
-    def _answer(self, digest: str, partner: OrgId, *, paths: tuple[str, ...]) -> None:
-        """Call the open requests of a partner answered that any of these fields is of."""
-        reviews = self._room.home.store.reviews
-        for asked in reviews.asked(partner, digest):
-            wanted = tuple(path.removesuffix(ELEMENT) for path in asked.paths)  # a list is its elements
-            meets = any(covered(path, wanted) for path in paths) or any(covered(path, paths) for path in wanted)
-            if asked.state is ReviewState.OPEN and meets:
-                reviews.set_state(asked.id, ReviewState.RELEASED)
 
     def _asked(self, name: str, partner: str) -> tuple[VerifiedRecord, OrgId]:
         """Return the record and the partner that somebody asks about; raises NotFound, Conflict, MalformedName."""

@@ -11,7 +11,7 @@ field that never leaves the node is asked for like any other, and answered with
 the same silence until our own people say something.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tocsin.audit.entry import Entry, Event
@@ -78,8 +78,9 @@ def keep_request(
     return v1.REQUEST_STATE_OPEN
 
 
-def answer_requests(store: Store, peer: OrgId, digest: str, *, disclosed: frozenset[str]) -> None:
-    """Call those open requests granted of which something goes to the partner."""
+def answer_requests(store: Store, peer: OrgId, digest: str, *, disclosed: Iterable[str]) -> None:
+    """Call those open requests granted of which something goes to the partner; `disclosed` are the fields that go."""
+    disclosed = tuple(disclosed)
     for asked in store.reviews.asked(peer, digest):
         if asked.state is ReviewState.OPEN and any(covered(path, asked.paths) for path in disclosed):
             store.reviews.set_state(asked.id, ReviewState.RELEASED)

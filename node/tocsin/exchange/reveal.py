@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tocsin.audit.entry import Entry, Event
+from tocsin.encoding import JSON
 from tocsin.errors import MalformedName, NotPermitted
 from tocsin.exchange.publish import weigh_for
+from tocsin.exchange.request import answer_requests
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.reach import covered
@@ -38,7 +40,8 @@ def reveal(
     """Grant fields of an own record to an active partner and weigh what it does not hold; all of them, or none.
 
     `person` is who reveals them, and may not approve that they go where people
-    must agree to it.
+    must agree to it. What the partner had asked for is answered by what goes,
+    or went.
 
     Raises MalformedName for a path that the record does not have, and
     NotPermitted where policy does not let the partner have one of them.
@@ -47,23 +50,33 @@ def reveal(
     for path in wanted:
         if path not in record.paths:
             raise MalformedName(f"the record has no field {path!r}", hint="see `tocsin show ID` for what it has")
-    office = office.at_once()
-    with office.store.transaction():
-        held = office.store.feeds.sent(partner, record.digest)
-        office.store.feeds.grant(partner, record.digest, wanted, now=now)
-        decision = office.decide(record, partner=partner, now=now)
+    office, store = office.at_once(), office.store
+    with store.transaction():
+        held = store.feeds.sent(partner, record.digest)
+        decision = office.policies().decide(
+            record,
+            partner=partner,
+            recipients=store.records.recipients(record.digest),
+            granted=store.feeds.granted(partner, record.digest).union(wanted),
+            now=now,
+        )
         for path in wanted:
             if not decision.delivered or path not in decision.disclosed:
                 raise _refused(path, partner, decision)
         open_yet = missing(record, decision, held=held)
         going = tuple(path for path in wanted if any(covered(leaf, (path,)) for leaf in open_yet))
         already = tuple(path for path in wanted if path not in going)
-        if not going:
-            return Revealed(queued=(), already_sent=already)
-        entry = Entry(Event.REVEALED, person=person, partner=partner, digest=record.digest, details={"paths": [*going]})
-        office.log.append(entry, now=now)
-        weigh_for(office, record, partners=(partner,), by=(person,), now=now)
-        wait = wait_of(office, record, decision, partner=partner, now=now)
+        wait = None
+        if going:
+            store.feeds.grant(partner, record.digest, going, now=now)
+            details: dict[str, JSON] = {"paths": [*going]}
+            entry = Entry(Event.REVEALED, person=person, partner=partner, digest=record.digest, details=details)
+            office.log.append(entry, now=now)
+            weigh_for(office, record, partners=(partner,), by=(person,), now=now)
+            wait = wait_of(office, record, decision, partner=partner, now=now)
+        # What waits answers nobody yet: people may still say no to it.
+        told = missing(record, decision, held=None) - (open_yet if wait else frozenset())
+        answer_requests(store, partner, record.digest, disclosed={leaf for leaf in told if covered(leaf, wanted)})
     if wait is None:
         return Revealed(queued=going, already_sent=already)
     return Revealed(queued=(), already_sent=already, waiting=going, wait=wait)
