@@ -7,7 +7,7 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW, record_key, signer
 from tocsin.encoding import decode_base64url, dump_json, parse_json
 from tocsin.errors import PeerMisbehaved
-from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, PAGE_TYPE, PageEntry, build_page, parse_page
+from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, MAX_UNTIL, PAGE_TYPE, PageEntry, build_page, parse_page
 from tocsin.records.jws import CLOCK_SKEW, sign
 from tocsin.store.model import EntryKind, WithheldPath
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -131,6 +131,9 @@ BROKEN = {
     "withheld without end": lambda: restated(entries=stated(0, withheld=[{"path": "steps"}] * 300)),
     "withheld until no number": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": "soon"}])),
     "withheld until before time": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": -1}])),
+    "withheld until no calendar goes": lambda: restated(
+        entries=stated(0, withheld=[{"path": "steps", "until": MAX_UNTIL + 1}])
+    ),
     "withheld reason no word": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "reason": "<b>"}])),
     "void with something withheld": lambda: restated(entries=stated(2, withheld=[{"path": "steps"}])),
     "cursor elsewhere": lambda: changed(lambda page: setattr(page, "cursor", f"{FEED}.4")),

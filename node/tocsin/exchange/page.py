@@ -42,6 +42,7 @@ PAGE_TYPE = "tocsin-page+jwt"
 MAX_ENTRIES = 256
 MAX_BYTES = 3 * 1024 * 1024  # a message is at most 4 MiB, and the largest record 1 MiB
 MAX_WITHHELD = 256  # paths named for one entry; the largest kind has about a hundred fields
+MAX_UNTIL = 253_402_300_799  # the end of the year 9999, after which neither dates nor timestamps go on
 
 _CLAIMS = frozenset({"iss", "aud", "iat", "feed", "first", "last", "entries"})
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -258,8 +259,10 @@ def _read_withheld(value: JSON, where: str, sender: OrgId) -> tuple[WithheldPath
     for item in value:
         members: dict[str, JSON] = item if isinstance(item, dict) else {}
         path, reason, until = members.get("path"), members.get("reason", ""), members.get("until", 0)
-        if not isinstance(path, str) or not isinstance(reason, str) or not _is_number(until) or _number(until) < 0:
+        if not isinstance(path, str) or not isinstance(reason, str) or not _is_number(until):
             raise _broken(f"{where} does not list what is withheld", sender)
+        if not 0 <= _number(until) <= MAX_UNTIL:
+            raise _broken(f"{where} names no moment until when it is withheld", sender)
         if len(path) > _MAX_PATH or not _PATH.fullmatch(path) or not _REASON.fullmatch(reason):
             raise _broken(f"{where} names a withheld path that is none", sender)
         notes.append(WithheldPath(path, reason, _number(until)))
