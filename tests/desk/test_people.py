@@ -54,7 +54,7 @@ def test_a_person_is_registered_by_its_card_with_the_roles_that_it_is_given(offi
     assert added.key_id == ANALYST.signer.key_id
     assert (added.active, added.added_at.ToSeconds()) == (True, NOW)
     assert people(office)["analyst-1"] == (True, {v1.PERSON_ROLE_ANALYST, v1.PERSON_ROLE_RELEASER})
-    assert office.home.store.people.by_pin(ANALYST.person().pin).name == "analyst-1"
+    assert office.home.store.people.get("analyst-1").pin == ANALYST.person().pin
     assert office.events.people == ["analyst-1"]
 
 
@@ -69,7 +69,6 @@ def test_somebody_who_leaves_stays_known_and_may_do_nothing(office):
     add(office, ANALYST, Role.ANALYST)
     assert not remove(office, "analyst-1").active
     assert people(office)["analyst-1"][0] is False
-    assert office.home.store.people.by_pin(ANALYST.person().pin) is None
     assert office.events.people == ["analyst-1", "analyst-1"]
 
 
@@ -199,8 +198,8 @@ def test_somebody_who_lost_its_keys_gets_back_in_with_the_same_roles(root):
     recovered = recover_person(root, other.card, now=NOW + 1)
     assert recovered.roles == {Role.ANALYST}
     with open_home(root, now=NOW) as home:
-        assert home.store.people.by_pin(other.person().pin) == recovered
-        assert home.store.people.by_pin(ANALYST.person().pin) is None
+        assert home.store.people.get("analyst-1") == recovered
+        assert recovered.pin == other.person().pin
         last = list(home.log.rows())[-1]
         assert (last.act, last.person) == ("person-recovered", "")
         assert json.loads(last.body)["details"]["key_id"] == other.signer.key_id

@@ -150,7 +150,7 @@ class Federation(RuleBasedStateMachine):
             repr((self.floor, self.requires)),
             tuple(holdings.require(**text) for text in self.requires),
         )
-        self.a.policies = PolicySet(made, floor, (), {})
+        self.a.policies = PolicySet(made, floor, ())
         queue_partners(self.a.office, [B, C], now=self.a.now)
         refresh_all(self.a.office, now=self.a.now)
 

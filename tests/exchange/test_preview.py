@@ -69,7 +69,7 @@ def draw_policies(random, kind):
     ]
     nevers = [holdings.never(fields=some(6) | {"title"}) for _ in range(random.choice((0, 0, 1)))]
     policy = holdings.policy(*shares, partner=B)
-    return PolicySet({B: policy}, holdings.floor(*nevers), (), {})
+    return PolicySet({B: policy}, holdings.floor(*nevers), ())
 
 
 def deliver(a, b, record, *, to=()):

@@ -42,7 +42,7 @@ def test_a_partner_sees_the_same_whatever_does_not_go(a, case):
 NOBODY = {
     "a partner without a policy": lambda policies: replace(policies, policies={}),
     "a floor that is not in order": lambda policies: replace(policies, floor=None),
-    "an empty set": lambda policies: PolicySet({}, None, (), {}),
+    "an empty set": lambda policies: PolicySet({}, None, ()),
     "a policy of another partner": lambda policies: replace(policies, policies={B: policies.policies[C]}),
     "an agreement that has expired": lambda policies: replace(
         policies, policies={B: replace(policies.policies[B], expires=NOW)}

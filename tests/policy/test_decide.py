@@ -392,7 +392,7 @@ def test_a_decision_says_when_it_may_be_another(wider_at, valid_until, changes):
 
 
 def of(*shares, **changes) -> PolicySet:
-    return PolicySet({PARTNER: policy(*shares, **changes)}, floor(), (), {})
+    return PolicySet({PARTNER: policy(*shares, **changes)}, floor(), ())
 
 
 WHO = {"partner": PARTNER, "recipients": frozenset(), "granted": frozenset()}

@@ -9,7 +9,7 @@ from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
 def draw(*shares, ground=None, partner=PARTNER, **changes) -> dict[tuple[str, str], Cell]:
     rules = policy(*shares, **changes)
-    policies = PolicySet({PARTNER: rules}, floor() if ground is None else ground, (), {})
+    policies = PolicySet({PARTNER: rules}, floor() if ground is None else ground, ())
     cells = matrix(policies, [partner], now=NOW)
     assert [(cell.kind, cell.tlp) for cell in cells] == [(kind, tlp) for kind in KINDS for tlp in TLPS]
     return {(cell.kind, cell.tlp): cell for cell in cells}
@@ -37,7 +37,7 @@ def test_nothing_goes_in_any_cell(changes):
 
 
 def test_without_a_floor_nothing_goes():
-    cells = matrix(PolicySet({PARTNER: policy(share())}, None, (), {}), [PARTNER], now=NOW)
+    cells = matrix(PolicySet({PARTNER: policy(share())}, None, ()), [PARTNER], now=NOW)
     assert {cell.classes for cell in cells} == {None}
 
 

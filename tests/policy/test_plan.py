@@ -14,7 +14,7 @@ NARROW = share(classes=Disclosure.COMMUNITY)
 def of(*shares, ground=None) -> PolicySet:
     """Make a set; its digests are told by what it says."""
     rules, below = policy(*shares, digest=repr(shares)), floor() if ground is None else ground
-    return PolicySet({PARTNER: rules}, replace(below, digest=repr(below)), (), {})
+    return PolicySet({PARTNER: rules}, replace(below, digest=repr(below)), ())
 
 
 def weigh(before: PolicySet, after: PolicySet, **changes) -> Change | None:

@@ -17,7 +17,6 @@ def analyst(store):
 
 def test_a_person_comes_back_as_it_was_put_in(store, analyst):
     assert store.people.get("analyst-1") == analyst
-    assert store.people.by_pin(analyst.pin) == analyst
 
 
 def test_people_are_listed_by_name(store, analyst):
@@ -53,7 +52,6 @@ def test_roles_change_and_nothing_else_does(store, analyst):
 
 def test_who_left_is_known_and_is_nobody_at_the_desk(store, analyst):
     assert store.people.remove("analyst-1") == replace(analyst, active=False)
-    assert store.people.by_pin(analyst.pin) is None
     assert not store.people.get("analyst-1").active
 
 
@@ -62,8 +60,6 @@ def test_new_keys_take_the_place_of_the_old_ones(store, analyst):
     again = make_person("analyst-1", Role.OPERATOR, keys="second")
     store.people.replace(again)
     assert store.people.get("analyst-1") == again
-    assert store.people.by_pin(analyst.pin) is None
-    assert store.people.by_pin(again.pin) == again
 
 
 @pytest.mark.usefixtures("analyst")
@@ -84,4 +80,3 @@ def test_a_stranger_is_not_found(store):
         with pytest.raises(NotFound) as refused:
             call()
         assert refused.value.reason == "NOT_FOUND"
-    assert store.people.by_pin("00" * 32) is None

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event, chain, inconsistent, verify_chained
-from tocsin.encoding import dump_json, parse_json
+from tocsin.encoding import JSON, dump_json, parse_json
 from tocsin.errors import Malformed, MalformedRequest, RecordRefused
 from tocsin.identity.details import RecordKey
 from tocsin.identity.names import OrgId
@@ -127,6 +127,27 @@ def verify_log(rows: Iterable[AuditRow], *, organisation: Organisation) -> Verif
     if not key.is_valid_at(last.at):
         raise inconsistent(last.sequence, "is the last one and is sealed with a key that does not count")
     return Verified(last.sequence, last.hash, last.at)
+
+
+def verify_entry(store: Store, row: AuditRow, *, organisation: Organisation) -> dict[str, JSON]:
+    """Verify that a row stands in the log as this node wrote it, and return its details.
+
+    It hangs on the row before it, and the next seal, its own or one behind it,
+    covers it: nobody without the delivery key can have put it there. What
+    stands further away is for `verify_log`.
+
+    Raises AuditInconsistent.
+    """
+    before = store.audit.list(AuditFilter(), after=row.sequence - 2, before=row.sequence, limit=1)
+    details = verify_chained(row, after=before[0] if before else None)
+    while not row.seal:
+        behind = store.audit.list(AuditFilter(), after=row.sequence, limit=1)
+        if not behind:
+            raise inconsistent(row.sequence, "is the last one and has no seal")
+        verify_chained(behind[0], after=row)
+        row = behind[0]
+    _verify_seal(row, organisation=organisation)
+    return details
 
 
 def dump_row(row: AuditRow) -> str:

@@ -13,9 +13,12 @@ nothing is sent to anybody and nothing accepted:
 3. what it is on are the files that are said to be signed, and the set before
 4. a file that is not signed is, to the letter, the starter of a new partner,
    which shares nothing
+5. the last set that was put in force by the decision log, under the node's
+   seal, is this one
 
 A statement names the set that it replaces: an old one cannot be used to bring
-an old set back. Where a person's keys were replaced, what the old ones signed
+an old set back. Nor can whoever writes into the store without the node's keys
+put back a row, or one that somebody signed who may not. Where a person's keys were replaced, what the old ones signed
 counts no more, and somebody applies the policies again.
 """
 
@@ -26,7 +29,7 @@ from hashlib import sha256
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.audit.log import Log
+from tocsin.audit.log import Log, verify_entry
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedPolicy, NotFound, TocsinError
 from tocsin.identity.names import OrgId
@@ -36,7 +39,7 @@ from tocsin.people.person import Person
 from tocsin.policy.model import PolicySet, Problem
 from tocsin.policy.parse import parse_policies
 from tocsin.policy.starter import starter_policy
-from tocsin.store.model import PolicySetRow
+from tocsin.store.model import AuditFilter, PolicySetRow
 from tocsin.store.protocol import Store
 
 FOLDER: Final = "policies"
@@ -145,6 +148,11 @@ def _verify(row: PolicySetRow, *, store: Store, organisation: Organisation) -> N
     for name in sorted(row.files.keys() - row.signed):
         if row.files[name] != starter_policy(OrgId(name.removesuffix(SUFFIX))):
             raise Conflict(f"{FOLDER}/{name} was not signed by anybody", reason="CONFLICT")
+    # 5.
+    said = store.audit.list(AuditFilter(act=Event.POLICY_APPLIED), limit=1, newest_first=True)
+    details = verify_entry(store, said[0], organisation=organisation) if said else {}
+    if (details.get("subject"), details.get("statement")) != (row.subject, row.statement):
+        raise Conflict("they are not those that were applied last by the decision log", reason="CONFLICT")
 
 
 def _verify_statement(row: PolicySetRow, *, person: Person, organisation: Organisation) -> None:

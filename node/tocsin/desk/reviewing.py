@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.lookup import find_peer, load_record
@@ -19,21 +18,17 @@ from tocsin.desk.room import Requester, Room
 from tocsin.desk.title import one_line, title_of
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound, NotPermitted
+from tocsin.exchange.request import LONGEST_WHY, MOST_PATHS
 from tocsin.identity.names import OrgId
 from tocsin.people.person import Person
-from tocsin.policy.reach import leaves
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import approved_by
 from tocsin.release.presentation import presentation
 from tocsin.release.review import decide_review
 from tocsin.release.terms import Item, item_of, read_terms
-from tocsin.schema.contract import ELEMENT
+from tocsin.schema.contract import ELEMENT, KINDS
 from tocsin.store.model import DisclosureRequest, PeerState, Proposal, ReviewState
 from tocsin.v1 import desk_service_pb2 as v1
-
-MOST_PATHS: Final = 32
-LONGEST_WHY: Final = 500
-"""As the contract between nodes says: what is longer the origin refuses."""
 
 _STATES: Mapping[ReviewState, v1.ReviewState.ValueType] = MappingProxyType(
     {
@@ -203,9 +198,6 @@ class Reviewing:
 
 def _verify_paths(kind: str, paths: Iterable[str]) -> None:
     """Refuse fields that no such record can have. Raises MalformedName."""
-    contract = leaves(kind)
-    named = (*contract, *(box for leaf in contract.values() for box in leaf.containers))
-    known = {path.removesuffix(ELEMENT) for path in named}  # a list is its elements
     for path in paths:
-        if path.removesuffix(ELEMENT) not in known:
+        if path.removesuffix(ELEMENT) not in KINDS[kind].paths():  # a list is its elements
             raise MalformedName(f"no {kind} has a field {path!r}", hint=f"see what it has with: tocsin template {kind}")

@@ -29,10 +29,11 @@ from tocsin.exchange.request import answer_requests
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.policy.decide import Decision, Denial
+from tocsin.policy.reach import withholdable
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import agreement_on, wait_of
 from tocsin.release.office import Office
-from tocsin.release.presentation import further_disclosures, missing, presentation, withholdable
+from tocsin.release.presentation import further_disclosures, missing, presentation
 from tocsin.store.model import EntryKind, Feed, FeedEntry, WithheldPath
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -172,7 +173,7 @@ class _Draft:
             self._waiting.append(record)
             return None
         disclosed = today.disclosed & sent.disclosed
-        if not withholdable(record.kind, disclosed):
+        if disclosed.isdisjoint(withholdable(record.kind)):  # nothing would be said by it
             return None
         return _Going(replace(today, disclosed=disclosed), passed.review)
 

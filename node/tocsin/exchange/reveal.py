@@ -53,13 +53,7 @@ def reveal(
     office, store = office.at_once(), office.store
     with store.transaction():
         held = store.feeds.sent(partner, record.digest)
-        decision = office.policies().decide(
-            record,
-            partner=partner,
-            recipients=store.records.recipients(record.digest),
-            granted=store.feeds.granted(partner, record.digest).union(wanted),
-            now=now,
-        )
+        decision = _decide(office, record, wanted, partner=partner, now=now)
         for path in wanted:
             if not decision.delivered or path not in decision.disclosed:
                 raise _refused(path, partner, decision)
@@ -80,6 +74,17 @@ def reveal(
     if wait is None:
         return Revealed(queued=going, already_sent=already)
     return Revealed(queued=(), already_sent=already, waiting=going, wait=wait)
+
+
+def _decide(office: Office, record: VerifiedRecord, wanted: Iterable[str], *, partner: OrgId, now: int) -> Decision:
+    """Ask policy as if these fields were granted as well."""
+    return office.policies().decide(
+        record,
+        partner=partner,
+        recipients=office.store.records.recipients(record.digest),
+        granted=office.store.feeds.granted(partner, record.digest).union(wanted),
+        now=now,
+    )
 
 
 def _refused(path: str, partner: OrgId, decision: Decision) -> NotPermitted:

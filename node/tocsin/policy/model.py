@@ -44,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """All policy files of a home; `digests` has every file read, also those with problems.
+    """All policy files of a home.
 
     `warnings` are no mistakes in one file, yet two files contradict each other: the floor takes all that a rule shares.
     """
@@ -52,7 +52,6 @@ class PolicySet:
     policies: Mapping[OrgId, Policy]
     floor: Floor | None
     problems: tuple[Problem, ...]
-    digests: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 

@@ -46,10 +46,9 @@ def parse_policies(files: Mapping[str, str]) -> PolicySet:
         if policy and not found:
             policies[policy.partner] = policy
         problems.extend(sorted(found, key=lambda problem: problem.line))
-    digests = {file: _digest(text) for file, text in files.items()}
     # No problems: a floor that stops everything for a while must be able to come in force.
     taken = tuple(_find_taken(policies.values(), floor, files)) if floor else ()
-    return PolicySet(policies, floor, tuple(problems), digests, taken)
+    return PolicySet(policies, floor, tuple(problems), taken)
 
 
 def _is_floor(file: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
-from tocsin.policy.reach import leaves, plain
+from tocsin.policy.reach import withholdable
 from tocsin.records.record import VerifiedRecord
 
 
@@ -48,7 +48,7 @@ def compare(
         policies.decide(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
         for policies in (before, after)
     )
-    went, goes = _fields(record.kind, old), _fields(record.kind, new)
+    went, goes = (decision.disclosed & withholdable(record.kind) for decision in (old, new))
     released = goes if _waits_more(old, new, now) else goes - went
     stopped = went if _waits_more(new, old, now) else went - goes
     return Change(released, stopped, old, new) if released or stopped else None
@@ -63,11 +63,6 @@ def _digests(policies: PolicySet, partner: OrgId) -> tuple[str, str]:
     """Return the digests of the floor and of the partner's file, empty where there is none in order."""
     policy, floor = policies.policies.get(partner), policies.floor
     return (floor.digest if floor else "", policy.digest if policy else "")
-
-
-def _fields(kind: str, decision: Decision) -> frozenset[str]:
-    """Return the fields with a value that a decision lets go, but for those that are open in every record."""
-    return (decision.disclosed & leaves(kind).keys()) - plain(kind)
 
 
 def _waits_more(one: Decision, other: Decision, now: int) -> bool:

@@ -7,14 +7,17 @@ nothing that the store says about approvals. One counts by these steps:
 2. its recipients and floor are today's, and what it says of the partner is
    what the partner would get today, by the same rule of the same file
 3. the statement verifies under the person's key, approves, and is on that id
-4. the person is active and may release today
-5. it is neither the author of the record nor one who proposed the release
+4. the decision log says so as well, under the node's seal
+5. the person is active and may release today
+6. it is neither the author of the record nor one who proposed the release
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tocsin.errors import Malformed, NotFound, RecordRefused
+from tocsin.audit.entry import Event
+from tocsin.audit.log import BATCH, verify_entry
+from tocsin.errors import AuditInconsistent, Malformed, NotFound, RecordRefused
 from tocsin.identity.names import OrgId
 from tocsin.people.act import Act, verify_act
 from tocsin.people.person import Role
@@ -22,7 +25,7 @@ from tocsin.policy.decide import Decision
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.office import Office
 from tocsin.release.terms import item_of, read_terms
-from tocsin.store.model import Opinion, Proposal, ReviewState
+from tocsin.store.model import AuditFilter, AuditRow, Opinion, Proposal, ReviewState
 
 LIVE = frozenset({ReviewState.OPEN, ReviewState.RELEASED})
 """In these states approvals of a proposal count."""
@@ -90,7 +93,7 @@ def agreement_on(office: Office, record: VerifiedRecord, decision: Decision, *, 
 
 
 def approved_by(office: Office, proposal: Proposal) -> tuple[str, ...]:
-    """Return whose approvals of a proposal count today (steps 3 to 5)."""
+    """Return whose approvals of a proposal count today (steps 3 to 6)."""
     barred = may_not_approve(office, proposal)
     opinions = office.store.reviews.opinions(proposal.id)
     names = [one.person for one in opinions if one.person not in barred and _counts(office, one, proposal)]
@@ -100,19 +103,35 @@ def approved_by(office: Office, proposal: Proposal) -> tuple[str, ...]:
 def may_not_approve(office: Office, proposal: Proposal) -> frozenset[str]:
     """Return who proposed a release or wrote the record: further people are wanted."""
     author = office.store.records.get(proposal.digest).author
-    return frozenset({*proposal.proposed_by, author}) - {""}
+    posted = _logged(office, Event.POSTED, proposal.digest)
+    return frozenset({*proposal.proposed_by, author, *(row.person for row in posted)}) - {""}
 
 
 def _counts(office: Office, opinion: Opinion, proposal: Proposal) -> bool:
-    """Verify an approval anew (steps 3 and 4)."""
+    """Verify an approval anew (steps 3 to 5)."""
     if not opinion.approves:
         return False
     try:
         person = office.store.people.get(opinion.person)
         act = verify_act(opinion.statement, org=office.organisation.org, person=person)
-    except (Malformed, RecordRefused, NotFound):
+        is_logged = _is_logged(office, opinion, proposal)
+    except (Malformed, RecordRefused, NotFound, AuditInconsistent):
         return False
-    return act.act is Act.APPROVE and act.on == proposal.id and person.may({Role.RELEASER}, strict=office.strict)
+    may = person.may({Role.RELEASER}, strict=office.strict)
+    return act.act is Act.APPROVE and act.on == proposal.id and is_logged and may
+
+
+def _is_logged(office: Office, opinion: Opinion, proposal: Proposal) -> bool:
+    """Say whether the node has seen this person approve. Raises AuditInconsistent where its log does not hold."""
+    rows = _logged(office, Event.APPROVED, proposal.digest, person=opinion.person)
+    details = (verify_entry(office.store, row, organisation=office.organisation) for row in rows)
+    return any(one.get("review") == proposal.id for one in details)
+
+
+def _logged(office: Office, event: Event, digest: str, *, person: str = "") -> tuple[AuditRow, ...]:
+    """Return what the decision log says of a record, the newest first."""
+    where = AuditFilter(digest=digest, act=event, person=person)
+    return office.store.audit.list(where, limit=BATCH, newest_first=True)
 
 
 def _why(not_before: int, needed: int) -> str:

@@ -7,7 +7,7 @@ function, so what is previewed is what is sent, byte for byte.
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
-from tocsin.policy.reach import leaves, plain
+from tocsin.policy.reach import withholdable
 from tocsin.records.record import VerifiedRecord
 from tocsin.store.protocol import Store
 
@@ -46,9 +46,4 @@ def missing(record: VerifiedRecord, decision: Decision, *, held: frozenset[str] 
     Groups and lists go along with what is inside them and do not count, nor
     do the fields that are open in every record.
     """
-    return withholdable(record.kind, decision.disclosed - (held or frozenset()))
-
-
-def withholdable(kind: str, paths: frozenset[str]) -> frozenset[str]:
-    """Return those of some field paths that hold a value and can be withheld: where there is none, nothing is said."""
-    return (paths & leaves(kind).keys()) - plain(kind)
+    return (decision.disclosed & withholdable(record.kind)) - (held or frozenset())

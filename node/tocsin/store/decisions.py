@@ -30,9 +30,6 @@ class People(Protocol):
     def get(self, name: str) -> Person:
         """Return a person. Raises NotFound."""
 
-    def by_pin(self, pin: str) -> Person | None:
-        """Return the active person whose certificate has this pin."""
-
     def list(self) -> tuple[Person, ...]:
         """Return everybody, by name."""
 

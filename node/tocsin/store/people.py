@@ -32,11 +32,6 @@ class SqlitePeople:
             raise NotFound(f"there is no person {name!r}", hint="see `tocsin person list`")
         return _person(row)
 
-    def by_pin(self, pin: str) -> Person | None:
-        """Return the active person whose certificate has this pin."""
-        row = self._db.row(f"{_SELECT} WHERE pin = ? AND active", (pin,))
-        return None if row is None else _person(row)
-
     def list(self) -> tuple[Person, ...]:
         """Return everybody, by name."""
         return tuple(_person(row) for row in self._db.rows(f"{_SELECT} ORDER BY name"))
