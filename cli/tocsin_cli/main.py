@@ -112,7 +112,7 @@ SECTIONS = (
 )
 
 EXAMPLES = (
-    "tocsin demo                                             see what it does, in half a minute",
+    "tocsin demo                                             see what it does, in some seconds",
     'tocsin init lab-a.example --kind lab --name "Lab A"     make a home for your organisation',
     "tocsin serve                                            run its node; the other commands ask it",
     "tocsin template finding > finding.toml                  a form to fill in; four fields are enough",

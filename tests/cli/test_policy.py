@@ -87,6 +87,15 @@ def test_a_plan_says_first_how_much_changes_for_each_partner_and_then_for_each_r
     assert "put it in force: tocsin policy apply\n" in shown.err
 
 
+def test_a_plan_counts_the_fields_of_a_record_that_newly_goes_and_names_them_all_where_it_is_asked_to(tocsin, desk):
+    fields = [f"field_{number}" for number in range(13)]
+    desk(*planned(change(whole=True, released=fields), change(released=fields)))
+    shown = tocsin("policy", "plan")
+    assert "goes, with 13 fields; --full" in shown.out
+    assert shown.out.count("field_12") == 1  # what a record that went already also gives away is named always
+    assert tocsin("policy", "plan", "--full").out.count("field_12") == 2
+
+
 def test_a_plan_is_one_json_document(tocsin, desk):
     desk(*planned(*CHANGES))
     found = json.loads(tocsin("policy", "plan", "--json").out)
@@ -106,10 +115,10 @@ def test_a_long_plan_is_cut_and_says_so(tocsin, desk):
     [
         pytest.param("draft.toml", 'partner = "aisi.example"', "aisi.example.toml", id="by the partner that it names"),
         pytest.param("f.toml", '[[never]]\nname = "x"', "floor.toml", id="the floor names no partner"),
-        pytest.param("empty.toml", "", "floor.toml", id="an empty floor"),
-        pytest.param("broken.toml", "partner = ", "broken.toml", id="what does not parse keeps its name"),
-        pytest.param("x.toml", 'partner = "../../etc"', "x.toml", id="a partner that is a path"),
-        pytest.param("x.toml", "partner = 1", "x.toml", id="a partner that is no text"),
+        pytest.param("floor.toml", "", "floor.toml", id="an empty floor, which is called so"),
+        pytest.param("aisi.example.toml", "partner = ", "aisi.example.toml", id="what does not parse keeps its name"),
+        pytest.param("b.example.toml", 'partner = "../../etc"', "b.example.toml", id="a partner that is a path"),
+        pytest.param("b.example.toml", "partner = 1", "b.example.toml", id="a partner that is no text"),
     ],
 )
 def test_a_file_stands_in_for_the_one_of_its_partner(tocsin, desk, tmp_path, name, text, place):
@@ -117,6 +126,25 @@ def test_a_file_stands_in_for_the_one_of_its_partner(tocsin, desk, tmp_path, nam
     fake = desk(v1.CheckPoliciesResponse(partners=["aisi.example"]))
     assert tocsin("policy", "check", tmp_path / name).code == 0
     assert fake.asked == [v1.CheckPoliciesRequest(files=[v1.PolicyFile(name=place, text=text)])]
+
+
+@pytest.mark.parametrize("text", ["", "# partner = 'aisi.example'", 'partnr = "aisi.example"', 'partner = "../../etc"'])
+def test_a_file_that_does_not_say_whose_it_is_does_not_become_the_floor(tocsin, desk, tmp_path, text):
+    (tmp_path / "draft.toml").write_text(text)
+    fake = desk()
+    shown = tocsin("policy", "apply", tmp_path / "draft.toml", "--yes")
+    assert (shown.code, fake.asked) == (2, [])
+    assert f"{tmp_path}/draft.toml does not say whose policy it is" in shown.err
+    assert 'begin it with partner = "ORG", or call it floor.toml or ORG.toml' in shown.err
+
+
+def test_a_file_that_is_no_toml_is_refused_with_its_line_whatever_it_is_called(tocsin, desk, tmp_path):
+    (tmp_path / "draft.toml").write_text('partner = "aisi.example"\n[[share]\n')
+    fake = desk()
+    shown = tocsin("policy", "check", tmp_path / "draft.toml")
+    assert (shown.code, fake.asked) == (3, [])
+    assert f"{tmp_path}/draft.toml:2: not TOML: " in shown.err
+    assert "| [[share]\n" in shown.err
 
 
 def test_two_files_for_one_partner_are_a_wrong_command_line(tocsin, desk, tmp_path):
@@ -174,9 +202,8 @@ def test_what_is_applied_is_what_was_planned_under_the_persons_signature(tocsin,
     assert {file.name: file.text for file in asked.files} == FILES
     assert "put these files in force, under your signature? [y/N]" in shown.err
     assert "in force: floor.toml, aisi.example.toml\n  2 records queued for aisi.example\n" in shown.out
-    assert (
-        "  1 proposed release is void: what it is about is decided by other files now\n  1 release is proposed\n" in shown.out
-    )
+    assert "  1 proposed release is void: policy is not the one that it was proposed under\n" in shown.out
+    assert "  1 release is proposed\n" in shown.out
     assert "tocsin review list" in shown.err
 
 

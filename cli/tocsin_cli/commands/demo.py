@@ -18,7 +18,7 @@ from tocsin_cli.demo.story import Story
 @click.command(
     cls=Command,
     examples=(
-        "tocsin demo                                    half a minute, and nothing is left behind",
+        "tocsin demo                                    some seconds, and nothing is left behind",
         "tocsin demo --import avid reports.jsonl --import atlas ATLAS.yaml",
         "tocsin demo --keep /tmp/three                  keeps the homes, to look around in",
     ),

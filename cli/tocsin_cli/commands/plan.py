@@ -26,7 +26,9 @@ from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH, disclosed_fields, waiting_text
 
 CHANGES_SHOWN = 50
-"""Changes on a screen; each is a line or two."""
+"""Changes on a screen; each is some lines."""
+MOST_NAMED = 12
+"""Fields of a record that newly goes which are named; of more the number says more than a page of names."""
 
 SUMMARY = (
     Column("partner"),
@@ -49,6 +51,7 @@ _files_argument = click.argument("files", nargs=-1, type=input_path(), metavar="
 _limit_option = click.option(
     "--limit", type=click.IntRange(min=0), default=CHANGES_SHOWN, show_default=True, help="Most changes to print."
 )
+_full_option = click.option("--full", is_flag=True, help="Name every field of records that newly go.")
 
 
 @click.command(
@@ -57,9 +60,10 @@ _limit_option = click.option(
 )
 @_files_argument
 @_limit_option
+@_full_option
 @json_option
 @click.pass_obj
-def plan(session: Session, *, files: tuple[Path, ...], limit: int, as_json: bool) -> None:
+def plan(session: Session, *, files: tuple[Path, ...], limit: int, full: bool, as_json: bool) -> None:
     """Say what changed policy files would release or stop.
 
     Asks the policies in force and the files in the home about every record,
@@ -72,7 +76,7 @@ def plan(session: Session, *, files: tuple[Path, ...], limit: int, as_json: bool
         output.document(document(found))
     refuse_problems(found.problems, named)
     if not as_json:
-        print_plan(found, limit=limit)
+        print_plan(found, limit=limit, full=full)
         if found.changed_files:
             output.hint(f"put it in force: tocsin policy apply{''.join(f' {one.place}' for one in named)}")
 
@@ -83,10 +87,11 @@ def plan(session: Session, *, files: tuple[Path, ...], limit: int, as_json: bool
 )
 @_files_argument
 @_limit_option
+@_full_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj
-def apply(session: Session, *, files: tuple[Path, ...], limit: int, yes: bool, as_json: bool) -> None:
+def apply(session: Session, *, files: tuple[Path, ...], limit: int, full: bool, yes: bool, as_json: bool) -> None:
     """Put policy files in force, under your signature.
 
     Shows the plan and asks. All files take effect, or none: with a problem in
@@ -100,7 +105,7 @@ def apply(session: Session, *, files: tuple[Path, ...], limit: int, yes: bool, a
     found = make_plan(session, named)
     refuse_problems(found.problems, named)
     if not as_json:
-        print_plan(found, limit=limit)
+        print_plan(found, limit=limit, full=full)
     if not yes and not is_agreed("put these files in force, under your signature?"):
         output.talk("nothing was changed")
         return
@@ -118,8 +123,9 @@ def make_plan(session: Session, named: Sequence[Named] = ()) -> v1.PlanPoliciesR
     with ExitStack() as stack:
         advance = None
         for part in session.stream(request, v1.PlanPoliciesResponse):
-            advance = advance or stack.enter_context(output.bar("weighing", part.total))
-            advance(max(part.weighed - whole.weighed, 0))
+            if part.total:
+                advance = advance or stack.enter_context(output.bar("weighing", part.total))
+                advance(max(part.weighed - whole.weighed, 0))
             whole.MergeFrom(part)
     return whole
 
@@ -140,7 +146,7 @@ def sign_and_apply(
     return session.call(v1.ApplyPoliciesRequest(files=found.files, statement=statement), v1.ApplyPoliciesResponse)
 
 
-def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN) -> None:
+def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN, full: bool = False) -> None:
     """Print what would change: how much for each partner, and then for each record."""
     output.data(f"changed: {', '.join(found.changed_files) or 'nothing, the files are in force as they are'}")
     if not found.changes:
@@ -150,7 +156,7 @@ def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN) ->
     output.table(SUMMARY, _summary(found.changes))
     if limit:
         output.data()
-        output.table(CHANGES, [_change(one) for one in found.changes[:limit]])
+        output.table(CHANGES, [_change(one, full=full) for one in found.changes[:limit]])
     if len(found.changes) > limit:
         output.talk(f"{limit:,} of {len(found.changes):,} changes; --limit shows more")
 
@@ -167,10 +173,12 @@ def _summary(changes: Sequence[v1.PolicyChange]) -> list[list[Cell | str]]:
     return [[Cell(org, "bold"), *(f"{count:,}" for count in counts[org])] for org in sorted(counts)]
 
 
-def _change(one: v1.PolicyChange) -> list[Cell | str]:
+def _change(one: v1.PolicyChange, *, full: bool) -> list[Cell | str]:
     tlp = claim(Tlp.DESCRIPTOR, one.tlp)
     released, stopped = (", ".join(disclosed_fields(paths)) for paths in (one.released, one.stopped))
     if one.whole:
+        count = len(disclosed_fields(one.released))
+        released = released if full or count <= MOST_NAMED else f"{count} fields; --full names them"
         text, style = (f"goes, with {released}", "green") if released else ("goes no more", "red")
     else:
         text = "; ".join(f"{verb} {paths}" for verb, paths in (("also", released), ("without", stopped)) if paths)
@@ -192,7 +200,8 @@ def _print_applied(answer: v1.ApplyPoliciesResponse, found: v1.PlanPoliciesRespo
         output.data(f"  {queued.records:,} record{'s' if queued.records != 1 else ''} queued for {queued.partner}")
     if answer.reviews_voided:
         releases = "release is" if answer.reviews_voided == 1 else "releases are"
-        output.data(f"  {answer.reviews_voided:,} proposed {releases} void: what it is about is decided by other files now")
+        why = "policy is not the one that it was proposed under"
+        output.data(f"  {answer.reviews_voided:,} proposed {releases} void: {why}")
     if answer.reviews_opened:
         output.data(f"  {answer.reviews_opened:,} release{'s are' if answer.reviews_opened != 1 else ' is'} proposed")
         output.hint("see what waits for somebody to agree: tocsin review list")

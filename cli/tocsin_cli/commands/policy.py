@@ -2,10 +2,10 @@
 
 Files that are named on the command line stand in for those of the same name in
 the home: they may lie anywhere and be called anything, because a partner's file
-says whose it is, and the one that names no partner is the floor.
+says whose it is, and one of nothing but rules of the floor is the floor. What
+says neither, an empty file for one, must be called what it is.
 """
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import NamedTuple
 import click
 
 from tocsin.errors import MalformedPolicy
+from tocsin.policy.document import parse_document
+from tocsin.policy.model import Problem
 from tocsin.schema.contract import TLPS
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import DisclosureClass, RecordKind, Tlp
@@ -97,7 +99,10 @@ def _print_checked(found: v1.CheckPoliciesResponse) -> None:
 
 
 def read_policies(files: Sequence[Path]) -> list[Named]:
-    """Read policy files that somebody names. Raises MalformedPolicy, and UsageProblem where two are for one partner."""
+    """Read policy files that somebody names.
+
+    Raises MalformedPolicy, and UsageProblem where it is not clear whose a file is, or two are for one partner.
+    """
     named = [_read(file) for file in files]
     for name in {one.file.name for one in named}:
         places = [one.place for one in named if one.file.name == name]
@@ -112,19 +117,27 @@ def _read(file: Path) -> Named:
         text = read_input(file).decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedPolicy("not UTF-8 text", where=place) from None
-    return Named(place, v1.PolicyFile(name=_name_of(text) or file.name, text=text))
+    return Named(place, v1.PolicyFile(name=_name_of(text, file.name, place=place), text=text))
 
 
-def _name_of(text: str) -> str:
-    """Return what a policy file is called in the home, as far as it says it."""
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return ""  # the node says what is wrong with it, and where
-    partner = values.get("partner")
+def _name_of(text: str, called: str, *, place: str) -> str:
+    """Return what a policy file is called in the home: by what it says, else by how it is called already."""
+    problems: list[Problem] = []
+    sections = parse_document(text, file=place, problems=problems)
+    tables = {section.name for section in sections if section.name}
+    head = sections[0].values if sections else {}
+    partner = head.get("partner")
     if isinstance(partner, str) and partner and "/" not in partner:
         return f"{partner}.toml"
-    return FLOOR if values.keys() <= _FLOOR_KEYS else ""
+    if tables and tables <= _FLOOR_KEYS and not head:
+        return FLOOR
+    if called != FLOOR and "." not in called.removesuffix(".toml"):
+        refuse_problems([v1.PolicyProblem(file=place, line=one.line, message=one.shown) for one in problems], ())
+        raise UsageProblem(
+            f"{place} does not say whose policy it is",
+            f'begin it with partner = "ORG", or call it {FLOOR} or ORG.toml',
+        )
+    return called  # the node says what is wrong with it, and where
 
 
 def refuse_problems(problems: Iterable[v1.PolicyProblem], named: Iterable[Named]) -> None:
@@ -163,7 +176,7 @@ def matrix(session: Session, *, partners: tuple[str, ...], as_json: bool) -> Non
         output.styled(partner, "bold")
         output.table((Column("kind"), *(Column(f"TLP:{tlp}") for tlp in TLPS)), _rows(list(cells)))
         output.data()
-    output.talk("? if a condition holds   ~ but for some fields   72h: so long after issue   +1: so many must agree")
+    output.talk("? conditions have a say   ~ but for some fields   72h: so long after issue   +1: so many must agree")
 
 
 def _rows(cells: Sequence[v1.PolicyCell]) -> list[list[Cell | str]]:
