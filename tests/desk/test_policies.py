@@ -82,6 +82,30 @@ def test_an_explanation_says_what_a_record_waits_for_and_as_of_another_time(offi
     assert not later.HasField("waiting")
 
 
+def test_what_a_partner_has_already_waits_for_nothing_whoever_would_have_to_agree_today(office, lab_b):
+    record = office.post().record
+    deliver(office, lab_b)
+    put_policy(office, LAB_B, SHARING.replace("[[share]]", "[[share]]\napprovals = 1"))
+    answer = explain(office, record)
+    assert answer.delivered
+    assert not answer.HasField("waiting")
+    assert f"{LAB_B} has all of this already: it waits for nothing" in answer.hints
+    assert not any("further person" in hint for hint in answer.hints)
+    other = office.post(idempotency_key="another").record
+    waits = explain(office, other)
+    assert waits.waiting.approvals_needed == 1
+    assert any("goes when one further person agrees" in hint for hint in waits.hints)
+
+
+def test_an_explanation_says_that_a_file_which_was_changed_is_not_what_was_asked(office):
+    record = office.post().record
+    place = office.home.layout.policies / f"{LAB_B}.toml"
+    assert not any("tocsin policy plan" in hint for hint in explain(office, record).hints)
+    place.write_text(place.read_text() + "# changed\n")
+    told = f"policies/{LAB_B}.toml has changed since, and is not in force as it is: tocsin policy plan"
+    assert told in explain(office, record).hints
+
+
 def test_an_explanation_as_of_a_time_when_the_agreement_is_over_denies(office):
     put_policy(office, LAB_B, SHARING.replace("[[share]]", "expires = 2026-06-01T00:00:00Z\n\n[[share]]", 1))
     record = office.post().record

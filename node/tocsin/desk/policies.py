@@ -19,9 +19,10 @@ from tocsin.people.person import Person
 from tocsin.policy.decide import Decision
 from tocsin.policy.explain import Explanation, explain
 from tocsin.policy.matrix import matrix
+from tocsin.policy.parse import FLOOR
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import Wait
-from tocsin.release.presentation import decide_today, presentation
+from tocsin.release.presentation import decide_today, missing, presentation
 from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -84,6 +85,10 @@ class Policies:
         record = load_record(home, stored)
         explanation = self._explain(record, peer.org, now=at)
         decision = explanation.decision
+        own = record.issuer == home.organisation.org
+        wait = self._wait(record, decision, peer.org, now=at) if own else None
+        has_all = own and wait is not None and self._has_all(record, decision, peer.org)
+        over = explanation.waits if wait is None or has_all else ()
         answer = v1.ExplainRecordResponse(
             delivered=decision.delivered,
             rule=decision.rule,
@@ -92,10 +97,14 @@ class Policies:
             why=decision.why,
             agreement=decision.agreement,
             fields=verdict_messages(explanation),
-            hints=(*_obstacles(peer, stored, now=at), *explanation.hints),
+            hints=(
+                *_obstacles(peer, stored, now=at),
+                *([f"{peer.org} has all of this already: it waits for nothing"] if has_all else []),
+                *(hint for hint in explanation.hints if hint not in over),
+                *self._drafted(peer.org),
+            ),
         )
-        wait = self._wait(record, decision, peer.org, now=at) if record.issuer == home.organisation.org else None
-        if wait is not None:
+        if wait is not None and not has_all:
             answer.waiting.CopyFrom(waiting_message(peer.org, wait))
         return answer
 
@@ -162,6 +171,19 @@ class Policies:
             now=now,
             own=record.issuer == home.organisation.org,
         )
+
+    def _has_all(self, record: VerifiedRecord, decision: Decision, partner: OrgId) -> bool:
+        """Say whether everything that a decision lets go went to the partner already."""
+        sent = self._room.home.store.feeds.sent(partner, record.digest)
+        return decision.delivered and sent is not None and not missing(record, decision, held=sent)
+
+    def _drafted(self, partner: OrgId) -> Iterator[str]:
+        """Yield that what people read in the folder is not what was asked, where it is not."""
+        home = self._room.home
+        asked = {f"{FOLDER}/{FLOOR}", home.layout.relative(home.layout.policy(partner))}
+        for file in changed_files(files_in_force(home.store), load_drafts(home.layout).files):
+            if file in asked:
+                yield f"{file} has changed since, and is not in force as it is: tocsin policy plan"
 
     def _wait(self, record: VerifiedRecord, decision: Decision, partner: OrgId, *, now: int) -> Wait | None:
         """Return what the partner's copy of an own record waits for at this time."""

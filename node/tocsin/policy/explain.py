@@ -41,15 +41,20 @@ class FieldVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision, what it means for each field, and what would change it."""
+    """A decision, what it means for each field, and what would change it.
+
+    `waits` are those of the hints that say when or by whose agreement it goes:
+    for who has waited already, they are over.
+    """
 
     decision: Decision
     fields: tuple[FieldVerdict, ...]
     hints: tuple[str, ...]
+    waits: tuple[str, ...] = ()
 
 
 _REMEDIES: Final = {
-    Denial.CLOCK: "set the clock of this machine: the record was signed at {signed}",
+    Denial.CLOCK: "ask as of a time after {signed}, when the record was signed; if it is now, set the clock",
     Denial.NO_FLOOR: "run `tocsin policy check` and put floor.toml in order",
     Denial.NO_POLICY: "run `tocsin policy check`: it says what is wrong with {partner}.toml, or that it is missing",
     Denial.EXPIRED: "it would go by an agreement that is renewed: `expires` in {file}",
@@ -85,12 +90,14 @@ def explain(
         record, partner, recipients, granted, now, Facts(record, marking=record.marking_at(now), own=own)
     )
     hints = [*_remedies(decision, question, policy)]
+    waits: tuple[str, ...] = ()
     verdicts = tuple(_kept(path, leaf) for path, leaf in _fields(record))
     if decision.withholding is not None and floor is not None:
         weighing = _Weighing(decision, decision.withholding, floor, partner)
         verdicts = tuple(weighing.verdict(path, leaf) for path, leaf in _fields(record))
-        hints += [*_waits(decision, question, floor), *weighing.hints(verdicts)]
-    return Explanation(decision, verdicts, (*hints, *asked.sentences()))
+        waits = tuple(_waits(decision, question, floor))
+        hints += [*waits, *weighing.hints(verdicts)]
+    return Explanation(decision, verdicts, (*hints, *asked.sentences()), waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ class _Weighing:
             return f"taken away by {never.name!r} at {self.floor.file}:{never.line}"
         cause = self.withholding.causes[leaf.path]
         if cause is Cause.ABOVE_CLASS:
-            return f"the rule shares up to class {self.withholding.share.classes.name}"
+            return f"the rule shares only up to class {self.withholding.share.classes.name}"
         return cause
 
 
@@ -190,7 +197,7 @@ def _remedies(decision: Decision, question: Question, policy: Policy | None) -> 
     """Yield what would change a denial."""
     if decision.denial is Denial.NO_RULE and policy is not None:
         if not policy.shares:
-            yield f"{policy.file} has no [[share]] rule: it shares nothing"
+            yield f"{policy.file} has no [[share]] rule in force: it shares nothing"
         for share in policy.shares:
             yield f"{share.name!r} at {policy.file}:{share.line} does not cover it: {_mismatch(question, share)}"
     elif decision.denial in _REMEDIES:
