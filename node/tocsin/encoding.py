@@ -75,6 +75,8 @@ def parse_json(data: bytes) -> JSON:
 
     Raises MalformedEncoding (BAD_JSON).
     """
+    if not data.strip():
+        raise MalformedEncoding("not JSON: there is nothing in it", reason="BAD_JSON")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -389,12 +389,15 @@ def test_what_the_linter_finds_is_told_without_the_value(tocsin, desk, tmp_path)
 
 def test_what_the_linter_blocks_is_refused_with_how_to_override_it(tocsin, desk, tmp_path):
     (tmp_path / "a.json").write_bytes(CONTENT)
-    blocked = v1.PostedRecord(error_reason="LINT_BLOCKED", error_details=["summary: email"], lint=[FOUND])
+    blocked = v1.PostedRecord(
+        error_reason="LINT_BLOCKED", error_details=["summary: email", "--override email@summary"], lint=[FOUND]
+    )
     fake = answers(desk, blocked)
     shown = tocsin("post", tmp_path / "a.json", "--kind", "finding")
     assert (shown.code, len(fake.asked)) == (5, 1)
     assert "[LINT_BLOCKED]" in shown.err
     assert "take it upon yourself by name: --override email@summary\n" in shown.err
+    assert shown.err.count("--override") == 1
     fake = answers(desk, v1.PostedRecord(record=record()))
     tocsin("post", tmp_path / "a.json", "--kind", "finding", "--override", "email@summary", "--override", "key")
     assert list(fake.asked[0].drafts[0].overrides) == ["email@summary", "key"]

@@ -81,6 +81,7 @@ def test_a_card_is_added_under_the_name_that_it_bears(tocsin, desk, profile, tmp
     fake = desk(v1.AddPersonResponse(person=colleague("counsel", v1.PERSON_ROLE_RELEASER)))
     wrong = tocsin("--profile", "releaser-1", "person", "add", "other", "--role", "auditor", "--card", "-", stdin=b"x")
     assert (wrong.code, fake.asked) == (3, [])
+    assert "a card is what `tocsin person card` prints" in wrong.err
     add = ("--profile", "releaser-1", "person", "add")
     other = tocsin(*add, "other", "--role", "auditor", "--card", tmp_path / "counsel.card")
     assert (other.code, fake.asked) == (2, [])

@@ -275,6 +275,7 @@ def test_resuming_queues_what_was_posted_meanwhile(office):
 
 UNKNOWN: dict[str, tuple[str, type[TocsinError], str]] = {
     "nearly right": ("lab-c.example", NotFound, "did you mean lab-b.example?"),
+    "only its last part is right": ("nobody.example", NotFound, "the peers are: lab-b.example"),
     "far off": ("university.test", NotFound, "the peers are: lab-b.example"),
     "ourselves": (LAB_A, NotFound, "did you mean"),
     "no name": ("LAB B", MalformedName, "DNS name"),

@@ -151,7 +151,7 @@ def test_every_problem_of_every_file_is_found_at_once():
         ("2: unknown table [[zzz]]; a partner's file has [[share]] and [accept]", HEAD + "[[zzz]]"),
         ("2: unknown key 'share'", HEAD + 'share = [{name = "x"}]'),
         ("2: [[require]] belongs in floor.toml", HEAD + "[[require]]"),
-        ("2: kinds is missing in accept", HEAD + "[accept]"),
+        ("2: kinds is missing in [accept]", HEAD + "[accept]"),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 0'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = true'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 1e3'),

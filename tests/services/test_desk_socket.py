@@ -261,7 +261,7 @@ def test_a_person_who_may_not_is_told_who_may(place):
             async with node.as_(await node.admit("analyst-1", Role.ANALYST)) as analyst:
                 error = await error_of(analyst.desk.ApplyPolicies(v1.ApplyPoliciesRequest()))
             assert isinstance(error, NotPermitted)
-            assert error.hint == "ask somebody who is policy-admin"
+            assert error.hint == "ask somebody whose role is policy-admin"
 
     asyncio.run(run())
 

@@ -173,8 +173,10 @@ def read_draft(
 def refusal(result: v1.PostedRecord, *, where: str) -> TocsinError:
     """Return the error that a refused draft stands for."""
     error_class = by_reason(result.error_reason) or MalformedContent
-    first, *rest = result.error_details or ["the draft was refused"]
     hint = _override_hint(result) if error_class is ReleaseBlocked else ""
+    # How to override is the hint, and need not stand there twice.
+    told = [line for line in result.error_details if not (hint and "--override" in line)]
+    first, *rest = told or ["the draft was refused"]
     return error_class(first, reason=result.error_reason, where=where, details=tuple(rest), hint=hint)
 
 

@@ -243,6 +243,7 @@ def _read_card(session: Session, name: str, file: Path) -> str:
         read = parse_card(text, org=session.profile.org)
     except TocsinError as error:
         error.where = error.where or str(file)
+        error.hint = error.hint or "a card is what `tocsin person card` prints, for this organisation"
         raise
     if read.name != name:
         raise UsageProblem(f"{file} is the card of {read.name}, not of {name}", "ask whose card it is")

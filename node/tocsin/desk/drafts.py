@@ -13,7 +13,7 @@ from tocsin.errors import MalformedEncoding, MalformedName, MalformedRequest
 from tocsin.identity.names import OrgId, new_record_id
 from tocsin.records.envelope import Downgrade
 from tocsin.records.record import Draft
-from tocsin.release.lint import DENY_LIST, RULES
+from tocsin.release.lint import RULES
 from tocsin.schema.contract import enum_claim
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
@@ -79,8 +79,8 @@ def _problems(message: v1.Draft) -> Iterator[str]:
 def _unknown_overrides(overrides: Iterable[str]) -> Iterator[str]:
     for name in overrides:
         rule = name.partition("@")[0]
-        if rule not in (*RULES, DENY_LIST):
-            yield f"overrides: {rule[:40]!r} is no rule of the linter; it has {', '.join((*RULES, DENY_LIST))}"
+        if rule not in RULES:
+            yield f"overrides: {rule[:40]!r} is no rule of the linter; it has {', '.join(RULES)}"
 
 
 def _recipient(name: str, *, store: Store, ours: OrgId) -> OrgId:

@@ -148,8 +148,9 @@ def _settle(
 
 def _verify_threshold(threshold: int, root_keys: int) -> None:
     if not 1 <= threshold <= root_keys <= MOST_ROOT_KEYS:
-        message = f"a threshold of {threshold} does not go with {root_keys} root keys"
-        raise MalformedIdentity(message, reason="BAD_IDENTITY", hint=f"1 <= threshold <= root keys <= {MOST_ROOT_KEYS}")
+        keys = f"{root_keys} root key{'s' if root_keys != 1 else ''}"
+        message = f"a threshold of {threshold} does not go with {keys}"
+        raise MalformedIdentity(message, reason="BAD_IDENTITY", hint="give more with --root-keys, or ask for fewer")
 
 
 def _verify_free(root: Path) -> None:

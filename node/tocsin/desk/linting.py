@@ -44,7 +44,7 @@ class Linted:
             names = " ".join(f"--override {name}" for name in sorted({f"{one.rule}@{one.path}" for one in open_yet}))
             raise ReleaseBlocked(
                 "the content holds what should not go beyond AMBER",
-                details=tuple(f"{one.path}: looks like {one.rule}" for one in open_yet),
+                details=tuple(f"{one.path} holds what the rule {one.rule} of the linter finds" for one in open_yet),
                 hint=f"take it out, or take it upon yourself: {names}",
             )
 

@@ -12,6 +12,8 @@ from tocsin.store.protocol import Store
 
 MOST_SHOWN = 8
 """Peers that a hint lists; more of them nobody reads there."""
+ALIKE = 0.8
+"""How much of two names must be the same for one to be a slip of the other: many share their last part."""
 
 
 def find_peer(store: Store, name: str) -> PeerRow:
@@ -27,7 +29,7 @@ def find_peer(store: Store, name: str) -> PeerRow:
 
 
 def _unknown(org: OrgId, known: list[str]) -> NotFound:
-    near = get_close_matches(org, known, n=1)
+    near = get_close_matches(org, known, n=1, cutoff=ALIKE)
     if near:
         hint = f"did you mean {near[0]}?"
     elif 0 < len(known) <= MOST_SHOWN:

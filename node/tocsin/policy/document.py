@@ -246,6 +246,7 @@ class SectionReader:
         """Return the value of a key, or None where it is missing."""
         self.asked.add(key)
         if required and key not in self.section.values:
-            where = f"[[{self.section.name}]]" if self.section.is_listed else self.section.name or "the file"
+            name = self.section.name
+            where = f"[[{name}]]" if self.section.is_listed else f"[{name}]" if name else "the file"
             self.report(f"{key} is missing in {where}")
         return self.section.values.get(key)

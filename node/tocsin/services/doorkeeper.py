@@ -222,7 +222,7 @@ class DeskDoor:
         roles = permitted(call.method.removeprefix(_DESK))
         if person.may(roles, strict=self._strict):
             return None
-        hint = f"ask somebody who is {_in_words(roles)}" if roles else ""
+        hint = f"ask somebody whose role is {_in_words(roles)}" if roles else ""
         return NotPermitted(f"{person.name} may not do this", hint=hint)
 
 
@@ -245,7 +245,8 @@ def _unknown_person() -> Unauthenticated:
 
 
 def _in_words(roles: frozenset[Role]) -> str:
-    return " or ".join(role.value for role in Role if role in roles)
+    *others, last = [role.value for role in Role if role in roles]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _stranger() -> Unauthenticated:
