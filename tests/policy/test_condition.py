@@ -211,10 +211,18 @@ def test_the_fields_that_a_condition_reads_are_known(text, reads):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("severty == 'high'", "undeclared reference to 'severty'; did you mean 'severity'?"),
-        ("severity == 3", "found no matching overload for '==' applied to '(string, int)'"),
-        ("title", "neither true nor false but string"),
-        ("subjects.exists(s, s.nme == 'x')", "undefined field 'nme'"),
+        ("severty == 'high'", "nothing is named 'severty'; did you mean 'severity'?"),
+        ("severity == high", "nothing is named 'high'; a text stands in quotes"),
+        ("severity == 3", "== does not go with text and a whole number"),
+        ("hazard_category == 'cyber'", "== does not go with a list of texts and text: to ask whether a list has it"),
+        ("severity in 'high'", "in does not go with text and text: after in stands a list"),
+        ("embargo.until > '2027'", "> does not go with a time and text: a time is written timestamp("),
+        ("!title", "! does not go with text"),
+        ("title.contains(3)", "contains does not go with text and a whole number"),
+        ("title", "neither true nor false but text: compare it with something"),
+        ("subjects", "neither true nor false but a list"),
+        ("embargo", "neither true nor false but a group"),
+        ("subjects.exists(s, s.nme == 'x')", "no field 'nme' in such a group; did you mean 'name'?"),
         ("severity in ['hihg', 'low']", "'hihg' is not a value of severity; did you mean 'high'?"),
         ("'cybr' in hazard_category", "'cybr' is not a value of hazard_category; did you mean 'cyber'?"),
         (
@@ -230,8 +238,12 @@ def test_the_fields_that_a_condition_reads_are_known(text, reads):
         ("dyn(severity) == 3", "dyn() would switch the type check off"),
         ("subjects.filter(s, true)[0].name == 'x'", "cannot follow .name"),
         ("(contains_csam ? embargo : embargo).case_id == 'x'", "cannot follow .case_id"),
-        ("", "mismatched input '<EOF>'"),
-        ("severity ==", "mismatched input '<EOF>'"),
+        ("", "something is missing at the end"),
+        ("severity ==", "something is missing at the end"),
+        ("severity = 'high'", "a single = means nothing here: to compare, write =="),
+        ("severity == 'high' and title == ''", "'and' is written &&"),
+        ("(severity == 'high'", "a ) is missing"),
+        ("severity == 'high'; x", "cannot be read from here on"),
         ("(" * 300 + "true" + ")" * 300, "nested too deeply"),
         ("true || " * MAX_LENGTH + "true", f"longer than {MAX_LENGTH} characters"),
     ],
@@ -251,6 +263,7 @@ def test_a_condition_that_does_not_fit_the_contract_is_refused(text, said):
         ((1, 4), "dyn(severity) == 3"),
         ((1, 28), "subjects.filter(s, true)[0].name == 'x'"),
         ((1, 0), "title"),
+        ((1, 10), 'severity = "high"'),
     ],
 )
 def test_a_problem_says_where_it_is(place, text):
@@ -260,7 +273,7 @@ def test_a_problem_says_where_it_is(place, text):
 
 def test_a_condition_must_fit_every_kind_of_its_rule_and_says_which_it_does_not_fit():
     (complaint,) = complaints('severity == "high"', "finding", "incident")
-    assert complaint.message == "undeclared reference to 'severity', in records of kind incident"
+    assert complaint.message == "nothing is named 'severity', in records of kind incident"
     assert when('title == "x"', *KINDS)
 
 

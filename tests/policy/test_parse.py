@@ -201,7 +201,7 @@ def test_a_file_that_is_not_a_policy(said, text):
         ("7: reveal: source is of class LOCAL and never leaves the node", 'reveal = ["source"]'),
         ("8: reveal: prompts is also withheld, by the same rule", 'withhold = ["prompts"]\nreveal = ["prompts"]'),
         ("8: reveal: evidence[*].name is also withheld", 'withhold = ["evidence"]\nreveal = ["evidence[*].name"]'),
-        ("7: when: undeclared reference to 'severty'; did you mean 'severity'?", "when = 'severty == \"\"'"),
+        ("7: when: nothing is named 'severty'; did you mean 'severity'?", "when = 'severty == \"\"'"),
         ("7: when must be a text", "when = true"),
         ("7: when must be a text", 'when = " "'),
     ],
@@ -263,7 +263,7 @@ def test_a_share_rule_with_a_wrong_part(said, old, new):
         ("3: fields: finding_kind is open in every record", '[[never]]\nname = "x"\nfields = ["finding_kind"]'),
         ("3: fields is empty", '[[never]]\nname = "x"\nfields = []'),
         ("3: partners: 'AISI' is not an organisation id", '[[never]]\nname = "x"\npartners = ["AISI"]'),
-        ("3: when: undeclared reference to 'severity', in records of kind evaluation, incident",
+        ("3: when: nothing is named 'severity', in records of kind evaluation, incident",
          '[[never]]\nname = "x"\nwhen = "severity == \\"\\""'),
     ],
 )  # fmt: skip
@@ -291,6 +291,11 @@ SECOND = SHARE.replace('"s"', '"t"')
 def test_a_rule_that_is_never_reached_is_a_problem(is_reached, first, second):
     expected = [] if is_reached else ["never reached: 's' at line 2 covers everything that this rule does"]
     assert [problem.partition(": ")[2] for problem in problems(HEAD + first + second)] == expected
+
+
+def test_a_rule_whose_condition_is_wrong_does_not_seem_to_cover_everything():
+    (problem,) = problems(HEAD + SHARE + "when = 'severty == \"high\"'\n" + SECOND)
+    assert "nothing is named 'severty'" in problem
 
 
 def test_rules_that_together_leave_nothing_to_a_later_one_are_found():
@@ -402,13 +407,13 @@ SHOWN = """\
 withhold: no field 'subject' in records of kind finding; did you mean 'subjects'?
   |   "subject",
   |   ^
-when: undeclared reference to 'severty'; did you mean 'severity'?
+when: nothing is named 'severty'; did you mean 'severity'?
   | when = 'severty == "high"'
   |         ^
-when: undeclared reference to 'titel'; did you mean 'title'?
+when: nothing is named 'titel'; did you mean 'title'?
   | && titel == "y"
   |    ^
-when: undeclared reference to 'titel'; did you mean 'title'?
+when: nothing is named 'titel'; did you mean 'title'?
   | when = "titel == \\"y\\""
   |        ^
 unknown key 'withold'; did you mean 'withhold'?

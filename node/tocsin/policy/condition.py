@@ -28,6 +28,7 @@ from tocsin.policy.claims import ENVELOPE, PACKAGE, Claims, pool
 from tocsin.policy.cost import BUDGET, estimate
 from tocsin.policy.expression import NOWHERE, ROOT, Reading, read_expression
 from tocsin.policy.spelling import did_you_mean
+from tocsin.policy.wording import SYNTAX, plain_words, type_name
 from tocsin.schema.contract import ELEMENT, KINDS, Field, Shape
 
 MAX_LENGTH: Final = 4096
@@ -42,8 +43,6 @@ _TYPES: Final = {
     Shape.TIME: cel.Type.TIMESTAMP,
 }
 _ERROR: Final = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?P<said>.*)")
-_EXPECTING: Final = re.compile(r" expecting \{.*\}")
-_OPERATOR: Final = re.compile(r"'(?:_(\S+)_|@in)'")
 _UNDEFINED: Final = re.compile(r"undefined field '(\w+)'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)'")
 
@@ -138,7 +137,8 @@ def _compile(text: str, kind: str, problems: list[Complaint]) -> _Checked | None
         problems.extend(_read_errors(str(error), kind))
         return None
     if expression.return_type() != cel.Type.BOOL:
-        problems.append(Complaint(f"neither true nor false but {expression.return_type().name().lower()}"))
+        kind_of_value = type_name(expression.return_type().name().lower())
+        problems.append(Complaint(f"neither true nor false but {kind_of_value}: compare it with something"))
         return None
     parsed = parse_checked(expression.serialize())
     reading = read_expression(parsed, variables=tuple(_variables(kind)))
@@ -212,11 +212,12 @@ def _at(text: str, message: str, offset: int) -> Complaint:
 
 
 def _read_errors(message: str, kind: str) -> Iterator[Complaint]:
-    """Yield the compiler's problems."""
+    """Yield the compiler's problems; where a text cannot be read at all, the first place where that shows."""
     blocks = list(_ERROR.finditer(message.removesuffix(" [INVALID_ARGUMENT]")))
-    for block in blocks:
-        said = _OPERATOR.sub(lambda found: f"'{found[1] or 'in'}'", block["said"].replace(" (in container '')", ""))
-        yield Complaint(_EXPECTING.sub("", said) + _guess(said, kind), int(block["line"]), int(block["column"]))
+    unread = [block for block in blocks if block["said"].startswith(SYNTAX)]
+    for block in unread[:1] or blocks:
+        said = block["said"].replace(" (in container '')", "")
+        yield Complaint(plain_words(said) + _guess(said, kind), int(block["line"]), int(block["column"]))
     if not blocks:
         yield Complaint("nested too deeply")
 
@@ -225,7 +226,7 @@ def _guess(said: str, kind: str) -> str:
     """Return what the author may have meant by a name that is none."""
     undeclared, undefined = _UNDECLARED.search(said), _UNDEFINED.search(said)
     if undeclared and not any(other.has(undeclared[1]) for other in KINDS.values()):
-        return did_you_mean(undeclared[1], _variables(kind))
+        return did_you_mean(undeclared[1], _variables(kind)) or "; a text stands in quotes"
     if undefined:
         return did_you_mean(undefined[1], {path.rpartition(".")[2] for path in KINDS[kind].paths()})
     return ""

@@ -2,7 +2,8 @@
 
 Each table is read to its end, so that one reading finds every problem. A rule
 with a problem is still returned where a rule can be made: its file gives no
-policy anyway, and the rules after it are checked against it.
+policy anyway, and the rules after it are checked against it. Without its
+condition none can be made: it would seem to cover what it does not.
 """
 
 from collections.abc import Collection, Iterable
@@ -76,7 +77,8 @@ def read_share(reader: SectionReader) -> Share | None:
     hold = reader.duration("hold")
     approvals = reader.count("approvals", default=0, most=MOST_APPROVALS)
     reader.finish(_REFUSED_IN_SHARE)
-    if not (kinds and max_tlp and classes):
+    is_whole = condition is not None or "when" not in reader.section.values
+    if not (kinds and max_tlp and classes and is_whole):
         return None
     share = Share(
         name=name,
