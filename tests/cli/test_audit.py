@@ -55,12 +55,24 @@ def test_an_entry_is_a_line_with_what_was_decided(tocsin, desk, entries):
     assert founded_line.split()[:5] == ["1", "2026-03-01", "12:00", "founded", "first"]
     assert posted.split()[3:] == ["posted", "analyst-1", "dddddddd"]
     assert sent.split()[3:6] == ["sent", "aisi.example", "dddddddd"]
-    assert sent.endswith("disclosed title, steps")
+    assert sent.endswith("disclosed steps, title")
     assert "3 entries; --limit shows more" in shown.err
 
 
+def test_a_record_is_told_by_the_id_that_people_know_it_by(tocsin, desk, entries):
+    entries[1].record_id = "3f2a9c11-0000-4000-8000-000000000000"
+    desk(v1.ListAuditResponse(entries=entries))
+    _, _, posted, sent = tocsin("audit", "show").out.splitlines()
+    assert posted.split()[5] == "3f2a9c11"
+    assert sent.split()[5] == "dddddddd"  # nothing of it is here any more
+    desk(v1.ListAuditResponse(entries=entries))
+    full = tocsin("audit", "show", "--full").out
+    assert f"record                   {entries[1].record_id}\n" in full
+    assert f"digest                   {'d' * 43}\n" in full
+
+
 def test_many_fields_are_counted_and_a_signature_is_cut_unless_everything_is_asked_for(tocsin, desk):
-    paths = ["title", "summary", "severity", "steps"]
+    paths = ["title", "summary", "severity", "steps", "steps[*].description"]  # a list is what is in it
     details = {"disclosed": paths, "withheld": [{"path": "prompts", "reason": "infohazard"}], "statement": "e" * 300}
     entry = v1.AuditEntry(sequence=7, act="sent", body=json.dumps({"details": details}), hash="h" * 43)
     entry.at.FromSeconds(NOON)
@@ -68,8 +80,8 @@ def test_many_fields_are_counted_and_a_signature_is_cut_unless_everything_is_ask
     assert tocsin("audit", "show").out.splitlines()[1].endswith("disclosed (4); withheld prompts; statement eeeeeeee…")
     desk(v1.ListAuditResponse(entries=[entry]))
     shown = tocsin("audit", "show", "--full").out
-    assert "disclosed                title, summary, severity, steps\n" in shown
-    assert "withheld                 path prompts; reason infohazard\n" in shown
+    assert "disclosed                severity, steps[*].description, summary, title\n" in shown
+    assert "withheld                 prompts (infohazard)\n" in shown
     assert shown.replace("\n" + " " * 27, "").count("e" * 300) == 1
 
 

@@ -50,6 +50,13 @@ def test_a_listing_is_narrowed_to_a_record_a_partner_a_person_an_act_or_a_time(r
     assert [entry.act for entry in office.desk.list_audit(earlier, office.me).entries] == ["founded", "policy-applied"]
 
 
+def test_an_entry_names_its_record_as_a_listing_of_records_does(office):
+    record = office.post().record
+    told = {entry.act: (entry.digest, entry.record_id) for entry in listed(office).entries}
+    assert told["posted"] == (record.digest, record.envelope.record_id)
+    assert told["founded"] == ("", "")
+
+
 def test_a_record_that_is_not_here_is_asked_for_by_its_digest(office):
     assert acts(office, record="x" * 43) == []
     with pytest.raises(NotFound):

@@ -14,7 +14,7 @@ from tocsin_cli.commands.record import Since, print_lines
 from tocsin_cli.document import document, timestamp_text
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session
-from tocsin_cli.view import ID_LENGTH, Line, field_text
+from tocsin_cli.view import ID_LENGTH, Line, disclosed_fields, field_text
 
 MOST_ENTRIES_A_PAGE = 1000
 MOST_NAMED = 3
@@ -142,15 +142,20 @@ def _row(entry: v1.AuditEntry) -> list[Cell | str]:
         Cell(entry.act, "bold"),
         entry.person,
         entry.partner,
-        entry.digest[:ID_LENGTH],
+        (entry.record_id or entry.digest)[:ID_LENGTH],
         "; ".join(f"{name} {_brief(value)}" for name, value in details.items() if value not in ("", [], {}, 0)),
     ]
 
 
 def _print_entry(entry: v1.AuditEntry) -> None:
     output.styled(f"{entry.sequence}  {timestamp_text(entry.at)}  {entry.act}", "bold")
-    labelled = [("person", entry.person), ("partner", entry.partner), ("record", entry.digest)]
-    details = [(name, field_text(value)) for name, value in _details(entry).items()]
+    labelled = [
+        ("person", entry.person),
+        ("partner", entry.partner),
+        ("record", entry.record_id),
+        ("digest", entry.digest),
+    ]
+    details = [(name, _whole(value)) for name, value in _details(entry).items()]
     hashes = [("hash", entry.hash), ("seal", entry.seal)]
     print_lines([Line(1, label, value) for label, value in (*labelled, *details, *hashes) if value])
     output.data()
@@ -163,7 +168,23 @@ def _details(entry: v1.AuditEntry) -> Mapping[str, JSON]:
     except Malformed:
         return {}
     details = body.get("details") if isinstance(body, dict) else None
-    return details if isinstance(details, dict) else {}
+    if not isinstance(details, dict):
+        return {}
+    went = details.get("disclosed")
+    fields: list[JSON] = [*disclosed_fields([str(path) for path in went])] if isinstance(went, list) else []
+    return details | {"disclosed": fields} if fields else details
+
+
+def _whole(value: object) -> str:
+    """Return a detail in full: of a field that stayed, why and until when, beside its path."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "path" in item for item in value):
+        return ", ".join(_stayed(item) for item in value)
+    return field_text(value)
+
+
+def _stayed(field: Mapping[str, object]) -> str:
+    said = " ".join(field_text(value) for name, value in field.items() if name != "path" and value)
+    return f"{field['path']} ({said})" if said else str(field["path"])
 
 
 def _brief(value: object) -> str:

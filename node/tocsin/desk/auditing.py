@@ -40,7 +40,8 @@ class Auditing:
         )
         shown = rows[:size]
         token = str(shown[-1].sequence) if len(rows) > size else ""
-        return v1.ListAuditResponse(entries=[entry_message(row) for row in shown], next_page_token=token)
+        entries = [entry_message(row, self._record_id(row.digest)) for row in shown]
+        return v1.ListAuditResponse(entries=entries, next_page_token=token)
 
     def verify_audit(self, request: v1.VerifyAuditRequest) -> v1.VerifyAuditResponse:
         """Verify the chain and the seals of the whole log. Raises AuditInconsistent."""
@@ -59,6 +60,12 @@ class Auditing:
             until=request.until.ToSeconds() if request.HasField("until") else 0,
         )
 
+    def _record_id(self, digest: str) -> str:
+        try:
+            return self._store.records.get(digest).record_id if digest else ""
+        except NotFound:
+            return ""
+
     def _digest(self, name: str) -> str:
         try:
             return self._store.records.find(name).digest
@@ -68,8 +75,8 @@ class Auditing:
             raise
 
 
-def entry_message(row: AuditRow) -> v1.AuditEntry:
-    """Return an entry of the decision log as it is written."""
+def entry_message(row: AuditRow, record_id: str = "") -> v1.AuditEntry:
+    """Return an entry of the decision log as it is written, and the id by which people know its record."""
     message = v1.AuditEntry(
         sequence=row.sequence,
         act=row.act,
@@ -79,6 +86,7 @@ def entry_message(row: AuditRow) -> v1.AuditEntry:
         body=row.body,
         hash=row.hash,
         seal=row.seal,
+        record_id=record_id,
     )
     message.at.FromSeconds(row.at)
     return message

@@ -2588,6 +2588,7 @@ class AuditEntry(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place: 1, 2, 3, … without gaps."""
     act: _builtins.str
@@ -2604,6 +2605,8 @@ class AuditEntry(_message.Message):
     """SHA-256 over the hash of the entry before and this body, base64url."""
     seal: _builtins.str
     """Signature of the node over this place and hash, `tocsin-audit+jwt`; on the last entry of each transaction."""
+    record_id: _builtins.str
+    """Id of that record, by which people know it; empty where the node has nothing of it."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -2620,10 +2623,11 @@ class AuditEntry(_message.Message):
         body: _builtins.str = ...,
         hash: _builtins.str = ...,
         seal: _builtins.str = ...,
+        record_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "at", b"at", "body", b"body", "digest", b"digest", "hash", b"hash", "partner", b"partner", "person", b"person", "seal", b"seal", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "at", b"at", "body", b"body", "digest", b"digest", "hash", b"hash", "partner", b"partner", "person", b"person", "record_id", b"record_id", "seal", b"seal", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
