@@ -145,6 +145,7 @@ def test_a_refused_set_names_every_problem_with_its_place(office):
         "policies/floor.toml",
         f"policies/{LAB_B}.toml",
     ]
+    assert refused.value.details[0].splitlines()[1:] == ["  | [[nevr]]", "  | ^"], "with a caret, as check shows it"
 
 
 def test_a_signature_by_other_keys_puts_nothing_in_force(office):

@@ -1,11 +1,13 @@
 """Records go from one organisation to others: what policy allows, in order, once, and nothing more."""
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from tests.exchange.parties import AUTHOR, NARROW, OPEN, A, B, C
-from tests.store.making import record_id
+from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW, found, record_key, signer
 from tocsin.errors import Conflict, MalformedCursor, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox
@@ -374,6 +376,17 @@ class TestPolicyChanges:
 
 
 class TestPublish:
+    def test_what_waited_for_a_policy_that_was_being_applied_goes_by_that_policy(self, a):
+        a.set_policies(lab_b="")
+        record = make_record(by=a.founded)
+        waiting = threading.Thread(target=a.publish, args=(record,))
+        with a.store.transaction():
+            waiting.start()
+            time.sleep(0.1)  # enough to read the policies of before, where they are read too early
+            a.set_policies(lab_b=OPEN)
+        waiting.join()
+        assert a.store.feeds.candidates(B, limit=9) == (record.digest,)
+
     def test_record_and_queue_are_stored_together_or_not_at_all(self, a, monkeypatch):
         from tocsin.store.feeds import SqliteFeeds
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.exchange.parties import OPEN, A, B
+from tests.exchange.parties import APPROVED, OPEN, A, B
+from tests.store.making import record_id
 from tocsin.errors import MalformedName, NotPermitted
 from tocsin.exchange.reveal import Revealed
 
@@ -70,6 +71,16 @@ def test_what_policy_does_not_reveal_stays_and_nothing_is_granted(a, b, case):
     assert refused.value.reason == reason
     assert a.store.feeds.granted(B, record.digest) == frozenset()
     assert a.store.feeds.waiting(B) == 0
+
+
+def test_of_a_version_that_was_replaced_nothing_is_revealed(a, b):
+    a.set_policies(lab_b=APPROVED)
+    record = a.post(record_id=record_id("replaced"))
+    a.post(record_id=record.record_id, version=2, supersedes=record.digest)
+    with pytest.raises(NotPermitted, match="nothing of this version is sent any more"):
+        a.reveal(record, "prompts")
+    assert a.store.feeds.granted(B, record.digest) == frozenset()
+    assert record.digest not in [one.digest for one in a.proposals()]
 
 
 def test_a_record_that_does_not_go_at_all_cannot_be_revealed(a):

@@ -100,7 +100,7 @@ def put_in_force(
     """
     problems = parse_set(files).problems
     if problems:
-        details = tuple(str(problem) for problem in problems)
+        details = tuple(f"{problem.file}:{problem.line}: {problem.shown}" for problem in problems)
         hint = "put them in order, see: tocsin policy check"
         raise MalformedPolicy("the files have problems, and what is in force stays", hint=hint, details=details)
     with store.transaction():

@@ -47,8 +47,9 @@ def publish(
     Raises Conflict (EQUIVOCATION) where another record stands under the same
     id and version.
     """
-    office, recipients = office.at_once(), tuple(recipients)
+    recipients = tuple(recipients)
     with office.store.transaction():
+        office = office.at_once()
         added = office.store.records.add(record, author=author, now=now)
         if added is Added.EQUIVOCATION:
             raise Conflict(
@@ -82,13 +83,11 @@ def queue_partners(office: Office, partners: Iterable[OrgId], *, now: int) -> di
     For partners that were just confirmed or resumed, or whose policy changed:
     what was posted meanwhile was not queued for them.
     """
-    office = office.at_once()
-    wanted = [partner for partner in partners if partner in office.policies().policies]
-    counts = dict.fromkeys(wanted, 0)
-    if not wanted:
-        return {}
     with office.store.transaction():
-        for digest in office.store.records.own_current():
+        office = office.at_once()
+        wanted = [partner for partner in partners if partner in office.policies().policies]
+        counts = dict.fromkeys(wanted, 0)
+        for digest in office.store.records.own_current() if wanted else ():
             record = office.load(digest, now=now)
             if record is not None:
                 for partner in weigh_for(office, record, partners=wanted, now=now).queued:

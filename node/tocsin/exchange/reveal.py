@@ -44,14 +44,16 @@ def reveal(
     or went.
 
     Raises MalformedName for a path that the record does not have, and
-    NotPermitted where policy does not let the partner have one of them.
+    NotPermitted where policy does not let the partner have one of them, or
+    the record is replaced or has expired.
     """
     wanted = tuple(dict.fromkeys(path.removesuffix(ELEMENT) for path in paths))  # a list is its elements
     for path in wanted:
         if path not in record.paths:
             raise MalformedName(f"the record has no field {path!r}", hint="see `tocsin show ID` for what it has")
-    office, store = office.at_once(), office.store
+    store = office.store
     with store.transaction():
+        office = office.at_once()
         held = store.feeds.sent(partner, record.digest)
         decision = _decide(office, record, wanted, partner=partner, now=now)
         for path in wanted:
@@ -77,7 +79,9 @@ def reveal(
 
 
 def _decide(office: Office, record: VerifiedRecord, wanted: Iterable[str], *, partner: OrgId, now: int) -> Decision:
-    """Ask policy as if these fields were granted as well."""
+    """Ask policy as if these fields were granted as well. Raises NotPermitted where the record is not sent any more."""
+    if office.load(record.digest, now=now) is None:
+        raise NotPermitted("nothing of this version is sent any more", hint="look for a later one: tocsin show ID")
     return office.policies().decide(
         record,
         partner=partner,

@@ -53,10 +53,13 @@ def note_dates(store: Store, record: VerifiedRecord) -> None:
 def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
     """Do everything that is due, earliest first."""
     acted: list[Acted] = []
-    while dues := office.store.dues.until(now, limit=MOST_AT_ONCE):
-        acted += [_act(office, due, now=now) for due in dues]
-    if any(one.kind is DueKind.RETENTION for one in acted):
-        office.store.scrub()
+    try:
+        while dues := office.store.dues.until(now, limit=MOST_AT_ONCE):
+            for due in dues:
+                acted.append(_act(office, due, now=now))
+    finally:  # what was deleted must not stay on the disk because something else failed
+        if any(one.kind is DueKind.RETENTION for one in acted):
+            office.store.scrub()
     return tuple(acted)
 
 

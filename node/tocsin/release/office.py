@@ -1,7 +1,9 @@
 """This module holds what release works with: the store, the policies of the moment, the decision log.
 
-Whoever decides about several records at once takes the office `at_once`: all
-of it is then decided by one set of policies, verified once.
+Whoever decides several things at once takes the office `at_once`: all of it is
+then decided by one set of policies, verified once. What is written by it takes
+it inside its transaction: before, another set may come in force while it waits
+for the writers in front.
 """
 
 from collections.abc import Callable

@@ -55,8 +55,9 @@ def refresh(
     doing it is; they may not approve what is opened, nor may those who
     proposed anything of the record that was not released.
     """
-    office, partners = office.at_once(), tuple(partners)
+    partners = tuple(partners)
     with office.store.transaction():
+        office = office.at_once()
         proposals = office.store.reviews.of(record.digest)
         named = (
             item.partner for one in proposals if one.state is not ReviewState.VOID for item in read_terms(one).items
@@ -75,8 +76,8 @@ def refresh_all(office: Office, *, now: int) -> Refreshed:
     Call it after what may touch any of them: policies applied, a person who
     was changed or removed, a peer that is not one any more.
     """
-    office = office.at_once()
     with office.store.transaction():
+        office = office.at_once()
         reviews = office.store.reviews.list(open_only=False)
         digests = dict.fromkeys(one.digest for one in reviews if isinstance(one, Proposal) and one.state in LIVE)
         partners = office.partners()

@@ -40,12 +40,14 @@ def decide_review(office: Office, review: str, *, person: Person, approve: bool,
     `verify_act` raises.
     """
     proposal = _proposal(office, review)
-    record = office.load(proposal.digest, now=now)
-    if record is None:
-        withdraw(office, proposal.digest, now=now)
-    else:
-        refresh(office, record, partners=office.partners(), now=now)
+    with office.store.transaction():  # apart: what became void stays so where the decision is refused
+        record = office.load(proposal.digest, now=now)
+        if record is None:
+            withdraw(office, proposal.digest, now=now)
+        else:
+            refresh(office, record, partners=office.partners(), now=now)
     with office.store.transaction():
+        office = office.at_once()
         proposal = _proposal(office, proposal.id)
         _verify_decision(office, proposal, person=person, approve=approve, statement=statement)
         if record is None or proposal.state is not ReviewState.OPEN:
