@@ -170,7 +170,15 @@ def _value(
                 yield Line(first.depth - 1, f"- {first.label}", first.value, first.tone)
             yield from lines
     else:
-        yield Line(depth, name, field_text(value))
+        yield Line(depth, name, _listed(value) if isinstance(value, list) else field_text(value))
+
+
+def _listed(values: Sequence[object]) -> str:
+    """Return a list on one line, or one of sentences on a line each."""
+    texts = [field_text(value) for value in values]
+    if len(texts) > 1 and any(text.endswith((".", "!", "?")) for text in texts):
+        return "\n".join(f"- {text}" for text in texts)
+    return ", ".join(texts)
 
 
 def _bars(name: str, *, path: str, withheld: Withheld, depth: int) -> Iterator[Line]:

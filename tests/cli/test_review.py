@@ -224,6 +224,17 @@ def test_another_review_than_was_asked_for_is_refused(tocsin, desk, counsel):
     assert (shown.code, decisions(fake)) == (6, [])
 
 
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("state", ["RELEASED", "REJECTED", "VOID"])
+def test_nobody_is_asked_about_what_is_decided(tocsin, desk, counsel, verb, state):
+    review = proposal("aisi.example", state=v1.ReviewState.Value(f"REVIEW_STATE_{state}"))
+    fake = answers(desk, review)
+    shown = tocsin("review", verb, review.id)
+    assert (shown.code, shown.out, decisions(fake)) == (6, "", [])
+    assert f"{review.id[:8]} is {state.lower()} already [CONFLICT]" in shown.err
+    assert "see what waits for a decision: tocsin review list" in shown.err
+
+
 def test_a_review_of_what_is_gone_is_shown_without_it(tocsin, desk, counsel):
     review = proposal("aisi.example", state=v1.REVIEW_STATE_VOID)
     gone(review)

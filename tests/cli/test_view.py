@@ -28,6 +28,14 @@ def test_fields_stand_in_the_order_of_the_contract_and_unknown_ones_after_them()
     assert [label for _, label, _ in shown] == ["title", "severity", "new_field"]
 
 
+def test_a_list_of_sentences_has_a_line_for_each():
+    shown = lines_of({"lessons": ["Test it first.", "Ask, then act."], "hazard_category": ["cyber", "cbrn"]})
+    assert {label: value for _, label, value in shown} == {
+        "lessons": "- Test it first.\n- Ask, then act.",
+        "hazard_category": "cyber, cbrn",
+    }
+
+
 def test_a_bar_stands_where_the_field_would_stand():
     shown = lines_of({"title": "T", "summary": "S"}, [("severity", "infohazard")])
     assert shown == [(0, "title", "T"), (0, "severity", f"{BAR} withheld: infohazard"), (0, "summary", "S")]

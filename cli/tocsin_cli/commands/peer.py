@@ -25,7 +25,7 @@ COLUMNS = (
     Column("received", right=True),
     Column("sent", right=True),
     Column("waiting", right=True),
-    Column("last contact", spare=True),
+    Column("last exchange", spare=True),
     Column("problem", flexible=True),
 )
 

@@ -120,6 +120,7 @@ def approve(session: Session, *, review_id: str, yes: bool, as_json: bool) -> No
         raise UsageProblem(
             f"{', '.join(found.by)} asks for fields: that is answered with a reveal", reveal_command(found)
         )
+    _refuse_decided(found)
     proposed = _verified(session, found)
     if not as_json:
         print_release(found, proposed)
@@ -141,6 +142,7 @@ def reject(session: Session, *, review_id: str, as_json: bool) -> None:
     the record, a policy or the recipients change.
     """
     found = _get(session, review_id)
+    _refuse_decided(found)
     is_release = found.kind == v1.REVIEW_KIND_RELEASE
     statement = session.sign(Act.REJECT, on=found.id) if is_release else ""
     _decide(session, v1.DecideReviewRequest(id=found.id, statement=statement), as_json=as_json)
@@ -151,6 +153,16 @@ def _get(session: Session, review_id: str) -> v1.Review:
     if not found.id.startswith(review_id):
         raise Conflict("the node answers with another review than was asked for", reason="CONFLICT")
     return found
+
+
+def _refuse_decided(found: v1.Review) -> None:
+    """Raise Conflict where nobody is asked any more."""
+    if found.state != v1.REVIEW_STATE_OPEN:
+        raise Conflict(
+            f"{found.id[:ID_LENGTH]} is {state_of(found)} already",
+            reason="CONFLICT",
+            hint="see what waits for a decision: tocsin review list",
+        )
 
 
 def _verified(session: Session, found: v1.Review) -> tuple[Proposed, ...]:

@@ -60,6 +60,7 @@ def explain(session: Session, *, record_id: str, partner: str, at: int | None, a
     if found.delivered:
         output.data()
         output.table(COLUMNS, [_verdict(field) for field in found.fields])
+    print_review_hint([found.waiting])
     for advice in found.hints:
         output.hint(advice)
 
@@ -80,7 +81,6 @@ def _print_verdict(found: v1.ExplainRecordResponse, *, partner: str, at: int | N
             ("but", waiting_text(found.waiting) if later else ""),
         ]
     )
-    print_review_hint([found.waiting])
 
 
 def _verdict(field: v1.FieldVerdict) -> list[Cell | str]:
