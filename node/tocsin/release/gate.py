@@ -12,6 +12,7 @@ nothing that the store says about approvals. One counts by these steps:
 6. it is neither the author of the record nor one who proposed the release
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -105,6 +106,17 @@ def may_not_approve(office: Office, proposal: Proposal) -> frozenset[str]:
     author = office.store.records.get(proposal.digest).author
     posted = _logged(office, Event.POSTED, proposal.digest)
     return frozenset({*proposal.proposed_by, author, *(row.person for row in posted)}) - {""}
+
+
+def revealed_by(office: Office, digest: str, *, partners: Iterable[str]) -> tuple[str, ...]:
+    """Return who revealed fields of a record to one of these partners since something of it went there.
+
+    The decision log knows them also where nobody had to agree when they did it.
+    """
+    revealed = _logged(office, Event.REVEALED, digest)
+    sent = {row.partner: row.sequence for row in reversed(_logged(office, Event.SENT, digest))}
+    since = {partner: sent.get(partner, 0) for partner in partners}
+    return tuple(row.person for row in revealed if row.partner in since and row.sequence > since[row.partner])
 
 
 def _counts(office: Office, opinion: Opinion, proposal: Proposal) -> bool:

@@ -19,7 +19,7 @@ from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
-from tocsin.release.gate import LIVE, approved_by
+from tocsin.release.gate import LIVE, approved_by, revealed_by
 from tocsin.release.office import Office
 from tocsin.release.presentation import missing
 from tocsin.release.terms import Item, Terms, dump_terms, item_of, read_terms, review_id
@@ -62,8 +62,12 @@ def refresh(
         named = (
             item.partner for one in proposals if one.state is not ReviewState.VOID for item in read_terms(one).items
         )
-        asked = {*partners, *named}
-        today = {partner: _today(office, record, partner=partner, now=now) for partner in sorted(asked)}
+        known = {peer.org for peer in office.store.peers.list()}
+        # Whoever was removed gets nothing today, and whoever comes back under the name later is somebody else.
+        today = {
+            partner: _today(office, record, partner=partner, now=now) if partner in known else None
+            for partner in sorted({*partners, *named})
+        }
         wanted = [found.item for org in partners if (found := today[org]) and found.waits]
         if not wanted and not any(one.state in LIVE for one in proposals):
             return Refreshed()
@@ -137,7 +141,8 @@ def _settle(
     voided = _void(office, gone, now=now)
     if is_asked:
         return Refreshed(voided=voided)
-    by = tuple(dict.fromkeys((*by, *(name for one in unreleased for name in one.proposed_by))))
+    revealed = revealed_by(office, terms.digest, partners=[item.partner for item in terms.items])
+    by = tuple(dict.fromkeys((*by, *(name for one in unreleased for name in one.proposed_by), *revealed)))
     return Refreshed((_open(office, terms, by=by, now=now),), voided)
 
 
