@@ -220,7 +220,7 @@ def test_the_same_files_can_be_signed_anew(tocsin, desk, admin):
     assert (shown.code, len(applies(fake))) == (0, 1)
     assert shown.out.startswith(
         "changed: nothing, the files are in force as they are\n"
-        "nothing would go to anybody that does not go today, and nothing would stop\n"
+        "of the records here nothing would go to anybody that does not go today, and nothing would stop\n"
     )
 
 

@@ -261,6 +261,18 @@ def test_what_lets_nothing_through_without_being_a_mistake_is_said(root, office)
     ]
 
 
+def test_an_organisation_that_is_no_peer_is_asked_about_where_policy_names_it(root, office):
+    rule = 'min_tlp = "CLEAR"\napprovals = 1\n'
+    (root / "policies" / "floor.toml").write_text(f'[[require]]\n{rule}partners = ["{LAB_B}", "lab-c.example"]\n')
+    (root / "policies" / "aisi.example.toml").write_text('partner = "aisi.example"\n')
+    answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)
+    assert list(answer.problems) == []
+    assert list(answer.warnings) == [
+        "policies/aisi.example.toml: aisi.example is not a peer: nothing is exchanged with it until it is one",
+        "policies/floor.toml:1: lab-c.example is not a peer: is it the right name?",
+    ]
+
+
 def test_a_file_that_cannot_be_read_is_a_problem_and_not_missing(root, office):
     (root / "policies" / f"{LAB_B}.toml").write_bytes(b"\xff")
     answer = office.desk.check_policies(v1.CheckPoliciesRequest(), office.me)

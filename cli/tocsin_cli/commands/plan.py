@@ -150,7 +150,7 @@ def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN, fu
     """Print what would change: how much for each partner, and then for each record."""
     output.data(f"changed: {', '.join(found.changed_files) or 'nothing, the files are in force as they are'}")
     if not found.changes:
-        output.data("nothing would go to anybody that does not go today, and nothing would stop")
+        output.data("of the records here nothing would go to anybody that does not go today, and nothing would stop")
         return
     output.data(f"weighed {found.total:,} record{'s' if found.total != 1 else ''}\n")
     output.table(SUMMARY, _summary(found.changes))

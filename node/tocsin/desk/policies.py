@@ -4,7 +4,7 @@ Explaining and previewing take the same decision, and build the same bytes, as
 sending does: what is shown here is what goes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tocsin.desk.inforce import FOLDER, files_in_force
 from tocsin.desk.lookup import find_peer, load_record
@@ -16,9 +16,11 @@ from tocsin.errors import MalformedRequest, NotPermitted
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.people.person import Person
+from tocsin.policy.clauses import Never, Require
 from tocsin.policy.decide import Decision
 from tocsin.policy.explain import Explanation, explain
 from tocsin.policy.matrix import matrix
+from tocsin.policy.model import PolicySet
 from tocsin.policy.parse import FLOOR
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import Wait
@@ -67,6 +69,7 @@ class Policies:
             if path.name not in read:
                 file = layout.relative(path)
                 yield f"{file} is missing: nothing is shared with {peer.org}, and nothing is taken from it"
+        yield from _strangers(policies, {peer.org for peer in self._room.home.store.peers.list()})
 
     def get_policy_matrix(self, request: v1.GetPolicyMatrixRequest) -> v1.GetPolicyMatrixResponse:
         """Say how far records of each kind and marking go by what is in force. Raises MalformedName and NotFound."""
@@ -199,6 +202,19 @@ class Policies:
             granted=home.store.feeds.granted(partner, record.digest),
             now=now,
         )
+
+
+def _strangers(policies: PolicySet, peers: Collection[OrgId]) -> Iterator[str]:
+    """Yield where organisations are named that are no peers: it may be a slip, and then nobody is covered."""
+    for org, policy in sorted(policies.policies.items()):
+        if org not in peers:
+            yield f"{policy.file}: {org} is not a peer: nothing is exchanged with it until it is one"
+    if policies.floor is None:
+        return
+    rules: tuple[Never | Require, ...] = (*policies.floor.nevers, *policies.floor.requires)
+    for rule in rules:
+        for org in sorted(rule.partners - set(peers)):
+            yield f"{policies.floor.file}:{rule.line}: {org} is not a peer: is it the right name?"
 
 
 def _obstacles(peer: PeerRow, stored: StoredRecord, *, now: int) -> Iterator[str]:
