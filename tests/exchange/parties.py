@@ -11,7 +11,7 @@ from tocsin.audit.log import Log
 from tocsin.exchange import outbox
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.outbox import LIMITS
-from tocsin.exchange.publish import publish, queue_partners
+from tocsin.exchange.publish import publish, queue_partners, weigh_queued
 from tocsin.exchange.receive import accept_page
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
@@ -111,7 +111,7 @@ class Party:
             if before is None or org not in before.policies or before.policies[org].digest != policy.digest
         ]
         refresh_all(self.office, now=self.now)
-        return queue_partners(self.office, changed, now=self.now)
+        return weigh_queued(self.office, queue_partners(self.office, changed, now=self.now), now=self.now)
 
     def accept(self, org, accept):
         """Change what is taken from a peer."""

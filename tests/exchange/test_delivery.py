@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.parties import AUTHOR, NARROW, OPEN, A, B, C
+from tests.exchange.parties import APPROVED, AUTHOR, NARROW, OPEN, A, B, C
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW, found, record_key, signer
 from tocsin.errors import Conflict, MalformedCursor, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.publish import queue_partners
+from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.exchange.status import status_of
 from tocsin.release.office import load_own
 from tocsin.release.presentation import presentation
@@ -367,12 +367,29 @@ class TestPolicyChanges:
 
     def test_a_partner_without_a_policy_has_nothing_to_look_at(self, a):
         a.post(partners=())
-        assert queue_partners(a.office, ["nobody.example"], now=NOW) == {}
+        assert queue_partners(a.office, ["nobody.example"], now=NOW) == ()
 
     def test_a_resumed_partner_catches_up(self, a):
         a.store.peers.set_state(B, PeerState.SUSPENDED)
         a.post(partners=(C,))
-        assert queue_partners(a.office, [B], now=NOW) == {B: 1}
+        assert weigh_queued(a.office, queue_partners(a.office, [B], now=NOW), now=NOW) == {B: 1}
+
+    def test_what_was_queued_and_never_weighed_is_sent_or_noted_all_the_same(self, a, b):
+        embargoed = a.post({"embargo": {"until": "2026-03-08T12:00:00Z"}}, partners=())
+        plain = a.post(partners=())
+        queue_partners(a.office, [B], now=NOW)
+        b.pull(a)
+        assert b.store.records.token(plain.digest) is not None
+        assert b.store.records.token(embargoed.digest) is None
+        assert [due.digest for due in a.store.dues.until(NOW + 30 * 86_400, limit=10)] == [embargoed.digest]
+        assert a.store.feeds.waiting(B) == 0
+
+    def test_what_waits_for_people_is_proposed_even_where_it_was_never_weighed(self, a):
+        a.post(partners=())
+        a.set_policies(lab_b=APPROVED)
+        queue_partners(a.office, [B], now=NOW)
+        assert a.page_for(B) is None
+        assert len(a.proposals()) == 1
 
 
 class TestPublish:

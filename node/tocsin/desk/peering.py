@@ -19,7 +19,7 @@ from tocsin.desk.room import Room
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedRequest
 from tocsin.exchange.directory import known_organisation
-from tocsin.exchange.publish import queue_partners
+from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.identity.fingerprint import verify_fingerprint
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity, update_identity
@@ -102,9 +102,9 @@ class Peering:
                 row, changes = self._renew(known, given, request, now=now)
                 if row != known:
                     self._log(Event.PEER_CHANGED, row, caller, now=now)
-            queued = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
+            marked = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
             write_starter(self._room.home.layout, row.org)
-        self._tell(row, queued)
+        self._tell(row, weigh_queued(self._room.office, marked, now=now))
         policy = self._room.home.policies.policies.get(row.org)
         shares = policy is not None and bool(policy.shares)
         return v1.AddPeerResponse(peer=self._message(row), changes=changes, shares=shares)
@@ -164,11 +164,11 @@ class Peering:
         with self._store.transaction():
             before = find_peer(self._store, org)
             row = self._advance(before, event)
-            queued: Collection[OrgId] = ()
+            marked: Collection[OrgId] = ()
             if row.state is not before.state:
                 self._log(Event.PEER_CHANGED, row, caller, now=now)
-                queued = self._catch_up(row, now=now)
-        self._tell(row, queued)
+                marked = self._catch_up(row, now=now)
+        self._tell(row, weigh_queued(self._room.office, marked, now=now))
         return row
 
     def _log(self, event: Event, row: PeerRow, caller: Person, *, now: int) -> None:
@@ -183,7 +183,7 @@ class Peering:
         self._room.home.log.append(Entry(event, person=caller.name, partner=row.org, details=details), now=now)
 
     def _catch_up(self, row: PeerRow, *, now: int) -> Collection[OrgId]:
-        """Weigh for a peer that has just become active what was posted meanwhile; for one that stopped, void it."""
+        """Queue for a peer that has just become active what was posted meanwhile; for one that stopped, void it."""
         if row.state is PeerState.ACTIVE:
             return queue_partners(self._room.office, (row.org,), now=now)
         refresh_all(self._room.office, now=now)

@@ -18,7 +18,7 @@ from tocsin.desk.messages import claim_value, problem_message, waiting_message
 from tocsin.desk.policyfiles import changed_files, load_drafts, parse_files, save_files
 from tocsin.desk.room import Room
 from tocsin.desk.title import title_of
-from tocsin.exchange.publish import queue_partners
+from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.identity.names import OrgId
 from tocsin.people.act import policy_subject
 from tocsin.people.person import Person
@@ -174,10 +174,11 @@ class Planning:
             )
             reviews = self._reviews()
             changed = [org for org in office.partners() if not is_same_for(org, before=before, after=after)]
-            queued = queue_partners(office, changed, now=now)
+            marked = queue_partners(office, changed, now=now)
             refresh_all(office, now=now)
-            opened, voided = _moved(reviews, self._reviews())
             save_files(home.layout, files)
+        queued = weigh_queued(office, marked, now=now)
+        opened, voided = _moved(reviews, self._reviews())
         if queued:
             self._room.events.queued(queued.keys())
         self._room.events.due_changed()

@@ -111,7 +111,7 @@ class _Draft:
         self._limits = limits
         self._room = limits.bytes
         self._log: list[Entry] = []
-        self._waiting: list[VerifiedRecord] = []
+        self._again: dict[str, VerifiedRecord] = {}
 
     def add_numbered(self, *, after: int) -> None:
         """Add what has its number, as far as it fits."""
@@ -141,7 +141,7 @@ class _Draft:
         """Keep what was decided in the log, and note when to look again at what has to wait after all."""
         if self._log:
             self._office.log.append(*self._log, now=self._now)
-        for record in self._waiting:
+        for record in self._again.values():
             weigh_for(self._office, record, partners=(self._partner,), now=self._now)
 
     def _add_again(self, sent: FeedEntry) -> bool:
@@ -170,7 +170,7 @@ class _Draft:
         held = self._feeds.sent(self._partner, record.digest) or frozenset()
         passed = self._pass(record, today) or self._pass(record, replace(today, disclosed=today.disclosed & held))
         if passed is None:
-            self._waiting.append(record)
+            self._again[record.digest] = record
             return None
         disclosed = today.disclosed & sent.disclosed
         if disclosed.isdisjoint(withholdable(record.kind)):  # nothing would be said by it
@@ -189,12 +189,14 @@ class _Draft:
 
     def _add_candidate(self, record: VerifiedRecord, today: Decision) -> bool:
         """Add what the partner does not hold of a record, if anything; False where it does not fit."""
+        if today.wider_at is not None:  # it may have been queued without being weighed
+            self._again[record.digest] = record
         held = self._feeds.sent(self._partner, record.digest)
         if not today.delivered or not missing(record, today, held=held):
             return True
         passed = self._pass(record, today)
         if passed is None:
-            self._waiting.append(record)
+            self._again[record.digest] = record
             return True
         kind = EntryKind.RECORD if held is None else EntryKind.DISCLOSURES
         going = _Going(replace(today, disclosed=today.disclosed - (held or frozenset())), passed.review)

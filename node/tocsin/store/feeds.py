@@ -28,6 +28,15 @@ class SqliteFeeds:
             )
             return added == 1
 
+    def queue_all(self, partner: str, *, now: int) -> None:
+        """Make every current own record a candidate for a partner's feed, in one statement."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
+                " SELECT ?, id, ? FROM records WHERE standing = 'current' AND received_from = ''",
+                (partner, now),
+            )
+
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
         """Return digests of candidates, in the order in which their records were stored."""
         rows = self._db.rows(

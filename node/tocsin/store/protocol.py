@@ -132,6 +132,9 @@ class Feeds(Protocol):
         decides when the page is made.
         """
 
+    def queue_all(self, partner: str, *, now: int) -> None:
+        """Make every current own record a candidate for a partner's feed."""
+
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
         """Return digests of candidates, in the order in which their records were stored."""
 
