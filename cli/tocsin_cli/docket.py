@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from tocsin.desk.messages import seen_message
+from tocsin.desk.title import one_line
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
@@ -86,7 +87,7 @@ def print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
 def print_request(found: v1.Review) -> None:
     """Print what a partner asks for, and how it is answered."""
     _print_heading(found, "request")
-    output.pairs([("partner", ", ".join(found.by)), ("fields", ", ".join(found.paths)), ("why", found.why)])
+    output.pairs([("partner", ", ".join(found.by)), ("fields", ", ".join(found.paths)), ("why", one_line(found.why))])
     if found.state == v1.REVIEW_STATE_OPEN:
         output.hint(f"answer it: {reveal_command(found)}")
         output.hint(f"or say no: tocsin review reject {found.id[:ID_LENGTH]}")

@@ -265,7 +265,7 @@ def asked_for():
         tlp=record_pb2.TLP_GREEN,
         by=["aisi.example"],
         paths=["steps", "subjects[*].version"],
-        why="to \x1b[2Jreproduce it",
+        why="to \x1b[2Jreproduce it\nagreed            2 of 2",
     )
     made.opened_at.FromSeconds(NOON)
     return made
@@ -277,6 +277,7 @@ def test_what_a_partner_asks_for_is_answered_by_a_reveal_or_declined(tocsin, des
     shown = tocsin("review", "show", "Rq5mT0aB")
     assert reveal in shown.err
     assert "\x1b" not in shown.out
+    assert not [line for line in shown.out.splitlines() if line.startswith("agreed")], "one line, whatever is in it"
     fake = answers(desk, asked_for())
     refused = tocsin("review", "approve", "Rq5mT0aB", "--yes")
     assert (refused.code, decisions(fake)) == (2, [])

@@ -4,18 +4,28 @@ from dataclasses import replace
 
 import pytest
 
-from tests.desk.conftest import FINDING, LAB_B, SHARING, copy_home, put_policy
+from tests.desk.conftest import (
+    FINDING,
+    LAB_B,
+    SHARING,
+    copy_home,
+    draft,
+    nobody_answers,
+    nobody_to_ask,
+    put_policy,
+)
 from tests.desk.federation import deliver, introduce, office_of
-from tests.support.organisations import NOW
+from tests.support.organisations import NOW, seeded
 from tests.support.policies import request_to_apply
 from tocsin.audit.entry import Entry, Event, chain
 from tocsin.audit.log import verify_entry
+from tocsin.desk.desk import Desk
 from tocsin.errors import AuditInconsistent, NotPermitted
 from tocsin.exchange.outbox import next_page
 from tocsin.people.act import Act, policy_subject
 from tocsin.people.person import Role
 from tocsin.policy.starter import starter_floor
-from tocsin.store.model import Opinion, PolicySetRow
+from tocsin.store.model import AuditFilter, Opinion, PolicySetRow
 from tocsin.v1 import desk_service_pb2 as v1
 
 ASKING = SHARING.replace("[[share]]", "[[share]]\napprovals = 1")
@@ -118,6 +128,33 @@ def test_who_revealed_a_field_before_anybody_had_to_agree_may_not_agree_to_it(of
     with pytest.raises(NotPermitted):
         approve(office, review.id, keys)
     assert list(approve(office, review.id, counsel).queued_for) == [LAB_B]
+
+
+# People who leave.
+
+
+def test_a_batch_ends_where_its_poster_leaves(office):
+    mallory, _ = office.admit("mallory", Role.ANALYST)
+    read = iter(range(9))
+
+    def leaving():
+        if next(read) == 2:
+            office.home.store.people.remove("mallory")
+        return NOW
+
+    desk = Desk(office.home, clock=leaving, random=seeded("leaving"), puller=nobody_answers, requester=nobody_to_ask)
+    with pytest.raises(NotPermitted):
+        desk.post_records(v1.PostRecordsRequest(drafts=[draft()] * 9), mallory)
+    posted = office.home.store.audit.list(AuditFilter(act="posted"), limit=9)
+    assert 0 < len(posted) <= 3
+
+
+def test_who_left_posts_nothing_with_a_call_that_began_before(office):
+    mallory, _ = office.admit("mallory", Role.ANALYST)
+    office.home.store.people.set_roles("mallory", frozenset({Role.AUDITOR}))
+    with pytest.raises(NotPermitted):
+        office.desk.post_records(v1.PostRecordsRequest(drafts=[draft()]), mallory)
+    assert office.home.store.audit.list(AuditFilter(act="posted"), limit=9) == ()
 
 
 # Recipients.

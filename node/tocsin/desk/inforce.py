@@ -181,4 +181,4 @@ def _applied(row: PolicySetRow) -> Entry:
 
 def _nothing(message: str) -> PolicySet:
     """Return a set by which nothing goes to anybody."""
-    return replace(parse_set({}), problems=(Problem(FOLDER, 1, message),))
+    return replace(parse_set({}), problems=(Problem(FOLDER, 0, message),))

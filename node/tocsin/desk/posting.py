@@ -45,8 +45,9 @@ class Posting:
     def post_records(self, request: v1.PostRecordsRequest, caller: Person) -> v1.PostRecordsResponse:
         """Sign, store and queue records, and tell whom something waits for.
 
-        Raises MalformedRequest for too large a batch, and whatever is wrong
-        with this node rather than with a draft.
+        Raises MalformedRequest for too large a batch, NotPermitted where the
+        caller leaves before its end (what was posted by then stays), and
+        whatever is wrong with this node rather than with a draft.
         """
         if len(request.drafts) > MOST_DRAFTS:
             raise MalformedRequest(f"{len(request.drafts)} drafts at once; at most {MOST_DRAFTS} are allowed")
@@ -72,6 +73,7 @@ class Posting:
         """Post one draft for good."""
         home, now = self._room.home, self._room.clock()
         with home.store.transaction():
+            self._room.verify_still_may(caller, "PostRecords")  # a batch is many transactions
             earlier = self._earlier(message.idempotency_key)
             if earlier is not None:
                 return earlier

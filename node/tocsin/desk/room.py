@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tocsin.desk.home import Home
+from tocsin.desk.permits import permitted
+from tocsin.errors import NotPermitted
 from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
+from tocsin.people.person import Person
 from tocsin.release.office import Office
 from tocsin.v1 import exchange_service_pb2 as exchange_v1
 
@@ -73,6 +76,15 @@ class Room:
     random: Callable[[int], bytes]
     events: Events
     office: Office
+
+    def verify_still_may(self, caller: Person, call: str) -> None:
+        """Refuse to go on with a call whose caller has left since it began, or may do less. Raises NotPermitted.
+
+        The door ends such a call for whoever waits for it; the thread that works for it sees it here.
+        """
+        person = self.home.store.people.get(caller.name)
+        if person.key_id != caller.key_id or not person.may(permitted(call), strict=self.office.strict):
+            raise NotPermitted(f"{caller.name} may not do this any more")
 
 
 def open_office(home: Home, *, strict: bool, random: Callable[[int], bytes]) -> Office:

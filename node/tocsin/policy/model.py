@@ -20,7 +20,10 @@ from tocsin.records.record import VerifiedRecord
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a policy file; `column`, from 1, and the line itself in `source` where they are known."""
+    """Something wrong in a policy file; `column`, from 1, and the line itself in `source` where they are known.
+
+    `line` 0 is for what is wrong with all files together.
+    """
 
     file: str
     line: int
@@ -30,7 +33,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return place and message on one line."""
-        return f"{self.file}:{self.line}: {self.message}"
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
     @property
     def shown(self) -> str:

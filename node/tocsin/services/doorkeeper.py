@@ -223,6 +223,9 @@ class DeskDoor:
         if person.may(roles, strict=self._strict):
             return None
         hint = f"ask somebody whose role is {_in_words(roles)}" if roles else ""
+        if person.may(roles, strict=False):
+            why = "holds release, policy and keys at once, and so acts as an operator alone"
+            return NotPermitted(f"{person.name} {why}", hint=f"{hint}; `strict` in node.toml says so")
         return NotPermitted(f"{person.name} may not do this", hint=hint)
 
 
