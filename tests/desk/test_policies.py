@@ -7,10 +7,10 @@ from google.protobuf.json_format import MessageToDict
 
 from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, copy_home, put_policy
 from tests.desk.federation import deliver, introduce
-from tests.support.organisations import NOW
+from tests.support.organisations import NOW, seeded
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted
 from tocsin.identity.certificate import DAY
-from tocsin.records.record import parse_record
+from tocsin.records.record import Draft, issue, parse_record
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
@@ -159,6 +159,16 @@ def test_there_is_no_preview_of_what_does_not_go(office):
     with pytest.raises(NotPermitted) as refused:
         preview(office, office.post(tlp=record_pb2.TLP_RED).record)
     assert "tocsin explain" in refused.value.hint
+
+
+def test_there_is_no_preview_of_a_version_that_was_replaced(office):
+    posted = office.post().record
+    draft = Draft(record_id=posted.envelope.record_id, kind="finding", tlp="AMBER", version=2, supersedes=posted.digest)
+    home = office.home
+    origin = {"issuer": home.organisation.org, "signer": home.record_signer}
+    home.store.records.add(issue(draft, FINDING, **origin, now=NOW, random=seeded("second")), now=NOW)
+    with pytest.raises(NotPermitted, match="replaced"):
+        preview(office, posted)
 
 
 def test_another_organisations_record_is_neither_previewed_nor_revealed(office, lab_b):

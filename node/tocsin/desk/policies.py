@@ -123,6 +123,8 @@ class Policies:
         if not decision.delivered:
             hint = f"see why, and what would change it: tocsin explain {request.id} --to {partner}"
             raise NotPermitted(f"{partner} does not get this record: {decision.why}", hint=hint)
+        if self._room.office.load(record.digest, now=now) is None:
+            raise NotPermitted(f"{partner} does not get this version: it was replaced, or has expired")
         return v1.PreviewRecordResponse(
             presentation=presentation(record, decision),
             record=preview_message(record, decision, organisation=home.organisation, now=now),
