@@ -141,7 +141,7 @@ WARNINGS = {
     "a refused entry": (refused, f"1 entries of {LAB_B} were refused"),
     "a policy file that changed": (changed, f"policies/{LAB_B}.toml is not what is in force"),
     "a home that others can look into": (open_to_others, "chmod 700"),
-    "policies that are not believed": (disbelieved, "nothing is in force"),
+    "policies that are not believed": (disbelieved, "policies: the policies in force are not believed"),
     "two records under one name": (equivocation, "signed 2 different records"),
 }
 

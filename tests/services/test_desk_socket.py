@@ -266,6 +266,21 @@ def test_a_person_who_may_not_is_told_who_may(place):
     asyncio.run(run())
 
 
+def test_with_strict_who_holds_too_much_is_told_that_this_is_why(tmp_path):
+    place = make_place(tmp_path, "lab.example")
+
+    async def run():
+        async with running(place) as node:
+            both = await node.admit("both", *Role)
+        async with running(place, config=replace(QUICK, strict=True), as_=both) as node:
+            error = await error_of(node.desk.ListRecords(v1.ListRecordsRequest()))
+        assert isinstance(error, NotPermitted)
+        assert error.message == "both holds release, policy and keys at once, and so acts as an operator alone"
+        assert error.hint.endswith("policy-admin or auditor; `strict` in node.toml says so")
+
+    asyncio.run(run())
+
+
 def test_somebody_who_left_is_told_so_over_the_connection_it_has_and_over_a_new_one(place):
     async def run():
         async with running(place) as node:
