@@ -36,6 +36,9 @@ _HIDDEN = "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\
 _OBEYED = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_HIDDEN}]")
 _ESCAPED = re.compile(f"[\x7f-\x9f{_HIDDEN}]")
 
+FOR_ALL = frozenset({"--home", "--profile"})
+"""Options of every command, which stand before it."""
+
 LABEL_COLUMNS = 17
 _GAP = 2
 _LEAST = 24  # columns of a flexible column, below which a spare one has to go
@@ -165,9 +168,14 @@ def error(raised: "TocsinError") -> None:
 
 def usage_error(raised: click.ClickException) -> None:
     """Print what is wrong with a command line."""
-    message = raised.format_message().rstrip(".")
-    problem(message[:1].lower() + message[1:])
+    message = " ".join(raised.format_message().split()).rstrip(".")
     context = getattr(raised, "ctx", None)
+    if isinstance(raised, click.NoSuchOption) and raised.option_name in FOR_ALL and context:
+        command = context.command_path.removeprefix("tocsin ")
+        problem(f"{raised.option_name} stands before the command")
+        hint(f"tocsin {raised.option_name} … {command} …")
+        return
+    problem(message[:1].lower() + message[1:])
     advice = getattr(raised, "hint", "") or (f"see {context.command_path} --help" if context else "")
     if advice:
         hint(advice)

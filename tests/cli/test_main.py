@@ -88,6 +88,19 @@ def test_a_wrong_command_line_exits_2_with_one_error_and_a_hint(tocsin, argument
     assert second.startswith("tocsin: hint: ")
 
 
+@pytest.mark.parametrize("option", ["--home", "--profile"])
+def test_an_option_of_all_commands_stands_before_them(tocsin, option):
+    shown = tocsin("policy", "check", option, "x")
+    assert shown.code == 2
+    assert shown.err.splitlines()[0] == f"tocsin: error: {option} stands before the command"
+    assert f"tocsin {option} … policy check …" in shown.err
+
+
+def test_the_choices_of_a_missing_option_stand_on_its_line(tocsin):
+    shown = tocsin("init", "lab-a.example")
+    assert "missing option '--kind'. Choose from: lab, government, academia" in shown.err.splitlines()[0]
+
+
 def test_a_mistyped_command_gets_a_suggestion(tocsin):
     assert "did you mean search or serve?" in tocsin("serch", "x").err
 

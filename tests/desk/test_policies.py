@@ -305,3 +305,4 @@ def test_files_in_order_that_nobody_applied_are_said_not_to_count(office):
     assert list(answer.problems) == []
     assert len(answer.warnings) == 1
     assert "tocsin policy apply" in answer.warnings[0]
+    assert list(answer.changed_files) == ["policies/floor.toml", f"policies/{LAB_B}.toml"]

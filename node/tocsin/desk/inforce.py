@@ -67,6 +67,11 @@ def files_in_force(store: Store) -> Mapping[str, str]:
     return row.files if row else {}
 
 
+def believed_files(store: Store, policies: PolicySet) -> Mapping[str, str]:
+    """Return those texts where they decide, which `policies` says; none where nothing is in force."""
+    return files_in_force(store) if policies.floor is not None else {}
+
+
 def parse_set(files: Mapping[str, str]) -> PolicySet:
     """Return files, given by their bare names, as a set whose places are as people see them; the same set again."""
     return _parse(tuple(sorted(files.items())))

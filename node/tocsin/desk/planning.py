@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tocsin.desk.inforce import files_in_force, put_in_force
+from tocsin.desk.inforce import believed_files, put_in_force
 from tocsin.desk.messages import claim_value, problem_message, waiting_message
 from tocsin.desk.policyfiles import changed_files, load_drafts, parse_files, save_files
 from tocsin.desk.room import Room
@@ -128,7 +128,7 @@ class Planning:
         ending = v1.PlanPoliciesResponse(
             done=True,
             problems=[problem_message(problem) for problem in drafts.problems],
-            changed_files=changed_files(files_in_force(store), drafts.files),
+            changed_files=changed_files(believed_files(store, self._room.home.policies), drafts.files),
             subject=policy_subject(drafts.files, replaces=replaced),
             files=[v1.PolicyFile(name=name, text=text) for name, text in sorted(drafts.files.items())],
             replaces=replaced,

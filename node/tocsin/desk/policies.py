@@ -6,7 +6,7 @@ sending does: what is shown here is what goes.
 
 from collections.abc import Collection, Iterator
 
-from tocsin.desk.inforce import FOLDER, files_in_force
+from tocsin.desk.inforce import FOLDER, believed_files, files_in_force
 from tocsin.desk.lookup import find_peer, load_record
 from tocsin.desk.messages import cell_message, preview_message, problem_message, verdict_messages, waiting_message
 from tocsin.desk.policyfiles import Drafts, changed_files, load_drafts, parse_files
@@ -45,7 +45,7 @@ class Policies:
         return v1.CheckPoliciesResponse(
             problems=[problem_message(problem) for problem in drafts.problems],
             partners=sorted(drafts.parse().policies),
-            changed_files=changed_files(files_in_force(home.store), drafts.files),
+            changed_files=changed_files(believed_files(home.store, home.policies), drafts.files),
             warnings=(*self._not_believed(), *self._silent(drafts)),
         )
 
