@@ -39,7 +39,7 @@ _NORMAL = (
     (re.compile(r"(?<=  )20\d\d-\d\d-\d\d(?=  |$)", re.M), "YYYY-MM-DD"),
     (re.compile(r"\d+\.\d MiB"), "<size>"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
-    (re.compile(r"(?<=  )[A-Za-z0-9_-]{8}(?=  (?:review|record_id)\b)"), "<digest>"),
+    (re.compile(r"(?<=\bsd_hash )[A-Za-z0-9_-]{8}(?=…)"), "<digest>"),
 )
 _POSTED = re.compile(r"^posted ([0-9a-f]{8})\b", re.M)
 _REVIEW = re.compile(r"(?<=tocsin review show )[A-Za-z0-9_-]{8}(?![\w-])")
