@@ -1,10 +1,12 @@
 """Our own people, and whoever can write the store but holds no key of the node, make nothing go that should not."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from tests.desk.conftest import (
+    AISI,
     FINDING,
     LAB_B,
     SHARING,
@@ -20,13 +22,14 @@ from tests.support.policies import request_to_apply
 from tocsin.audit.entry import Entry, Event, chain
 from tocsin.audit.log import verify_entry
 from tocsin.desk.desk import Desk
-from tocsin.errors import AuditInconsistent, NotPermitted
+from tocsin.errors import AuditInconsistent, NotPermitted, StoreCorrupt
 from tocsin.exchange.outbox import next_page
 from tocsin.people.act import Act, policy_subject
 from tocsin.people.person import Role
 from tocsin.policy.starter import starter_floor
 from tocsin.store.model import AuditFilter, Opinion, PolicySetRow
 from tocsin.v1 import desk_service_pb2 as v1
+from tocsin.v1 import record_pb2
 
 ASKING = SHARING.replace("[[share]]", "[[share]]\napprovals = 1")
 HELD = SHARING.replace("[[share]]", '[[share]]\nhold = "72h"')
@@ -128,6 +131,37 @@ def test_who_revealed_a_field_before_anybody_had_to_agree_may_not_agree_to_it(of
     with pytest.raises(NotPermitted):
         approve(office, review.id, keys)
     assert list(approve(office, review.id, counsel).queued_for) == [LAB_B]
+
+
+# Records.
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "UPDATE holdings SET token = ?",
+        "DELETE FROM recipients WHERE org <> ?",
+        "UPDATE recipients SET org = 'lab-b.example' WHERE org <> ?",
+    ],
+)
+def test_what_is_not_as_it_was_posted_goes_to_nobody(office, written):
+    office.add_peer(AISI)
+    embargo = {"state": "agreed", "until": "2099-01-01T00:00:00Z"}
+    digest = office.post({**FINDING, "embargo": embargo}, recipients=[AISI]).record.digest
+    record = office_of(office).load(digest, now=NOW)
+    whole = record.paths - {"embargo", "embargo.state", "embargo.until"}
+    with office.home.store.transaction():
+        office.home.store._db.execute(written, (record.present(whole),))
+    office.home.store.feeds.queue(LAB_B, digest, now=NOW)
+    with pytest.raises(StoreCorrupt):
+        page(office)
+
+
+def test_the_decision_log_says_when_a_marking_will_be_lowered(office):
+    step = record_pb2.Downgrade(at="2026-04-01T00:00:00Z", tlp=record_pb2.TLP_CLEAR)
+    office.post(tlp=record_pb2.TLP_RED, downgrade_at=[step])
+    (posted,) = office.home.store.audit.list(AuditFilter(act="posted"), limit=9)
+    assert json.loads(posted.body)["details"]["downgrade_at"] == [{"at": step.at, "tlp": "CLEAR"}]
 
 
 # People who leave.

@@ -13,7 +13,7 @@ from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict
 from tocsin.identity.names import OrgId
-from tocsin.records.record import VerifiedRecord
+from tocsin.records.record import VerifiedRecord, sd_hash
 from tocsin.release.due import note_dates
 from tocsin.release.office import Office
 from tocsin.release.proposal import refresh, withdraw
@@ -126,6 +126,8 @@ def _posted(record: VerifiedRecord, author: str, recipients: tuple[OrgId, ...]) 
         "version": record.version,
         "kind": record.kind,
         "tlp": record.tlp,
+        "downgrade_at": [{"at": step.at, "tlp": step.tlp} for step in record.downgrade_at],
         "recipients": [*sorted(recipients)],
+        "sd_hash": sd_hash(record.token),
     }
     return Entry(Event.POSTED, person=author, digest=record.digest, details=details)

@@ -8,17 +8,19 @@ for the writers in front.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
+from tocsin.audit.entry import Event
 from tocsin.audit.log import Log
+from tocsin.encoding import JSON, parse_json
 from tocsin.errors import Malformed, RecordExpired, RecordRefused, StoreCorrupt, UntrustedIssuer
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.decide import Decision
 from tocsin.policy.model import PolicySet
-from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.records.record import VerifiedRecord, parse_record, sd_hash
 from tocsin.release.presentation import decide_today
-from tocsin.store.model import PeerState, Standing
+from tocsin.store.model import AuditFilter, PeerState, Standing, StoredRecord
 from tocsin.store.protocol import Store
 
 
@@ -61,11 +63,13 @@ def load_own(store: Store, digest: str, *, organisation: Organisation, now: int)
     It may not where a later version replaced it, where it expired, or where
     its key was revoked. It is verified as any recipient will verify it, so that
     nothing is sent that others must refuse. Raises StoreCorrupt where
-    it fails in any other way.
+    it fails in any other way, or is not whole any more: policy would take what
+    is missing, such as an embargo, for what was never there.
     """
     stored = store.records.get(digest)
     if not stored.own or stored.standing is not Standing.CURRENT:
         return None
+    _verify_whole(store, stored)
     try:
         # A clock that is behind the record makes it no worse a record: what that means is for policy to say.
         return parse_record(stored.token).verify(organisation, now=max(now, stored.issued_at))
@@ -74,3 +78,15 @@ def load_own(store: Store, digest: str, *, organisation: Organisation, now: int)
     except (Malformed, RecordRefused) as error:
         # Which record it is tells the partner that there is one: it stays with our own people.
         raise StoreCorrupt("an own record does not verify any more", where=digest) from error
+
+
+def _verify_whole(store: Store, stored: StoredRecord) -> None:
+    """Compare an own record, and whom it is for, with what the decision log says was posted.
+
+    An earlier version did not say it. Raises StoreCorrupt.
+    """
+    for row in store.audit.list(AuditFilter(digest=stored.digest, act=Event.POSTED), limit=1):
+        details = cast("dict[str, dict[str, JSON]]", parse_json(row.body.encode()))["details"]
+        today = {"sd_hash": sd_hash(stored.token), "recipients": sorted(store.records.recipients(stored.digest))}
+        if any(details.get(name, value) != value for name, value in today.items()):
+            raise StoreCorrupt("an own record is not the one that was posted", where=stored.digest)
