@@ -8,6 +8,7 @@ import pytest
 from tests.desk.conftest import (
     AISI,
     FINDING,
+    LAB_A,
     LAB_B,
     SHARING,
     copy_home,
@@ -18,6 +19,7 @@ from tests.desk.conftest import (
 )
 from tests.desk.federation import deliver, introduce, office_of
 from tests.support.organisations import NOW, seeded
+from tests.support.people import colleague
 from tests.support.policies import request_to_apply
 from tocsin.audit.entry import Entry, Event, chain
 from tocsin.audit.log import verify_entry
@@ -189,6 +191,24 @@ def test_who_left_posts_nothing_with_a_call_that_began_before(office):
     with pytest.raises(NotPermitted):
         office.desk.post_records(v1.PostRecordsRequest(drafts=[draft()]), mallory)
     assert office.home.store.audit.list(AuditFilter(act="posted"), limit=9) == ()
+
+
+def test_who_left_applies_no_policies_and_lets_nobody_in_with_a_call_that_waited(office):
+    counsel, keys = office.admit("counsel", Role.POLICY_ADMIN, Role.OPERATOR)
+    office.home.store.people.remove("counsel")
+    before = office.home.store.policies.latest()
+    files = {f"{LAB_B}.toml": ASKING.format(partner=LAB_B)}
+    with pytest.raises(NotPermitted):
+        office.desk.apply_policies(request_to_apply(office.home, files, by=keys), counsel)
+    assert office.home.store.policies.latest() == before
+    ghost = v1.AddPersonRequest(card=colleague("ghost", LAB_A).card, roles=[v1.PERSON_ROLE_RELEASER])
+    with pytest.raises(NotPermitted):
+        office.desk.add_person(ghost, counsel)
+    with pytest.raises(NotPermitted):
+        office.desk.change_person(v1.ChangePersonRequest(name="counsel", roles=ghost.roles), counsel)
+    with pytest.raises(NotPermitted):
+        office.desk.remove_person(v1.RemovePersonRequest(name="first"), counsel)
+    assert office.me.active
 
 
 # Recipients.

@@ -44,6 +44,7 @@ class People:
         now = self._room.clock()
         person = parse_card(request.card, org=self._room.home.organisation.org).admit(roles, now=now)
         with self._store.transaction():
+            self._room.verify_still_may(caller, "AddPerson")  # others wrote while this waited
             self._store.people.add(person)
             self._keep(Event.PERSON_ADDED, person, caller, now=now, key_id=person.key_id, pin=person.pin)
         self._room.events.person_changed(person.name)
@@ -57,6 +58,7 @@ class People:
         """
         roles, now = self._roles(request.roles), self._room.clock()
         with self._store.transaction():
+            self._room.verify_still_may(caller, "ChangePerson")
             before = self._active(request.name)
             if Role.OPERATOR not in roles:
                 _verify_not_last(before, self._store)
@@ -73,6 +75,7 @@ class People:
         """
         now = self._room.clock()
         with self._store.transaction():
+            self._room.verify_still_may(caller, "RemovePerson")
             before = self._active(request.name)
             _verify_not_last(before, self._store)
             person = self._store.people.remove(before.name)

@@ -162,6 +162,7 @@ class Planning:
         home, office, now = self._room.home, self._room.office, self._room.clock()
         files = parse_files(request.files)
         with home.store.transaction():
+            self._room.verify_still_may(caller, "ApplyPolicies")  # others wrote while this waited
             before = office.policies()
             after = put_in_force(
                 home.store,
