@@ -55,8 +55,13 @@ class _Weighing:
         record = self.office.load(digest, now=self.now)
         if record is None:
             return
-        store = self.office.store
-        recipients = store.records.recipients(digest)
+        recipients = self.office.store.records.recipients(digest)
+        base = v1.PolicyChange(
+            digest=digest,
+            record_id=record.record_id,
+            title=title_of(record.kind, record.content, record_id=record.record_id),
+            tlp=claim_value("Tlp", record.marking_at(self.now)),
+        )
         for partner in self.partners:
             change = compare(
                 record,
@@ -68,10 +73,12 @@ class _Weighing:
                 now=self.now,
             )
             if change is not None:
-                yield from self._told(record, partner, change)
+                yield from self._told(record, partner, change, base)
 
-    def _told(self, record: VerifiedRecord, partner: OrgId, change: Change) -> Iterator[v1.PolicyChange]:
-        """Yield a difference, where it is one for what the partner holds already."""
+    def _told(
+        self, record: VerifiedRecord, partner: OrgId, change: Change, base: v1.PolicyChange
+    ) -> Iterator[v1.PolicyChange]:
+        """Yield a difference, where it is one for what the partner holds already; `base` says which record it is."""
         sent = self.office.store.feeds.sent(partner, record.digest) if partner in self.holding else None
         held = sent or frozenset()
         released = change.released - held
@@ -81,10 +88,6 @@ class _Weighing:
             return
         rule = change.after if change.after.rule or not change.before.rule else change.before
         message = v1.PolicyChange(
-            digest=record.digest,
-            record_id=record.record_id,
-            title=title_of(record.kind, record.content, record_id=record.record_id),
-            tlp=claim_value("Tlp", record.marking_at(self.now)),
             partner=partner,
             whole=change.whole,
             released=sorted(released),
@@ -93,6 +96,7 @@ class _Weighing:
             file=rule.file,
             line=rule.line,
         )
+        message.MergeFrom(base)
         if change.after.delivered:
             wait = wait_of(self.office, record, change.after, partner=partner, now=self.now)
             if wait is not None:

@@ -79,7 +79,23 @@ class PolicySet:
         known = self._memory.recall(key, now=now) if own else None
         if known is not None:
             return known
-        decision = decide(
+        decision = self.decide_once(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
+        if own:
+            self._memory.keep(key, decision, now=now)
+        return decision
+
+    def decide_once(
+        self,
+        record: VerifiedRecord,
+        *,
+        partner: OrgId,
+        recipients: frozenset[OrgId],
+        granted: frozenset[str],
+        now: int,
+        own: bool = True,
+    ) -> Decision:
+        """Decide what nobody will ask again, such as a step of a plan: remembering it would push out what is asked."""
+        return decide(
             record,
             partner=partner,
             policy=self.policies.get(partner),
@@ -90,6 +106,3 @@ class PolicySet:
             own=own,
             facts=facts_of(record, now=now) if own else None,
         )
-        if own:
-            self._memory.keep(key, decision, now=now)
-        return decision

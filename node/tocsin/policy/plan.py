@@ -42,10 +42,8 @@ def compare(
     own: bool = True,
 ) -> Change | None:
     """Decide under both sets, and return what is different for the partner; None: nothing is."""
-    if is_same_for(partner, before=before, after=after):
-        return None
     old, new = (
-        policies.decide(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
+        policies.decide_once(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
         for policies in (before, after)
     )
     went, goes = (decision.disclosed & withholdable(record.kind) for decision in (old, new))

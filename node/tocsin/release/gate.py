@@ -73,15 +73,16 @@ def wait_of(office: Office, record: VerifiedRecord, decision: Decision, *, partn
 def agreement_on(office: Office, record: VerifiedRecord, decision: Decision, *, partner: OrgId) -> Agreement:
     """Return the proposal of exactly what the partner would get that most people have agreed to, and those people."""
     best = Agreement()
-    if not decision.approvals:
+    proposals = (
+        [one for one in office.store.reviews.of(record.digest) if one.state in LIVE] if decision.approvals else []
+    )
+    if not proposals:  # 1.
         return best
     policies = office.policies()
     floor = policies.floor.digest if policies.floor else ""
     recipients = tuple(sorted(office.store.records.recipients(record.digest)))
     wanted = item_of(record, decision, partner=partner, policies=policies)
-    for proposal in office.store.reviews.of(record.digest):
-        if proposal.state not in LIVE:  # 1.
-            continue
+    for proposal in proposals:
         terms = read_terms(proposal)
         if (terms.digest, terms.recipients, terms.floor) != (record.digest, recipients, floor):  # 2.
             continue
