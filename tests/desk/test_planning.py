@@ -112,6 +112,15 @@ def test_what_would_wait_for_less_is_released(office):
     assert not change.HasField("waiting")
 
 
+def test_a_weaker_floor_shows_also_where_no_record_is_concerned_yet(office):
+    put_policy(office, LAB_B, SHARES.replace('max_tlp = "AMBER"', 'max_tlp = "RED"'))
+    changes, last = plan(office, **{"floor.toml": "# nothing is demanded any more\n"})
+    assert changes == []
+    assert {cell.tlp for cell in last.cells_before} == {record_pb2.TLP_RED}
+    assert [cell.approvals for cell in last.cells_before] == [1, 1]
+    assert [cell.approvals for cell in last.cells_after] == [0, 0]
+
+
 def test_what_the_partner_holds_already_is_not_released_again(office, lab_b):
     office.post()
     apply(office, LOOSER)

@@ -2,7 +2,7 @@ import pytest
 
 from tests.policy.holdings import NOW, OTHER, PARTNER, floor, never, policy, require, share
 from tests.policy.test_decide import FAILS, FINDINGS
-from tocsin.policy.matrix import Cell, matrix
+from tocsin.policy.matrix import Cell, changed_cells, matrix
 from tocsin.policy.model import PolicySet
 from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
@@ -79,3 +79,13 @@ def test_a_demand_of_the_floor_counts_where_it_has_no_condition():
     ground = floor(require(min_tlp="RED", approvals=2), require(approvals=9, condition=FAILS))
     cells = draw(share(approvals=1), ground=ground)
     assert (cells["finding", "RED"].approvals, cells["finding", "AMBER"].approvals) == (2, 1)
+
+
+def test_what_two_sets_let_out_at_most_is_compared_cell_by_cell():
+    rules = {PARTNER: policy(share(max_tlp="RED"))}
+    strict = PolicySet(rules, floor(require(min_tlp="AMBER", approvals=1)), ())
+    loose = PolicySet(rules, floor(), ())
+    changed = changed_cells(strict, loose, now=NOW)
+    assert {(old.approvals, new.approvals) for old, new in changed} == {(1, 0)}
+    assert {old.tlp for old, _ in changed} == {"AMBER", "AMBER+STRICT", "RED"}
+    assert changed_cells(strict, strict, now=NOW) == ()

@@ -15,11 +15,11 @@ import click
 from tocsin.errors import Conflict
 from tocsin.people.act import Act, policy_subject
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1.record_pb2 import Tlp
+from tocsin.v1.record_pb2 import RecordKind, Tlp
 from tocsin_cli import output
 from tocsin_cli.ask import is_agreed
 from tocsin_cli.command import Command, UsageProblem, input_path, json_option
-from tocsin_cli.commands.policy import Named, read_policies, refuse_problems
+from tocsin_cli.commands.policy import LEGEND, Named, cell_of, read_policies, refuse_problems
 from tocsin_cli.document import claim, document
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session
@@ -38,6 +38,7 @@ SUMMARY = (
     Column("fewer fields", right=True),
     Column("of them waiting", right=True),
 )
+REACH = (Column("partner"), Column("kind"), Column("tlp", wraps=True), Column("today"), Column("then"))
 CHANGES = (
     Column("record"),
     Column("tlp", spare=True),
@@ -147,8 +148,9 @@ def sign_and_apply(
 
 
 def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN, full: bool = False) -> None:
-    """Print what would change: how much for each partner, and then for each record."""
+    """Print what would change: what the rules let out at most, then how much for each partner and record."""
     output.data(f"changed: {', '.join(found.changed_files) or 'nothing, the files are in force as they are'}")
+    _print_reach(found, limit=limit)
     if not found.changes:
         output.data("of the records here nothing would go to anybody that does not go today, and nothing would stop")
         return
@@ -159,6 +161,25 @@ def print_plan(found: v1.PlanPoliciesResponse, *, limit: int = CHANGES_SHOWN, fu
         output.table(CHANGES, [_change(one, full=full) for one in found.changes[:limit]])
     if len(found.changes) > limit:
         output.talk(f"{limit:,} of {len(found.changes):,} changes; --limit shows more")
+
+
+def _print_reach(found: v1.PlanPoliciesResponse, *, limit: int) -> None:
+    """Print where the files let out something else at most, whether or not there is a record yet that it concerns."""
+    markings: dict[tuple[str, str, Cell, Cell], list[str]] = defaultdict(list)
+    for before, after in zip(found.cells_before, found.cells_after, strict=True):
+        place = (before.partner, claim(RecordKind.DESCRIPTOR, before.kind))
+        markings[*place, cell_of(before), cell_of(after)].append(claim(Tlp.DESCRIPTOR, before.tlp))
+    rows: list[list[Cell | str]] = [
+        [Cell(org, "bold"), kind, ", ".join(tlps), old, new] for (org, kind, old, new), tlps in markings.items()
+    ]
+    if not rows or not limit:
+        return
+    output.data("what goes at most, also of records to come\n")
+    output.table(REACH, rows[:limit])
+    output.talk(LEGEND)
+    if len(rows) > limit:
+        output.talk(f"{limit:,} of {len(rows):,} rows; --limit shows more")
+    output.data()
 
 
 def _summary(changes: Sequence[v1.PolicyChange]) -> list[list[Cell | str]]:

@@ -38,6 +38,7 @@ from tocsin_cli.session import Session
 FOLDER = "policies/"
 FLOOR = "floor.toml"
 _FLOOR_KEYS = frozenset({"never", "require"})
+LEGEND = "? conditions have a say   ~ but for some fields   72h: so long after issue   +1: so many must agree"
 
 policy = group(
     name="policy",
@@ -176,19 +177,20 @@ def matrix(session: Session, *, partners: tuple[str, ...], as_json: bool) -> Non
         output.styled(partner, "bold")
         output.table((Column("kind"), *(Column(f"TLP:{tlp}") for tlp in TLPS)), _rows(list(cells)))
         output.data()
-    output.talk("? conditions have a say   ~ but for some fields   72h: so long after issue   +1: so many must agree")
+    output.talk(LEGEND)
 
 
 def _rows(cells: Sequence[v1.PolicyCell]) -> list[list[Cell | str]]:
     found = {(cell.kind, claim(Tlp.DESCRIPTOR, cell.tlp)): cell for cell in cells}
     kinds = dict.fromkeys(cell.kind for cell in cells)
     return [
-        [claim(RecordKind.DESCRIPTOR, kind), *(_cell(found.get((kind, tlp), v1.PolicyCell())) for tlp in TLPS)]
+        [claim(RecordKind.DESCRIPTOR, kind), *(cell_of(found.get((kind, tlp), v1.PolicyCell())) for tlp in TLPS)]
         for kind in kinds
     ]
 
 
-def _cell(cell: v1.PolicyCell) -> Cell:
+def cell_of(cell: v1.PolicyCell) -> Cell:
+    """Return how far records go, and on what terms, in a few letters; `LEGEND` says what they mean."""
     if not cell.classes:
         return Cell("—", "dim")
     marks = "?" * cell.conditional + "~" * cell.withheld

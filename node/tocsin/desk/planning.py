@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tocsin.desk.inforce import believed_files, put_in_force
-from tocsin.desk.messages import claim_value, problem_message, waiting_message
+from tocsin.desk.messages import cell_message, claim_value, problem_message, waiting_message
 from tocsin.desk.policyfiles import changed_files, load_drafts, parse_files, save_files
 from tocsin.desk.room import Room
 from tocsin.desk.title import title_of
@@ -22,6 +22,7 @@ from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.identity.names import OrgId
 from tocsin.people.act import policy_subject
 from tocsin.people.person import Person
+from tocsin.policy.matrix import changed_cells
 from tocsin.policy.model import PolicySet
 from tocsin.policy.plan import Change, compare, is_same_for
 from tocsin.records.record import VerifiedRecord
@@ -137,7 +138,12 @@ class Planning:
             files=[v1.PolicyFile(name=name, text=text) for name, text in sorted(drafts.files.items())],
             replaces=replaced,
         )
-        weighing = self._weighing(drafts.parse())
+        after = drafts.parse()
+        if not ending.problems:
+            for old, new in changed_cells(self._room.office.policies(), after, now=self._room.clock()):
+                ending.cells_before.append(cell_message(old))
+                ending.cells_after.append(cell_message(new))
+        weighing = self._weighing(after)
         digests = tuple(store.records.own_current()) if weighing.partners and not ending.problems else ()
         return ending, weighing, digests
 

@@ -40,10 +40,22 @@ class Cell:
     file: str = ""
     line: int = 0
 
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """Return what goes and on what terms, whichever rule says so."""
+        return (self.classes, self.withheld, self.conditional, self.hold, self.approvals)
+
 
 def matrix(policies: PolicySet, partners: Iterable[OrgId], *, now: int) -> tuple[Cell, ...]:
     """Return a cell for each partner, kind and marking, in that order."""
     return tuple(_cell(policies, partner, kind, tlp, now) for partner in partners for kind in KINDS for tlp in TLPS)
+
+
+def changed_cells(before: PolicySet, after: PolicySet, *, now: int) -> tuple[tuple[Cell, Cell], ...]:
+    """Return the cells in which two sets let out something else at most, or on other terms: before, and after."""
+    partners = sorted(before.policies.keys() | after.policies.keys())
+    pairs = zip(matrix(before, partners, now=now), matrix(after, partners, now=now), strict=True)
+    return tuple((old, new) for old, new in pairs if old.terms != new.terms)
 
 
 def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) -> Cell:

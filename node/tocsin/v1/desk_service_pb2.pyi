@@ -1916,6 +1916,8 @@ class PlanPoliciesResponse(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
+    CELLS_BEFORE_FIELD_NUMBER: _builtins.int
+    CELLS_AFTER_FIELD_NUMBER: _builtins.int
     weighed: _builtins.int
     """Records weighed so far."""
     total: _builtins.int
@@ -1942,6 +1944,14 @@ class PlanPoliciesResponse(_message.Message):
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
         """In the last message: the files that it would put in force, for the signer to see for itself."""
 
+    @_builtins.property
+    def cells_before(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCell]:
+        """In the last message: how far records go today, as the matrix has it, where the files would change that …"""
+
+    @_builtins.property
+    def cells_after(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCell]:
+        """… and how far they would go, in the same order. It holds for records that are not there yet, too."""
+
     def __init__(
         self,
         *,
@@ -1954,10 +1964,12 @@ class PlanPoliciesResponse(_message.Message):
         subject: _builtins.str = ...,
         files: _abc.Iterable[Global___PolicyFile] | None = ...,
         replaces: _builtins.str = ...,
+        cells_before: _abc.Iterable[Global___PolicyCell] | None = ...,
+        cells_after: _abc.Iterable[Global___PolicyCell] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_files", b"changed_files", "changes", b"changes", "done", b"done", "files", b"files", "problems", b"problems", "replaces", b"replaces", "subject", b"subject", "total", b"total", "weighed", b"weighed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_after", b"cells_after", "cells_before", b"cells_before", "changed_files", b"changed_files", "changes", b"changes", "done", b"done", "files", b"files", "problems", b"problems", "replaces", b"replaces", "subject", b"subject", "total", b"total", "weighed", b"weighed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
