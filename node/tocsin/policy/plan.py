@@ -42,11 +42,10 @@ def compare(
     own: bool = True,
 ) -> Change | None:
     """Decide under both sets, and return what is different for the partner; None: nothing is."""
-    old, new = (
-        policies.decide_once(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
-        for policies in (before, after)
-    )
-    went, goes = (decision.disclosed & withholdable(record.kind) for decision in (old, new))
+    old = before.decide_once(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
+    new = after.decide_once(record, partner=partner, recipients=recipients, granted=granted, now=now, own=own)
+    hidden = withholdable(record.kind)
+    went, goes = old.disclosed & hidden, new.disclosed & hidden
     released = goes if _waits_more(old, new, now) else goes - went
     stopped = went if _waits_more(new, old, now) else went - goes
     return Change(released, stopped, old, new) if released or stopped else None
