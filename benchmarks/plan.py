@@ -6,8 +6,9 @@ A home holds the example records again and again, under other titles, and has
 twenty partners; nothing is in force but the floor. The plan weighs the example
 policies for all of them: most of it would be new. It is asked of the desk as
 the command asks it, message by message. Its time is stated as a ratio to
-verifying as many records once, which every plan does too. On one core of a
-two-core machine 10,000 records took 24 s, 2.5 times their verification.
+verifying as many records once, which every plan does too. Where OpenSSL
+verified 4,400 signatures a second, 10,000 records took 29 s, 2.8 times their
+verification.
 """
 
 import asyncio
