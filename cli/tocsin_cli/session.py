@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -115,6 +115,29 @@ class Session:
     def call(self, request: "Message", answer: type[Answer]) -> Answer:
         """Ask the desk and wait for the answer."""
         return self.desk.call(request, answer)
+
+    def pages(self, request: Any, answer: type[Answer]) -> Iterator[Answer]:  # noqa: ANN401 - any request with pages
+        """Ask the desk for page after page; who asks may change `request.page_size` in between."""
+        while True:
+            page: Any = self.call(request, answer)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def collect(self, request: Any, answer: type[Answer], *, items: str, limit: int, most: int) -> Answer:  # noqa: ANN401
+        """Ask for pages of at most `most` until there are `limit` items, and return them as one answer."""
+        found: Any = answer()
+        page: Any
+        request.page_size = min(limit, most)
+        for page in self.pages(request, answer):
+            found.MergeFrom(page)
+            found.next_page_token = page.next_page_token  # merging leaves an empty one out
+            missing = limit - len(getattr(found, items))
+            if missing <= 0:
+                break
+            request.page_size = min(missing, most)
+        return found  # type: ignore[no-any-return]
 
     def stream(self, request: "Message", answer: type[Answer]) -> Iterator[Answer]:
         """Ask the desk and yield its answers as they come."""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.people import colleague
 from tocsin.errors import MalformedName
-from tocsin.people.person import Role, parse_person_name, parse_roles
+from tocsin.people.person import Role, parse_person_name
 
 LAB = "lab-a.example"
 EVERYTHING = frozenset(Role)
@@ -51,10 +51,3 @@ def test_what_is_no_name_is_refused(name):
         parse_person_name(name)
     assert refused.value.reason == "BAD_NAME"
     assert refused.value.hint
-
-
-def test_roles_are_read_by_their_names():
-    assert parse_roles(["analyst", "policy-admin"]) == {Role.ANALYST, Role.POLICY_ADMIN}
-    with pytest.raises(MalformedName) as refused:
-        parse_roles(["analyst", "admin"])
-    assert "policy-admin" in refused.value.hint

@@ -102,13 +102,12 @@ def show(
         partner=partner,
         person=person,
         act=act,
-        page_size=min(limit, MOST_ENTRIES_A_PAGE),
         newest_first=True,
     )
     for time, seconds in ((request.since, since), (request.until, until)):
         if seconds is not None:
             time.CopyFrom(Timestamp(seconds=seconds))
-    found = _collect(session, request, limit=limit)
+    found = session.collect(request, v1.ListAuditResponse, items="entries", limit=limit, most=MOST_ENTRIES_A_PAGE)
     if as_json:
         output.document(document(found))
     elif found.entries and full:
@@ -120,18 +119,6 @@ def show(
         output.talk("no entries")
     if found.next_page_token and not as_json:
         output.talk(f"{len(found.entries):,} entries; --limit shows more")
-
-
-def _collect(session: Session, request: v1.ListAuditRequest, *, limit: int) -> v1.ListAuditResponse:
-    """Ask page by page until there are enough, as if it were one answer."""
-    found = session.call(request, v1.ListAuditResponse)
-    while found.next_page_token and len(found.entries) < limit:
-        request.page_token = found.next_page_token
-        request.page_size = min(limit - len(found.entries), MOST_ENTRIES_A_PAGE)
-        page = session.call(request, v1.ListAuditResponse)
-        found.entries.extend(page.entries)
-        found.next_page_token = page.next_page_token
-    return found
 
 
 def _row(entry: v1.AuditEntry) -> list[Cell | str]:

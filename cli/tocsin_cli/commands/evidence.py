@@ -94,12 +94,8 @@ def export(session: Session, *, as_json: bool) -> None:
 
 def _all(session: Session) -> Iterator[AuditRow]:
     request = v1.ListAuditRequest(page_size=MOST_ENTRIES_A_PAGE)
-    while True:
-        page = session.call(request, v1.ListAuditResponse)
+    for page in session.pages(request, v1.ListAuditResponse):
         yield from map(_written, page.entries)
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _written(entry: v1.AuditEntry) -> AuditRow:

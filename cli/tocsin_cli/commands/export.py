@@ -74,12 +74,8 @@ def export(session: Session, *, record_id: str | None, everything: bool, form: s
 
 def _all(session: Session) -> Iterator[v1.Record]:
     request = v1.ListRecordsRequest(full=True)  # the desk knows how many fit into an answer
-    while True:
-        page = session.call(request, v1.ListRecordsResponse)
+    for page in session.pages(request, v1.ListRecordsResponse):
         yield from page.records
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _print_jsonl(records: Iterator[v1.Record]) -> None:

@@ -100,31 +100,19 @@ def list_records(
     as_json: bool,
 ) -> None:
     """List the records that this node holds."""
-    request = v1.ListRecordsRequest(severity=severity or "", page_size=min(limit, MOST_RECORDS_A_PAGE))
+    request = v1.ListRecordsRequest(severity=severity or "")
     filters = {"from": origin, "kind": enum_number("RecordKind", kind or ""), "tlp": enum_number("Tlp", tlp or "")}
     for name, value in filters.items():
         setattr(request, name, value)
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=since))
-    found = _collect(session, request, limit=limit)
+    found = session.collect(request, v1.ListRecordsResponse, items="records", limit=limit, most=MOST_RECORDS_A_PAGE)
     if as_json:
         output.document(document(found))
         return
     print_records(found.records)
     if found.total > len(found.records):
         output.talk(f"{len(found.records)} of {found.total:,} records; --limit shows more")
-
-
-def _collect(session: Session, request: v1.ListRecordsRequest, *, limit: int) -> v1.ListRecordsResponse:
-    """Ask page by page until there are enough, as if it were one answer."""
-    found = session.call(request, v1.ListRecordsResponse)
-    while found.next_page_token and len(found.records) < limit:
-        request.page_token = found.next_page_token
-        request.page_size = min(limit - len(found.records), MOST_RECORDS_A_PAGE)
-        page = session.call(request, v1.ListRecordsResponse)
-        found.records.extend(page.records)
-        found.next_page_token = page.next_page_token
-    return found
 
 
 @click.command(cls=Command, examples=("tocsin search prompt injection", "tocsin search AML.T0051 --json"))

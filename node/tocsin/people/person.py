@@ -83,14 +83,3 @@ def parse_person_name(text: str) -> str:
             hint="lower-case letters, digits, dots and dashes, beginning with a letter: counsel or analyst-2",
         )
     return text
-
-
-def parse_roles(texts: Iterable[str]) -> frozenset[Role]:
-    """Return roles by their names. Raises MalformedName."""
-    roles = set()
-    for text in texts:
-        try:
-            roles.add(Role(text))
-        except ValueError:
-            raise MalformedName(f"{text[:40]!r} is no role", hint=f"one of {', '.join(Role)}") from None
-    return frozenset(roles)

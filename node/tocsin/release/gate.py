@@ -73,10 +73,10 @@ def wait_of(office: Office, record: VerifiedRecord, decision: Decision, *, partn
 def agreement_on(office: Office, record: VerifiedRecord, decision: Decision, *, partner: OrgId) -> Agreement:
     """Return the proposal of exactly what the partner would get that most people have agreed to, and those people."""
     best = Agreement()
-    proposals = (
-        [one for one in office.store.reviews.of(record.digest) if one.state in LIVE] if decision.approvals else []
-    )
-    if not proposals:  # 1.
+    if not decision.approvals:
+        return best
+    proposals = [one for one in office.store.reviews.of(record.digest) if one.state in LIVE]  # 1.
+    if not proposals:
         return best
     policies = office.policies()
     floor = policies.floor.digest if policies.floor else ""
