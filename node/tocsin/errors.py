@@ -10,10 +10,11 @@ it never leaves this machine) and the exit code of the command.
     ├── Malformed            wrong bytes, whatever our state         INVALID_ARGUMENT      3
     │   ├── MalformedEncoding   MalformedRecord    MalformedIdentity   MalformedContent
     │   ├── MalformedPolicy     MalformedName      MalformedCursor     MalformedRequest
-    │   └── MalformedConfig     MalformedSource
+    │   └── MalformedConfig     MalformedSource    MalformedBackup
     ├── RecordRefused        a record fails its checks                                     4
     │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT
     │   └── UntrustedIssuer  RecordExpired       IdentityOutdated      FAILED_PRECONDITION
+    │       ReceiptRefused
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
     │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
@@ -25,6 +26,7 @@ it never leaves this machine) and the exit code of the command.
     │   └── StaleCursor                                                OUT_OF_RANGE
     ├── TryLater             limits, and other nodes                                       7
     │   ├── QuotaExceeded                                              RESOURCE_EXHAUSTED
+    │   ├── Overloaded                                                 UNAVAILABLE
     │   └── PeerUnreachable  PeerRefused         PeerMisbehaved        UNAVAILABLE
     ├── DataLoss             our own data is not what we wrote         DATA_LOSS             8
     │   └── StoreCorrupt     AuditInconsistent
@@ -166,6 +168,10 @@ class MalformedSource(Malformed, reasons={"BAD_SOURCE": "a file of another forma
     """A foreign file, or a part of it, that cannot be mapped."""
 
 
+class MalformedBackup(Malformed, reasons={"BAD_BACKUP": "the file is not a backup, or cannot be opened with this key"}):
+    """A file that is not a backup, or not one for this key."""
+
+
 class RecordRefused(TocsinError, status="INVALID_ARGUMENT", exit_code=4):
     """A record fails its checks."""
 
@@ -212,6 +218,18 @@ class IdentityOutdated(
     reasons={"IDENTITY_OUTDATED": "the identity document has expired or is older than the one held"},
 ):
     """An identity document that has expired or is older than the one held."""
+
+
+class ReceiptRefused(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={
+        "BAD_RECEIPT": "the receipt is not of its form, or its signature does not verify",
+        "BAD_CHAIN": "the receipt does not follow the last one that is held",
+        "NEVER_SENT": "the receipt is for a page that was never sent",
+    },
+):
+    """A receipt that says nothing about what was sent here."""
 
 
 class AccessDenied(TocsinError, exit_code=5):
@@ -272,6 +290,7 @@ class Conflict(
     reasons={
         "CONFLICT": "the same name stands for something else already",
         "EQUIVOCATION": "the origin signed two different records under one id and version",
+        "RETRACTED": "the record was retracted, and stays so",
     },
 ):
     """The same name for something else."""
@@ -291,6 +310,16 @@ class QuotaExceeded(
     TryLater, status="RESOURCE_EXHAUSTED", reasons={"QUOTA_EXCEEDED": "more than the accepting side takes in this time"}
 ):
     """The caller's limit."""
+
+
+class Overloaded(
+    TryLater,
+    reasons={
+        "NO_SPACE": "the node's disk is full",
+        "DISK_FAILED": "the node's disk does not read or write",
+    },
+):
+    """Our own limit: nothing was changed, and the same call works when there is room again."""
 
 
 class PeerUnreachable(TryLater, reasons={"PEER_UNREACHABLE": "no connection to the peer's node"}):

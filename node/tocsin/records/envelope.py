@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tocsin.encoding import JSON, MAX_INTEGER
 from tocsin.errors import MalformedName, MalformedRecord
-from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
+from tocsin.identity.names import OrgId, RecordId, parse_org
 from tocsin.schema.check import is_time, unix_seconds
 from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
 
@@ -34,7 +34,7 @@ NO_RELAY = "none"
 MAX_VERSION = 2**32 - 1
 """The contract counts versions in 32 bits."""
 
-_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class Downgrade(NamedTuple):
@@ -108,21 +108,21 @@ def parse_envelope(claims: Mapping[str, JSON]) -> Envelope:
             raise MalformedRecord(f"{name} is missing, or hidden where it must be plain", reason="MISSING_CLAIM")
     if claims["schema"] != SCHEMA:
         raise _bad("schema", f"not {SCHEMA}")
-    version = _integer(claims, "version", least=1, most=MAX_VERSION)
-    tlp = _choice(claims, "tlp", TLPS)
+    version = integer(claims, "version", least=1, most=MAX_VERSION)
+    tlp = choice(claims, "tlp", TLPS)
     return Envelope(
         issuer=parse_issuer(claims),
-        issued_at=_integer(claims, "iat"),
-        expires_at=_integer(claims, "exp") if "exp" in claims else None,
-        record_id=_record_id(claims["record_id"]),
+        issued_at=integer(claims, "iat"),
+        expires_at=integer(claims, "exp") if "exp" in claims else None,
+        record_id=record_id_of(claims["record_id"]),
         version=version,
         supersedes=_supersedes(claims.get("supersedes", ""), version=version),
-        kind=_choice(claims, "kind", tuple(KINDS)),
-        status=_choice(claims, "status", STATUSES),
+        kind=choice(claims, "kind", tuple(KINDS)),
+        status=choice(claims, "status", STATUSES),
         tlp=tlp,
-        pap=_choice(claims, "pap", PAPS) if "pap" in claims else "",
+        pap=choice(claims, "pap", PAPS) if "pap" in claims else "",
         permitted_use=_permitted_use(claims.get("permitted_use", [])),
-        relay=_choice(claims, "relay", RELAYS) if "relay" in claims else NO_RELAY,
+        relay=choice(claims, "relay", RELAYS) if "relay" in claims else NO_RELAY,
         retention_until=_time(claims, "retention_until") if "retention_until" in claims else "",
         downgrade_at=_downgrades(claims.get("downgrade_at", []), tlp=tlp),
     )
@@ -141,21 +141,24 @@ def parse_issuer(claims: Mapping[str, JSON]) -> OrgId:
         raise _bad("iss", error.message) from error
 
 
-def _integer(claims: Mapping[str, JSON], name: str, *, least: int = 0, most: int = MAX_INTEGER) -> int:
+def integer(claims: Mapping[str, JSON], name: str, *, least: int = 0, most: int = MAX_INTEGER) -> int:
+    """Return a claim that is an integer; raises MalformedRecord."""
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise _bad(name, f"not an integer from {least} to {most}")
     return value
 
 
-def _choice(claims: Mapping[str, JSON], name: str, vocabulary: tuple[str, ...]) -> str:
+def choice(claims: Mapping[str, JSON], name: str, vocabulary: tuple[str, ...]) -> str:
+    """Return a claim that is one of a vocabulary; raises MalformedRecord."""
     value = claims[name]
     if not isinstance(value, str) or value not in vocabulary:
         raise _bad(name, f"none of {', '.join(vocabulary)}")
     return value
 
 
-def _record_id(value: JSON) -> RecordId:
+def record_id_of(value: JSON) -> RecordId:
+    """Return a claim as the id of a record; raises MalformedRecord."""
     try:
         return parse_record_id(value if isinstance(value, str) else "")
     except MalformedName as error:
@@ -165,7 +168,7 @@ def _record_id(value: JSON) -> RecordId:
 def _supersedes(value: JSON, *, version: int) -> str:
     if not isinstance(value, str) or (version > 1) != bool(value):
         raise _bad("supersedes", "there for version 1, or missing for a later one")
-    if value and not _DIGEST.fullmatch(value):
+    if value and not DIGEST.fullmatch(value):
         raise _bad("supersedes", "not the digest of a record")
     return value
 
@@ -194,7 +197,7 @@ def _downgrades(value: JSON, *, tlp: str) -> tuple[Downgrade, ...]:
     for one in value:
         if not isinstance(one, dict) or one.keys() != {"at", "tlp"}:
             raise _bad("downgrade_at", "not a list of steps with a time and a marking each")
-        step = Downgrade(_time(one, "at"), _choice(one, "tlp", TLPS))
+        step = Downgrade(_time(one, "at"), choice(one, "tlp", TLPS))
         if TLPS.index(step.tlp) >= TLPS.index(steps[-1].tlp if steps else tlp):
             raise _bad("downgrade_at", "not a list of descending markings, the first below that of the record")
         if steps and unix_seconds(step.at) <= unix_seconds(steps[-1].at):

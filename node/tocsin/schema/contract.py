@@ -283,6 +283,7 @@ PAPS = choices("Pap")
 STATUSES = choices("RecordStatus")
 PERMITTED_USES = choices("PermittedUse")
 RELAYS = choices("Relay")
+RETRACTION_REASONS = choices("RetractionReason")
 WITHHOLD_REASONS = choices("WithholdReason")
 
 KINDS: Mapping[str, Kind] = _read_kinds()

@@ -22,6 +22,8 @@ class Standing(StrEnum):
     CURRENT = "current"
     REPLACED = "replaced"  # a later version is held
     EQUIVOCAL = "equivocal"  # its origin signed another record with the same id and version: evidence, never shown
+    WITHDRAWN = "withdrawn"  # its origin has taken it back
+    PURGED = "purged"  # the same, and what was held of it is deleted
 
 
 class Added(StrEnum):
@@ -31,6 +33,7 @@ class Added(StrEnum):
     GROWN = "grown"  # held before, with fewer fields
     UNCHANGED = "unchanged"
     EQUIVOCATION = "equivocation"  # kept as evidence beside the other record of this id and version
+    RETRACTED = "retracted"  # its origin had taken it back before it came; under a purge nothing of it is kept
 
 
 class EntryKind(StrEnum):
@@ -39,6 +42,7 @@ class EntryKind(StrEnum):
     RECORD = "record"
     DISCLOSURES = "disclosures"
     VOID = "void"
+    RETRACTION = "retraction"
 
 
 class Outcome(StrEnum):
@@ -49,6 +53,9 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     VOID = "void"
     REFUSED = "refused"
+    RETRACTED = "retracted"  # a record that was retracted before it came
+    APPLIED = "applied"  # a retraction, as it asks
+    DECLINED = "declined"  # a purge, as far as it asks to delete; the record is withdrawn
 
 
 class PeerState(StrEnum):
@@ -58,6 +65,7 @@ class PeerState(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     REMOVED = "removed"
+    KNOWN = "known"  # its keys are trusted, for records that others pass on; nothing is exchanged with it
 
 
 class PeerRole(StrEnum):
@@ -149,10 +157,15 @@ class RecordCounts:
 
 
 class Position(NamedTuple):
-    """Point behind an entry of a feed; `sequence` 0 points before the first."""
+    """Point behind an entry of a feed; `sequence` 0 points before the first.
+
+    `tag` was made at random with the number: a store that was put back to an
+    earlier state gives the number again, with another tag.
+    """
 
     feed_id: str
     sequence: int
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +176,8 @@ class Feed:
     feed_id: str
     head: int  # the last sequence number given
     acknowledged: int  # the last one that the partner says it has stored
+    opened_at: int = 0
+    acknowledged_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +188,8 @@ class FeedEntry:
     kind: EntryKind
     digest: str
     disclosed: frozenset[str]
+    tag: str = ""
+    sent_at: int = 0  # when it first went
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,3 +345,82 @@ class AuditFilter:
     act: str = ""
     since: int = 0
     until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RetractionRow:
+    """Hold a retraction as its origin signed it; of one record there may be several."""
+
+    issuer: str
+    record_id: str
+    version: int
+    action: str
+    tlp: str
+    reason: str
+    successor: str
+    issued_at: int
+    digest: str  # of the token
+    token: str
+    received_from: str  # empty for an own one
+    stored_at: int
+    person: str = ""  # who retracted; empty for a received one
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """Hold the statement of a page, by which a receipt for it is recognised."""
+
+    digest: str  # of the statement
+    statement: str
+    feed_id: str
+    first: int
+    last: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """Hold a receipt; `peer` is the other side, `given` says that we signed it."""
+
+    peer: str
+    given: bool
+    chain: str
+    number: int
+    digest: str  # of the statement
+    statement: str
+    page: PageRow
+    at: int
+    refused: int = 0  # entries of the page that were refused or declined
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """Hold what a partner said of one entry of our feed for it."""
+
+    partner: str
+    sequence: int
+    digest: str  # of the record that the entry is about
+    kind: EntryKind
+    outcome: Outcome
+    reason: str
+    at: int
+
+
+class Taken(NamedTuple):
+    """Count what came from a peer in some time."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Hold a record that waits for a partner, or went and is not acknowledged; see `protocol.Feeds.deliveries`."""
+
+    partner: str
+    digest: str
+    since: int
+    sequence: int = 0  # its place in the feed; 0: a candidate
+    due_at: int = 0  # when it is looked at again; 0: it is a candidate, or went
+    outcome: Outcome | None = None  # what the partner said; None: nothing yet
+    reason: str = ""

@@ -3,8 +3,11 @@
 A store is a row of shelves behind one lock for writers:
 
     records       what is said: versions, holdings, search, recipients, idempotency keys
+    retractions   what is over: tombstones, which outlive what they are about
     feeds         what goes out: candidates, numbered entries, grants
     intake        what came in: cursors, verdicts, withheld paths
+    receipts      what was signed for, by partners and by us
+    recoveries    whom to ask for what a restored store has lost
     peers         who is out there
     people        our own: who they are, and what they may do
     reviews       what waits for somebody's decision: proposed releases, and what partners ask for
@@ -25,30 +28,27 @@ has written so far. What a method returned is not a promise about the next
 call unless both stand in one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
+from tocsin.records.retraction import VerifiedRetraction
 from tocsin.store.decisions import Audit, Dues, People, Policies, Reviews
+from tocsin.store.delivery import Feeds, Intake, Receipts, Recoveries
 from tocsin.store.model import (
     Added,
-    EntryKind,
-    Feed,
-    FeedEntry,
     PeerCounts,
     PeerRole,
     PeerRow,
     PeerState,
-    Position,
     RecordCounts,
     RecordFilter,
     RecordList,
-    Refusal,
+    RetractionRow,
     StoredRecord,
-    Verdict,
-    WithheldPath,
 )
 
 
@@ -58,7 +58,8 @@ class Records(Protocol):
     def add(self, record: VerifiedRecord, *, received_from: str = "", author: str = "", now: int) -> Added:
         """Keep a verified record; empty `received_from`: an own one, by this author.
 
-        A digest held before grows to the disclosures of `record`, which must
+        One that was retracted stays so: RETRACTED, and under a purge nothing
+        but its row is kept. A digest held before grows to the disclosures of `record`, which must
         hold all of the earlier ones (RuntimeError). A second digest for one
         issuer, record id and version is kept as evidence and neither is
         current from then on.
@@ -107,6 +108,12 @@ class Records(Protocol):
     def remark(self, digest: str, marking: str) -> None:
         """Keep the marking that counts from now on, as the origin's signed schedule says."""
 
+    def history(self, issuer: str, record_id: str) -> tuple[StoredRecord, ...]:
+        """Return every version held of a record, whatever its standing, oldest first."""
+
+    def issued(self, issuer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
+        """Return what is held of an issuer's records, by digest, behind one; for `Recover`."""
+
     def erase(self, digest: str) -> None:
         """Delete what is held of a record (token, content, search); the row with its plain claims stays.
 
@@ -122,91 +129,26 @@ class Records(Protocol):
         """Return the digest that an idempotency key was used for."""
 
 
-class Feeds(Protocol):
-    """Keep what goes out to each partner."""
+class Retractions(Protocol):
+    """Keep what is over. A tombstone outlives what it is about, and holds whatever comes later."""
 
-    def queue(self, partner: str, digest: str, *, now: int) -> bool:
-        """Make a record a candidate for a partner's feed; False where it is one already.
+    def add(self, retraction: VerifiedRetraction, *, received_from: str = "", person: str = "", now: int) -> bool:
+        """Keep a verified retraction and let it count; False where this one is kept already.
 
-        A candidate is a reason to look again, not a promise to send: policy
-        decides when the page is made.
+        Versions held get the standing that the strongest one gives them, in
+        whatever order things came, and the stricter marking. A purge deletes
+        nothing by itself: the caller erases what it does not have to keep
+        (`Records.erase`), and calls `Store.scrub` afterwards.
         """
 
-    def queue_all(self, partner: str, *, now: int) -> None:
-        """Make every current own record a candidate for a partner's feed."""
+    def of(self, issuer: str, record_id: str) -> tuple[RetractionRow, ...]:
+        """Return the retractions of a record, strongest first."""
 
-    def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
-        """Return digests of candidates, in the order in which their records were stored."""
+    def list(self, *, page_size: int = 0, page_token: str = "") -> tuple[tuple[RetractionRow, ...], str]:
+        """Return retractions, newest first, corrections left out, and the token of the next page."""
 
-    def drop(self, partner: str, digests: Iterable[str]) -> None:
-        """Take candidates off the queue."""
-
-    def waiting(self, partner: str) -> int:
-        """Count the candidates."""
-
-    def get(self, partner: str) -> Feed | None:
-        """Return the feed of a partner; None before the first entry was made."""
-
-    def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
-        """Return the feed of a partner, making it with this id where there is none."""
-
-    def append(self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], now: int) -> int:
-        """Give an entry the next number, and return it."""
-
-    def entries(self, partner: str, *, after: int, limit: int) -> tuple[FeedEntry, ...]:
-        """Return numbered entries behind a number."""
-
-    def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str]) -> None:
-        """Keep that an entry went again with fewer fields."""
-
-    def void(self, partner: str, sequence: int) -> None:
-        """Keep that an entry carries nothing any more."""
-
-    def sent(self, partner: str, digest: str) -> frozenset[str] | None:
-        """Return the field paths of a record that went to a partner; None where the record never went, or is void."""
-
-    def holds(self, partner: str, digest: str, *, before: int) -> bool:
-        """Say whether an entry below this number still carries the record itself."""
-
-    def acknowledge(self, partner: str, sequence: int, *, now: int) -> None:
-        """Keep how far the partner has stored its feed; never goes back."""
-
-    def grant(self, partner: str, digest: str, paths: Iterable[str], *, now: int) -> None:
-        """Keep that fields of a record were revealed to a partner by name."""
-
-    def granted(self, partner: str, digest: str) -> frozenset[str]:
-        """Return the field paths that were revealed by name."""
-
-    def grants(self) -> Mapping[tuple[str, str], frozenset[str]]:
-        """Return everything that was revealed by name, by partner and digest: for whoever looks at all records."""
-
-    def withdraw_grants(self, partner: str) -> None:
-        """Forget every field that was revealed to a partner by name; what was sent stays in the decision log."""
-
-
-class Intake(Protocol):
-    """Keep what came in from each peer."""
-
-    def cursor(self, peer: str) -> Position | None:
-        """Return how far a peer's feed is stored; None: nothing of it."""
-
-    def move(self, peer: str, position: Position, verdicts: Iterable[Verdict], *, now: int) -> None:
-        """Move the cursor and keep what became of the entries up to it."""
-
-    def forget(self, peer: str) -> None:
-        """Start again at the beginning of a peer's feed; what is held stays, and is recognised when it comes again."""
-
-    def taken_since(self, peer: str, since: int) -> int:
-        """Count the entries that came from a peer at this time or later, again those that came again; no void ones."""
-
-    def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
-        """Return the refused entries of a peer, newest first."""
-
-    def note_withheld(self, peer: str, digest: str, withheld: Iterable[WithheldPath]) -> None:
-        """Keep what a peer said it withheld of a record, in place of what it said before."""
-
-    def withheld(self, digest: str) -> tuple[WithheldPath, ...]:
-        """Return what senders said they withheld of a record, by path."""
+    def issued(self, issuer: str) -> Iterator[RetractionRow]:
+        """Yield every retraction of an issuer; for `Recover`."""
 
 
 class Peers(Protocol):
@@ -251,6 +193,18 @@ class Store(Protocol):
         """What is said."""
 
     @property
+    def retractions(self) -> Retractions:
+        """What is over."""
+
+    @property
+    def receipts(self) -> Receipts:
+        """What was signed for."""
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """Whom to ask for what was lost."""
+
+    @property
     def feeds(self) -> Feeds:
         """What goes out."""
 
@@ -291,6 +245,18 @@ class Store(Protocol):
 
     def scrub(self) -> None:
         """Overwrite on the disk what was erased; not inside a transaction, and once for many records."""
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not fit together in the store itself: damage, holes in feeds, an index that differs.
+
+        It reads everything. Nothing is repaired.
+        """
+
+    def snapshot(self, path: Path) -> None:
+        """Write a copy of the store as it is at one moment to a new file, without what was deleted."""
+
+    def note_restored(self, *, now: int) -> None:
+        """Keep that this store was put back from a backup: feeds begin anew, and peers are asked for what is lost."""
 
     def size(self) -> int:
         """Return the bytes that the store takes on disk."""

@@ -101,6 +101,8 @@ class _PeerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PeerState.V
     """Stopped until resumed."""
     PEER_STATE_REMOVED: _PeerState.ValueType  # 4
     """Ended."""
+    PEER_STATE_KNOWN: _PeerState.ValueType  # 5
+    """Its keys are trusted, for records that others pass on; nothing is exchanged with it."""
 
 class PeerState(_PeerState, metaclass=_PeerStateEnumTypeWrapper):
     """Where a peering stands."""
@@ -115,7 +117,105 @@ PEER_STATE_SUSPENDED: PeerState.ValueType  # 3
 """Stopped until resumed."""
 PEER_STATE_REMOVED: PeerState.ValueType  # 4
 """Ended."""
+PEER_STATE_KNOWN: PeerState.ValueType  # 5
+"""Its keys are trusted, for records that others pass on; nothing is exchanged with it."""
 Global___PeerState: _TypeAlias = PeerState  # noqa: Y015
+
+class _ContactState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_STATE_UNSPECIFIED: _ContactState.ValueType  # 0
+    """Nobody is called: the peer calls us, or nothing is exchanged with it."""
+    CONTACT_STATE_IN_TOUCH: _ContactState.ValueType  # 1
+    """It answers."""
+    CONTACT_STATE_CALLING: _ContactState.ValueType  # 2
+    """It is being called."""
+    CONTACT_STATE_WAITING: _ContactState.ValueType  # 3
+    """It did not answer, and is called again later."""
+
+class ContactState(_ContactState, metaclass=_ContactStateEnumTypeWrapper):
+    """How the contact with a peer goes."""
+
+CONTACT_STATE_UNSPECIFIED: ContactState.ValueType  # 0
+"""Nobody is called: the peer calls us, or nothing is exchanged with it."""
+CONTACT_STATE_IN_TOUCH: ContactState.ValueType  # 1
+"""It answers."""
+CONTACT_STATE_CALLING: ContactState.ValueType  # 2
+"""It is being called."""
+CONTACT_STATE_WAITING: ContactState.ValueType  # 3
+"""It did not answer, and is called again later."""
+Global___ContactState: _TypeAlias = ContactState  # noqa: Y015
+
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    """Never written."""
+    STANDING_CURRENT: _Standing.ValueType  # 1
+    """It is."""
+    STANDING_REPLACED: _Standing.ValueType  # 2
+    """A later version took its place."""
+    STANDING_EQUIVOCAL: _Standing.ValueType  # 3
+    """Its origin signed another record with the same id and version: evidence, never shown as current."""
+    STANDING_WITHDRAWN: _Standing.ValueType  # 4
+    """Its origin has taken it back."""
+    STANDING_PURGED: _Standing.ValueType  # 5
+    """Its origin has taken it back, and what was held of it is deleted."""
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper):
+    """Whether a version is what its origin says today."""
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+"""Never written."""
+STANDING_CURRENT: Standing.ValueType  # 1
+"""It is."""
+STANDING_REPLACED: Standing.ValueType  # 2
+"""A later version took its place."""
+STANDING_EQUIVOCAL: Standing.ValueType  # 3
+"""Its origin signed another record with the same id and version: evidence, never shown as current."""
+STANDING_WITHDRAWN: Standing.ValueType  # 4
+"""Its origin has taken it back."""
+STANDING_PURGED: Standing.ValueType  # 5
+"""Its origin has taken it back, and what was held of it is deleted."""
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
+class _AnswerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_STATE_UNSPECIFIED: _AnswerState.ValueType  # 0
+    """Never written."""
+    ANSWER_STATE_QUEUED: _AnswerState.ValueType  # 1
+    """The retraction waits to be sent."""
+    ANSWER_STATE_ASKED: _AnswerState.ValueType  # 2
+    """It was sent, and the partner has said nothing yet."""
+    ANSWER_STATE_CONFIRMED: _AnswerState.ValueType  # 3
+    """The partner has signed that it did as it was asked."""
+    ANSWER_STATE_DECLINED: _AnswerState.ValueType  # 4
+    """The partner has signed that it did not, and why."""
+
+class AnswerState(_AnswerState, metaclass=_AnswerStateEnumTypeWrapper):
+    """Where the answer of a partner to a retraction stands."""
+
+ANSWER_STATE_UNSPECIFIED: AnswerState.ValueType  # 0
+"""Never written."""
+ANSWER_STATE_QUEUED: AnswerState.ValueType  # 1
+"""The retraction waits to be sent."""
+ANSWER_STATE_ASKED: AnswerState.ValueType  # 2
+"""It was sent, and the partner has said nothing yet."""
+ANSWER_STATE_CONFIRMED: AnswerState.ValueType  # 3
+"""The partner has signed that it did as it was asked."""
+ANSWER_STATE_DECLINED: AnswerState.ValueType  # 4
+"""The partner has signed that it did not, and why."""
+Global___AnswerState: _TypeAlias = AnswerState  # noqa: Y015
 
 class _ReviewKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -208,6 +308,74 @@ PERSON_ROLE_AUDITOR: PersonRole.ValueType  # 4
 PERSON_ROLE_OPERATOR: PersonRole.ValueType  # 5
 """Peers, people, and the running of the node; no records."""
 Global___PersonRole: _TypeAlias = PersonRole  # noqa: Y015
+
+class _DeliveryState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_STATE_UNSPECIFIED: _DeliveryState.ValueType  # 0
+    """Never written."""
+    DELIVERY_STATE_QUEUED: _DeliveryState.ValueType  # 1
+    """It goes with the next page that the partner takes."""
+    DELIVERY_STATE_HELD: _DeliveryState.ValueType  # 2
+    """It waits until a time: a hold, or an embargo."""
+    DELIVERY_STATE_IN_REVIEW: _DeliveryState.ValueType  # 3
+    """It waits for people to agree."""
+    DELIVERY_STATE_IN_FLIGHT: _DeliveryState.ValueType  # 4
+    """It went, and the partner has not acknowledged it."""
+    DELIVERY_STATE_REFUSED: _DeliveryState.ValueType  # 5
+    """The partner has acknowledged it, and refused it."""
+
+class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
+    """Where a delivery stands."""
+
+DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
+"""Never written."""
+DELIVERY_STATE_QUEUED: DeliveryState.ValueType  # 1
+"""It goes with the next page that the partner takes."""
+DELIVERY_STATE_HELD: DeliveryState.ValueType  # 2
+"""It waits until a time: a hold, or an embargo."""
+DELIVERY_STATE_IN_REVIEW: DeliveryState.ValueType  # 3
+"""It waits for people to agree."""
+DELIVERY_STATE_IN_FLIGHT: DeliveryState.ValueType  # 4
+"""It went, and the partner has not acknowledged it."""
+DELIVERY_STATE_REFUSED: DeliveryState.ValueType  # 5
+"""The partner has acknowledged it, and refused it."""
+Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
+
+class _CheckVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_VERDICT_UNSPECIFIED: _CheckVerdict.ValueType  # 0
+    """Never written."""
+    CHECK_VERDICT_OK: _CheckVerdict.ValueType  # 1
+    """All is well."""
+    CHECK_VERDICT_WARNING: _CheckVerdict.ValueType  # 2
+    """It works, and somebody should look at it."""
+    CHECK_VERDICT_FAILURE: _CheckVerdict.ValueType  # 3
+    """It does not work."""
+    CHECK_VERDICT_SKIPPED: _CheckVerdict.ValueType  # 4
+    """It was not tried, because of another one."""
+
+class CheckVerdict(_CheckVerdict, metaclass=_CheckVerdictEnumTypeWrapper):
+    """How a check came out."""
+
+CHECK_VERDICT_UNSPECIFIED: CheckVerdict.ValueType  # 0
+"""Never written."""
+CHECK_VERDICT_OK: CheckVerdict.ValueType  # 1
+"""All is well."""
+CHECK_VERDICT_WARNING: CheckVerdict.ValueType  # 2
+"""It works, and somebody should look at it."""
+CHECK_VERDICT_FAILURE: CheckVerdict.ValueType  # 3
+"""It does not work."""
+CHECK_VERDICT_SKIPPED: CheckVerdict.ValueType  # 4
+"""It was not tried, because of another one."""
+Global___CheckVerdict: _TypeAlias = CheckVerdict  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):
@@ -362,6 +530,12 @@ class Peer(_message.Message):
     LAST_SENT_AT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_AT_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    OLDEST_WAITING_AT_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_FIELD_NUMBER: _builtins.int
+    LAST_ACKNOWLEDGED_AT_FIELD_NUMBER: _builtins.int
     role: Global___PeerRole.ValueType
     """What it may do."""
     state: Global___PeerState.ValueType
@@ -380,6 +554,12 @@ class Peer(_message.Message):
     """Candidates waiting to be sent."""
     last_error: _builtins.str
     """What went wrong last, while nothing has gone right since: reason code and message."""
+    contact: Global___ContactState.ValueType
+    """How the contact with it goes, as far as this node calls it."""
+    failures: _builtins.int
+    """Attempts that failed since the last one that did not."""
+    clock_ahead: _builtins.int
+    """Seconds by which its clock is ahead of ours, as of the last contact since the node started; absent: not known."""
     @_builtins.property
     def organisation(self) -> Global___Organisation:
         """Who it is."""
@@ -395,6 +575,18 @@ class Peer(_message.Message):
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
         """Entries of its feed that were refused, newest first, at most 50; only where one peer was asked for."""
+
+    @_builtins.property
+    def next_attempt_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is called again, where that is known."""
+
+    @_builtins.property
+    def oldest_waiting_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when the oldest of what waits for it has waited."""
+
+    @_builtins.property
+    def last_acknowledged_at(self) -> _timestamp_pb2.Timestamp:
+        """When it last acknowledged something."""
 
     def __init__(
         self,
@@ -412,12 +604,20 @@ class Peer(_message.Message):
         last_sent_at: _timestamp_pb2.Timestamp | None = ...,
         last_error: _builtins.str = ...,
         refusals: _abc.Iterable[Global___Refusal] | None = ...,
+        contact: Global___ContactState.ValueType = ...,
+        next_attempt_at: _timestamp_pb2.Timestamp | None = ...,
+        failures: _builtins.int = ...,
+        oldest_waiting_at: _timestamp_pb2.Timestamp | None = ...,
+        clock_ahead: _builtins.int | None = ...,
+        last_acknowledged_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "organisation", b"organisation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clock_ahead", b"_clock_ahead", "clock_ahead", b"clock_ahead", "last_acknowledged_at", b"last_acknowledged_at", "last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "next_attempt_at", b"next_attempt_at", "oldest_waiting_at", b"oldest_waiting_at", "organisation", b"organisation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_acknowledged", b"entries_acknowledged", "entries_refused", b"entries_refused", "entries_sent", b"entries_sent", "last_error", b"last_error", "last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "organisation", b"organisation", "policy_file", b"policy_file", "records_received", b"records_received", "refusals", b"refusals", "role", b"role", "state", b"state", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_ahead", b"_clock_ahead", "clock_ahead", b"clock_ahead", "contact", b"contact", "entries_acknowledged", b"entries_acknowledged", "entries_refused", b"entries_refused", "entries_sent", b"entries_sent", "failures", b"failures", "last_acknowledged_at", b"last_acknowledged_at", "last_error", b"last_error", "last_received_at", b"last_received_at", "last_sent_at", b"last_sent_at", "next_attempt_at", b"next_attempt_at", "oldest_waiting_at", b"oldest_waiting_at", "organisation", b"organisation", "policy_file", b"policy_file", "records_received", b"records_received", "refusals", b"refusals", "role", b"role", "state", b"state", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clock_ahead: _TypeAlias = _typing.Literal["clock_ahead"]  # noqa: Y015
+    _WhichOneofArgType__clock_ahead: _TypeAlias = _typing.Literal["_clock_ahead", b"_clock_ahead"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_ahead) -> _WhichOneofReturnType__clock_ahead | None: ...
 
 Global___Peer: _TypeAlias = Peer  # noqa: Y015
 
@@ -475,6 +675,7 @@ class Record(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     MARKING_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """SHA-256 over the signed token, base64url: the same for everybody who holds any part of it."""
     title: _builtins.str
@@ -495,6 +696,8 @@ class Record(_message.Message):
     """Marking that counts today: the signed one, or what the signed schedule has lowered it to."""
     author: _builtins.str
     """Person who posted it; empty for a received record, and for one from before there were people."""
+    standing: Global___Standing.ValueType
+    """Whether it is what its origin says today."""
     @_builtins.property
     def envelope(self) -> _record_pb2.Envelope:
         """Plain claims."""
@@ -538,10 +741,11 @@ class Record(_message.Message):
         signature: _builtins.str = ...,
         marking: _record_pb2.Tlp.ValueType = ...,
         author: _builtins.str = ...,
+        standing: Global___Standing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "envelope", b"envelope", "stored_at", b"stored_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "marking", b"marking", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "signature", b"signature", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "content", b"content", "digest", b"digest", "envelope", b"envelope", "key_id", b"key_id", "marking", b"marking", "own", b"own", "received_from", b"received_from", "recipients", b"recipients", "severity", b"severity", "signature", b"signature", "standing", b"standing", "stored_at", b"stored_at", "title", b"title", "token", b"token", "versions", b"versions", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -694,22 +898,26 @@ class AddPeerRequest(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
     document: _builtins.bytes
     """Its identity document."""
     fingerprint: _builtins.str
     """Fingerprint that its people confirmed; empty: the peer stays pending."""
     role: Global___PeerRole.ValueType
     """What it may do; unspecified: member."""
+    known: _builtins.bool
+    """Only trust its keys, for records that others pass on; nothing is exchanged with it."""
     def __init__(
         self,
         *,
         document: _builtins.bytes = ...,
         fingerprint: _builtins.str = ...,
         role: Global___PeerRole.ValueType = ...,
+        known: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "fingerprint", b"fingerprint", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "fingerprint", b"fingerprint", "known", b"known", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1213,6 +1421,326 @@ class Waiting(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Waiting: _TypeAlias = Waiting  # noqa: Y015
+
+@_typing.final
+class AmendRecordRequest(_message.Message):
+    """The next version of a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Record id or any unique prefix of it, or a record digest."""
+    status: _record_pb2.RecordStatus.ValueType
+    """Where it stands in its life from now on; unspecified: as it was."""
+    dry_run: _builtins.bool
+    """Check everything and say who would get what, but sign and store nothing."""
+    @_builtins.property
+    def draft(self) -> Global___Draft:
+        """What it says. What is not given (content, markings, schedule, uses, relay, retention) stays as it is; recipients
+        are added to those that the record has, where it has any.
+        """
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        draft: Global___Draft | None = ...,
+        status: _record_pb2.RecordStatus.ValueType = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "dry_run", b"dry_run", "id", b"id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendRecordRequest: _TypeAlias = AmendRecordRequest  # noqa: Y015
+
+@_typing.final
+class AmendRecordResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___PostedRecord:
+        """The new version, or why it was refused."""
+
+    @_builtins.property
+    def told(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partners that hold an earlier version and do not get this one now: they are told that theirs is over."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___PostedRecord | None = ...,
+        told: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "told", b"told"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendRecordResponse: _TypeAlias = AmendRecordResponse  # noqa: Y015
+
+@_typing.final
+class RetractRecordRequest(_message.Message):
+    """A record to take back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Record id or any unique prefix of it, or a record digest."""
+    action: _record_pb2.RetractionAction.ValueType
+    """Withdraw or purge; to correct, amend it."""
+    reason: _record_pb2.RetractionReason.ValueType
+    """Why."""
+    dry_run: _builtins.bool
+    """Say what would happen, but sign and store nothing."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        action: _record_pb2.RetractionAction.ValueType = ...,
+        reason: _record_pb2.RetractionReason.ValueType = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "dry_run", b"dry_run", "id", b"id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetractRecordRequest: _TypeAlias = RetractRecordRequest  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    """What a partner says to a retraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    state: Global___AnswerState.ValueType
+    """Where it stands."""
+    reason: _builtins.str
+    """Why it was declined: `legal-hold`, or a reason code."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        state: Global___AnswerState.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner", b"partner", "reason", b"reason", "since", b"since", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class Retraction(_message.Message):
+    """A retraction that was signed by the origin of a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    RECEIVED_FROM_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Organisation that signed it."""
+    record_id: _builtins.str
+    """The record."""
+    version: _builtins.int
+    """Versions up to this one are over."""
+    action: _record_pb2.RetractionAction.ValueType
+    """What it says."""
+    reason: _record_pb2.RetractionReason.ValueType
+    """Why."""
+    received_from: _builtins.str
+    """Peer that delivered it; empty for an own one."""
+    token: _builtins.str
+    """The signed text; only where one was asked for."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was signed."""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
+        """Partners that were ever sent a version of the record; only of an own retraction."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        action: _record_pb2.RetractionAction.ValueType = ...,
+        reason: _record_pb2.RetractionReason.ValueType = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        received_from: _builtins.str = ...,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "answers", b"answers", "at", b"at", "issuer", b"issuer", "reason", b"reason", "received_from", b"received_from", "record_id", b"record_id", "token", b"token", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retraction: _TypeAlias = Retraction  # noqa: Y015
+
+@_typing.final
+class RetractRecordResponse(_message.Message):
+    """What was taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRACTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retraction(self) -> Global___Retraction:
+        """The retraction; on a dry run without its time."""
+
+    def __init__(
+        self,
+        *,
+        retraction: Global___Retraction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retraction", b"retraction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retraction", b"retraction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetractRecordResponse: _TypeAlias = RetractRecordResponse  # noqa: Y015
+
+@_typing.final
+class ListRetractionsRequest(_message.Message):
+    """Which retractions to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most at once; 0: 50; more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """Where to go on, from the previous response."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetractionsRequest: _TypeAlias = ListRetractionsRequest  # noqa: Y015
+
+@_typing.final
+class ListRetractionsResponse(_message.Message):
+    """Retractions, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty: that was all."""
+    @_builtins.property
+    def retractions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Retraction]:
+        """The retractions."""
+
+    def __init__(
+        self,
+        *,
+        retractions: _abc.Iterable[Global___Retraction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "retractions", b"retractions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetractionsResponse: _TypeAlias = ListRetractionsResponse  # noqa: Y015
+
+@_typing.final
+class GetRetractionRequest(_message.Message):
+    """One retraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Record id or any unique prefix of it, or the digest of one of its versions."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRetractionRequest: _TypeAlias = GetRetractionRequest  # noqa: Y015
+
+@_typing.final
+class GetRetractionResponse(_message.Message):
+    """One retraction: the strongest that was signed of the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRACTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retraction(self) -> Global___Retraction:
+        """The retraction."""
+
+    def __init__(
+        self,
+        *,
+        retraction: Global___Retraction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retraction", b"retraction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retraction", b"retraction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRetractionResponse: _TypeAlias = GetRetractionResponse  # noqa: Y015
 
 @_typing.final
 class PostRecordsResponse(_message.Message):
@@ -3036,3 +3564,356 @@ class SyncPeersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncPeersResponse: _TypeAlias = SyncPeersResponse  # noqa: Y015
+
+@_typing.final
+class ListOutboxRequest(_message.Message):
+    """Which deliveries to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Only those for this partner."""
+    page_size: _builtins.int
+    """Most at once; 0: 50; more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """Where to go on, from the previous response."""
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "partner", b"partner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutboxRequest: _TypeAlias = ListOutboxRequest  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """A record on its way to a partner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Organisation id of the partner."""
+    digest: _builtins.str
+    """Digest of the record."""
+    record_id: _builtins.str
+    """The record."""
+    title: _builtins.str
+    """Its title, or what stands for one."""
+    state: Global___DeliveryState.ValueType
+    """Where it stands."""
+    review: _builtins.str
+    """Review that it waits for."""
+    sequence: _builtins.int
+    """Its place in the partner's feed; 0: none yet."""
+    why: _builtins.str
+    """Why it waits, in one sentence."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Earliest time at which it goes on, where that is known."""
+
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        state: Global___DeliveryState.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        review: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "partner", b"partner", "record_id", b"record_id", "review", b"review", "sequence", b"sequence", "since", b"since", "state", b"state", "title", b"title", "until", b"until", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
+
+@_typing.final
+class ListOutboxResponse(_message.Message):
+    """Deliveries, by partner and then oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty: that was all."""
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
+        """The deliveries."""
+
+    def __init__(
+        self,
+        *,
+        deliveries: _abc.Iterable[Global___Delivery] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutboxResponse: _TypeAlias = ListOutboxResponse  # noqa: Y015
+
+@_typing.final
+class ListReceiptsRequest(_message.Message):
+    """Which receipts to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    partner: _builtins.str
+    """Only those of this partner."""
+    digest: _builtins.str
+    """Only those about this record: a digest."""
+    given: _builtins.bool
+    """Those that partners were given by us; else those that they gave us."""
+    page_size: _builtins.int
+    """Most at once; 0: 50; more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """Where to go on, from the previous response."""
+    def __init__(
+        self,
+        *,
+        partner: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        given: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "given", b"given", "page_size", b"page_size", "page_token", b"page_token", "partner", b"partner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsRequest: _TypeAlias = ListReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class Receipt(_message.Message):
+    """A receipt, and the page that it is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    PAGE_STATEMENT_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Organisation that signed it."""
+    audience: _builtins.str
+    """Organisation that it was signed for: the one whose page it is for."""
+    chain: _builtins.str
+    """Name of its chain."""
+    number: _builtins.int
+    """Its place there, from 1."""
+    first: _builtins.int
+    """First entry of the page."""
+    last: _builtins.int
+    """Last entry of the page."""
+    statement: _builtins.str
+    """The receipt: `tocsin-receipt+jwt`."""
+    page_statement: _builtins.str
+    """The page's own statement: `tocsin-page+jwt`; empty where it is not held any more."""
+    refused: _builtins.int
+    """Entries that were refused or declined."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was signed."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        audience: _builtins.str = ...,
+        chain: _builtins.str = ...,
+        number: _builtins.int = ...,
+        first: _builtins.int = ...,
+        last: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        statement: _builtins.str = ...,
+        page_statement: _builtins.str = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "audience", b"audience", "chain", b"chain", "first", b"first", "issuer", b"issuer", "last", b"last", "number", b"number", "page_statement", b"page_statement", "refused", b"refused", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class ListReceiptsResponse(_message.Message):
+    """Receipts, by partner and then in the order of their numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty: that was all."""
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
+        """The receipts."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class TestPeerRequest(_message.Message):
+    """The peer to test."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPeerRequest: _TypeAlias = TestPeerRequest  # noqa: Y015
+
+@_typing.final
+class TestPeerResponse(_message.Message):
+    """One step of a test."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """What was tried: `policy`, `wire`, `sent`, `stored`, `removed`."""
+    verdict: Global___CheckVerdict.ValueType
+    """How it came out."""
+    message: _builtins.str
+    """What was seen."""
+    hint: _builtins.str
+    """What to do next, where there is something."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        verdict: Global___CheckVerdict.ValueType = ...,
+        message: _builtins.str = ...,
+        hint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hint", b"hint", "message", b"message", "step", b"step", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPeerResponse: _TypeAlias = TestPeerResponse  # noqa: Y015
+
+@_typing.final
+class RunChecksRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunChecksRequest: _TypeAlias = RunChecksRequest  # noqa: Y015
+
+@_typing.final
+class RunChecksResponse(_message.Message):
+    """One check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
+    check: _builtins.str
+    """What was looked at: `clock`, `certificate`, `keys`, `store`, `disk`, `peers`, `policies`, `decision log`, …"""
+    verdict: Global___CheckVerdict.ValueType
+    """How it came out."""
+    message: _builtins.str
+    """What was seen."""
+    hint: _builtins.str
+    """What to do next, where there is something."""
+    def __init__(
+        self,
+        *,
+        check: _builtins.str = ...,
+        verdict: Global___CheckVerdict.ValueType = ...,
+        message: _builtins.str = ...,
+        hint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "hint", b"hint", "message", b"message", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunChecksResponse: _TypeAlias = RunChecksResponse  # noqa: Y015

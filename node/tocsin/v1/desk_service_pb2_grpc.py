@@ -80,6 +80,26 @@ class DeskServiceStub:
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.PostRecordsRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.PostRecordsResponse.FromString,
                 _registered_method=True)
+        self.AmendRecord = channel.unary_unary(
+                '/tocsin.v1.DeskService/AmendRecord',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.AmendRecordRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.AmendRecordResponse.FromString,
+                _registered_method=True)
+        self.RetractRecord = channel.unary_unary(
+                '/tocsin.v1.DeskService/RetractRecord',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.RetractRecordRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RetractRecordResponse.FromString,
+                _registered_method=True)
+        self.ListRetractions = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListRetractions',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsResponse.FromString,
+                _registered_method=True)
+        self.GetRetraction = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetRetraction',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetRetractionRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetRetractionResponse.FromString,
+                _registered_method=True)
         self.ListRecords = channel.unary_unary(
                 '/tocsin.v1.DeskService/ListRecords',
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListRecordsRequest.SerializeToString,
@@ -185,6 +205,26 @@ class DeskServiceStub:
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.SyncPeersRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.SyncPeersResponse.FromString,
                 _registered_method=True)
+        self.ListOutbox = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListOutbox',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListOutboxRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListOutboxResponse.FromString,
+                _registered_method=True)
+        self.ListReceipts = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListReceipts',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
+        self.TestPeer = channel.unary_stream(
+                '/tocsin.v1.DeskService/TestPeer',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.TestPeerRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.TestPeerResponse.FromString,
+                _registered_method=True)
+        self.RunChecks = channel.unary_stream(
+                '/tocsin.v1.DeskService/RunChecks',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.RunChecksRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RunChecksResponse.FromString,
+                _registered_method=True)
 
 
 class DeskServiceServicer:
@@ -249,6 +289,34 @@ class DeskServiceServicer:
 
     def PostRecords(self, request, context):
         """Signs, stores and queues records; each of a batch succeeds or fails alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AmendRecord(self, request, context):
+        """Signs the next version of an own record: other content, another marking, further recipients.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetractRecord(self, request, context):
+        """Takes an own record back for good, and tells everybody who was ever sent a version of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRetractions(self, request, context):
+        """Lists retractions, our own and those of others, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRetraction(self, request, context):
+        """Returns what became of an own retraction, partner by partner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,6 +469,34 @@ class DeskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOutbox(self, request, context):
+        """Lists what waits to go, and what went and is not acknowledged, each with the reason why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReceipts(self, request, context):
+        """Lists receipts, those that partners gave and those that they were given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestPeer(self, request, context):
+        """Sends a made-up record through the policy and over the wire, and takes it back; tells each step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunChecks(self, request, context):
+        """Looks the node over, and says what is wrong and how to mend it, check by check.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -448,6 +544,26 @@ def add_DeskServiceServicer_to_server(servicer, server):
                     servicer.PostRecords,
                     request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.PostRecordsRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_desk__service__pb2.PostRecordsResponse.SerializeToString,
+            ),
+            'AmendRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendRecord,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.AmendRecordRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.AmendRecordResponse.SerializeToString,
+            ),
+            'RetractRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetractRecord,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RetractRecordRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.RetractRecordResponse.SerializeToString,
+            ),
+            'ListRetractions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRetractions,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsResponse.SerializeToString,
+            ),
+            'GetRetraction': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetraction,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetRetractionRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetRetractionResponse.SerializeToString,
             ),
             'ListRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRecords,
@@ -553,6 +669,26 @@ def add_DeskServiceServicer_to_server(servicer, server):
                     servicer.SyncPeers,
                     request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.SyncPeersRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_desk__service__pb2.SyncPeersResponse.SerializeToString,
+            ),
+            'ListOutbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOutbox,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListOutboxRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListOutboxResponse.SerializeToString,
+            ),
+            'ListReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceipts,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'TestPeer': grpc.unary_stream_rpc_method_handler(
+                    servicer.TestPeer,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.TestPeerRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.TestPeerResponse.SerializeToString,
+            ),
+            'RunChecks': grpc.unary_stream_rpc_method_handler(
+                    servicer.RunChecks,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.RunChecksRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.RunChecksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -799,6 +935,114 @@ class DeskService:
             '/tocsin.v1.DeskService/PostRecords',
             tocsin_dot_v1_dot_desk__service__pb2.PostRecordsRequest.SerializeToString,
             tocsin_dot_v1_dot_desk__service__pb2.PostRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/AmendRecord',
+            tocsin_dot_v1_dot_desk__service__pb2.AmendRecordRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.AmendRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetractRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/RetractRecord',
+            tocsin_dot_v1_dot_desk__service__pb2.RetractRecordRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.RetractRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRetractions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListRetractions',
+            tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListRetractionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetraction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetRetraction',
+            tocsin_dot_v1_dot_desk__service__pb2.GetRetractionRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetRetractionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1366,6 +1610,114 @@ class DeskService:
             '/tocsin.v1.DeskService/SyncPeers',
             tocsin_dot_v1_dot_desk__service__pb2.SyncPeersRequest.SerializeToString,
             tocsin_dot_v1_dot_desk__service__pb2.SyncPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOutbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListOutbox',
+            tocsin_dot_v1_dot_desk__service__pb2.ListOutboxRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListOutboxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListReceipts',
+            tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestPeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tocsin.v1.DeskService/TestPeer',
+            tocsin_dot_v1_dot_desk__service__pb2.TestPeerRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.TestPeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunChecks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tocsin.v1.DeskService/RunChecks',
+            tocsin_dot_v1_dot_desk__service__pb2.RunChecksRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.RunChecksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,14 @@ class DeskServiceStub:
     """Ends the exchange with a peer for good."""
     PostRecords: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.PostRecordsRequest, _desk_service_pb2.PostRecordsResponse]
     """Signs, stores and queues records; each of a batch succeeds or fails alone."""
+    AmendRecord: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.AmendRecordRequest, _desk_service_pb2.AmendRecordResponse]
+    """Signs the next version of an own record: other content, another marking, further recipients."""
+    RetractRecord: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.RetractRecordRequest, _desk_service_pb2.RetractRecordResponse]
+    """Takes an own record back for good, and tells everybody who was ever sent a version of it."""
+    ListRetractions: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListRetractionsRequest, _desk_service_pb2.ListRetractionsResponse]
+    """Lists retractions, our own and those of others, newest first."""
+    GetRetraction: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetRetractionRequest, _desk_service_pb2.GetRetractionResponse]
+    """Returns what became of an own retraction, partner by partner."""
     ListRecords: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListRecordsRequest, _desk_service_pb2.ListRecordsResponse]
     """Lists current records, newest first."""
     GetRecord: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetRecordRequest, _desk_service_pb2.GetRecordResponse]
@@ -95,6 +103,14 @@ class DeskServiceStub:
     """Ends what a person may do."""
     SyncPeers: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.SyncPeersRequest, _desk_service_pb2.SyncPeersResponse]
     """Fetches what peers have for this node now, and tells the progress page by page."""
+    ListOutbox: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListOutboxRequest, _desk_service_pb2.ListOutboxResponse]
+    """Lists what waits to go, and what went and is not acknowledged, each with the reason why."""
+    ListReceipts: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListReceiptsRequest, _desk_service_pb2.ListReceiptsResponse]
+    """Lists receipts, those that partners gave and those that they were given."""
+    TestPeer: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.TestPeerRequest, _desk_service_pb2.TestPeerResponse]
+    """Sends a made-up record through the policy and over the wire, and takes it back; tells each step."""
+    RunChecks: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.RunChecksRequest, _desk_service_pb2.RunChecksResponse]
+    """Looks the node over, and says what is wrong and how to mend it, check by check."""
 
 @_typing.type_check_only
 class DeskServiceAsyncStub(DeskServiceStub):
@@ -119,6 +135,14 @@ class DeskServiceAsyncStub(DeskServiceStub):
     """Ends the exchange with a peer for good."""
     PostRecords: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.PostRecordsRequest, _desk_service_pb2.PostRecordsResponse]  # type: ignore[assignment]
     """Signs, stores and queues records; each of a batch succeeds or fails alone."""
+    AmendRecord: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.AmendRecordRequest, _desk_service_pb2.AmendRecordResponse]  # type: ignore[assignment]
+    """Signs the next version of an own record: other content, another marking, further recipients."""
+    RetractRecord: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.RetractRecordRequest, _desk_service_pb2.RetractRecordResponse]  # type: ignore[assignment]
+    """Takes an own record back for good, and tells everybody who was ever sent a version of it."""
+    ListRetractions: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListRetractionsRequest, _desk_service_pb2.ListRetractionsResponse]  # type: ignore[assignment]
+    """Lists retractions, our own and those of others, newest first."""
+    GetRetraction: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetRetractionRequest, _desk_service_pb2.GetRetractionResponse]  # type: ignore[assignment]
+    """Returns what became of an own retraction, partner by partner."""
     ListRecords: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListRecordsRequest, _desk_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """Lists current records, newest first."""
     GetRecord: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetRecordRequest, _desk_service_pb2.GetRecordResponse]  # type: ignore[assignment]
@@ -161,6 +185,14 @@ class DeskServiceAsyncStub(DeskServiceStub):
     """Ends what a person may do."""
     SyncPeers: _aio.UnaryStreamMultiCallable[_desk_service_pb2.SyncPeersRequest, _desk_service_pb2.SyncPeersResponse]  # type: ignore[assignment]
     """Fetches what peers have for this node now, and tells the progress page by page."""
+    ListOutbox: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListOutboxRequest, _desk_service_pb2.ListOutboxResponse]  # type: ignore[assignment]
+    """Lists what waits to go, and what went and is not acknowledged, each with the reason why."""
+    ListReceipts: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListReceiptsRequest, _desk_service_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    """Lists receipts, those that partners gave and those that they were given."""
+    TestPeer: _aio.UnaryStreamMultiCallable[_desk_service_pb2.TestPeerRequest, _desk_service_pb2.TestPeerResponse]  # type: ignore[assignment]
+    """Sends a made-up record through the policy and over the wire, and takes it back; tells each step."""
+    RunChecks: _aio.UnaryStreamMultiCallable[_desk_service_pb2.RunChecksRequest, _desk_service_pb2.RunChecksResponse]  # type: ignore[assignment]
+    """Looks the node over, and says what is wrong and how to mend it, check by check."""
 
 class DeskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Posting, reading, explaining and peering, for the organisation's own people."""
@@ -236,6 +268,38 @@ class DeskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_desk_service_pb2.PostRecordsResponse, _abc.Awaitable[_desk_service_pb2.PostRecordsResponse]]:
         """Signs, stores and queues records; each of a batch succeeds or fails alone."""
+
+    @_abc_1.abstractmethod
+    def AmendRecord(
+        self,
+        request: _desk_service_pb2.AmendRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.AmendRecordResponse, _abc.Awaitable[_desk_service_pb2.AmendRecordResponse]]:
+        """Signs the next version of an own record: other content, another marking, further recipients."""
+
+    @_abc_1.abstractmethod
+    def RetractRecord(
+        self,
+        request: _desk_service_pb2.RetractRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.RetractRecordResponse, _abc.Awaitable[_desk_service_pb2.RetractRecordResponse]]:
+        """Takes an own record back for good, and tells everybody who was ever sent a version of it."""
+
+    @_abc_1.abstractmethod
+    def ListRetractions(
+        self,
+        request: _desk_service_pb2.ListRetractionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListRetractionsResponse, _abc.Awaitable[_desk_service_pb2.ListRetractionsResponse]]:
+        """Lists retractions, our own and those of others, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetRetraction(
+        self,
+        request: _desk_service_pb2.GetRetractionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetRetractionResponse, _abc.Awaitable[_desk_service_pb2.GetRetractionResponse]]:
+        """Returns what became of an own retraction, partner by partner."""
 
     @_abc_1.abstractmethod
     def ListRecords(
@@ -404,5 +468,37 @@ class DeskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.SyncPeersResponse], _abc.AsyncIterator[_desk_service_pb2.SyncPeersResponse]]:
         """Fetches what peers have for this node now, and tells the progress page by page."""
+
+    @_abc_1.abstractmethod
+    def ListOutbox(
+        self,
+        request: _desk_service_pb2.ListOutboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListOutboxResponse, _abc.Awaitable[_desk_service_pb2.ListOutboxResponse]]:
+        """Lists what waits to go, and what went and is not acknowledged, each with the reason why."""
+
+    @_abc_1.abstractmethod
+    def ListReceipts(
+        self,
+        request: _desk_service_pb2.ListReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListReceiptsResponse, _abc.Awaitable[_desk_service_pb2.ListReceiptsResponse]]:
+        """Lists receipts, those that partners gave and those that they were given."""
+
+    @_abc_1.abstractmethod
+    def TestPeer(
+        self,
+        request: _desk_service_pb2.TestPeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.TestPeerResponse], _abc.AsyncIterator[_desk_service_pb2.TestPeerResponse]]:
+        """Sends a made-up record through the policy and over the wire, and takes it back; tells each step."""
+
+    @_abc_1.abstractmethod
+    def RunChecks(
+        self,
+        request: _desk_service_pb2.RunChecksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.RunChecksResponse], _abc.AsyncIterator[_desk_service_pb2.RunChecksResponse]]:
+        """Looks the node over, and says what is wrong and how to mend it, check by check."""
 
 def add_DeskServiceServicer_to_server(servicer: DeskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

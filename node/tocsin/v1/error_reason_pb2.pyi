@@ -140,6 +140,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Nobody on this machine has a profile for the home."""
     ERROR_REASON_PROFILE_EXISTS: _ErrorReason.ValueType  # 57
     """A profile stands there already."""
+    ERROR_REASON_BAD_RECEIPT: _ErrorReason.ValueType  # 58
+    """The receipt is not of its form, or its signature does not verify."""
+    ERROR_REASON_BAD_CHAIN: _ErrorReason.ValueType  # 59
+    """The receipt does not follow the last one that is held."""
+    ERROR_REASON_NEVER_SENT: _ErrorReason.ValueType  # 60
+    """The receipt is for a page that was never sent."""
+    ERROR_REASON_RETRACTED: _ErrorReason.ValueType  # 61
+    """The record was retracted, and stays so."""
+    ERROR_REASON_NO_SPACE: _ErrorReason.ValueType  # 62
+    """The node's disk is full."""
+    ERROR_REASON_DISK_FAILED: _ErrorReason.ValueType  # 63
+    """The node's disk does not read or write."""
+    ERROR_REASON_BAD_BACKUP: _ErrorReason.ValueType  # 64
+    """The file is not a backup, or cannot be opened with this key."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -260,4 +274,18 @@ ERROR_REASON_PROFILE_MISSING: ErrorReason.ValueType  # 56
 """Nobody on this machine has a profile for the home."""
 ERROR_REASON_PROFILE_EXISTS: ErrorReason.ValueType  # 57
 """A profile stands there already."""
+ERROR_REASON_BAD_RECEIPT: ErrorReason.ValueType  # 58
+"""The receipt is not of its form, or its signature does not verify."""
+ERROR_REASON_BAD_CHAIN: ErrorReason.ValueType  # 59
+"""The receipt does not follow the last one that is held."""
+ERROR_REASON_NEVER_SENT: ErrorReason.ValueType  # 60
+"""The receipt is for a page that was never sent."""
+ERROR_REASON_RETRACTED: ErrorReason.ValueType  # 61
+"""The record was retracted, and stays so."""
+ERROR_REASON_NO_SPACE: ErrorReason.ValueType  # 62
+"""The node's disk is full."""
+ERROR_REASON_DISK_FAILED: ErrorReason.ValueType  # 63
+"""The node's disk does not read or write."""
+ERROR_REASON_BAD_BACKUP: ErrorReason.ValueType  # 64
+"""The file is not a backup, or cannot be opened with this key."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

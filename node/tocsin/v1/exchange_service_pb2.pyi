@@ -35,6 +35,8 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """Further disclosures of a record that was sent before."""
     ENTRY_KIND_VOID: _EntryKind.ValueType  # 3
     """Nothing any more: what stood here is withheld today."""
+    ENTRY_KIND_RETRACTION: _EntryKind.ValueType  # 4
+    """A retraction: what was sent of a record before is over, as its origin signed."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """What an entry of a feed carries."""
@@ -47,6 +49,8 @@ ENTRY_KIND_DISCLOSURES: EntryKind.ValueType  # 2
 """Further disclosures of a record that was sent before."""
 ENTRY_KIND_VOID: EntryKind.ValueType  # 3
 """Nothing any more: what stood here is withheld today."""
+ENTRY_KIND_RETRACTION: EntryKind.ValueType  # 4
+"""A retraction: what was sent of a record before is over, as its origin signed."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _RequestState:
@@ -88,14 +92,17 @@ class Entry(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     PRESENTATION_FIELD_NUMBER: _builtins.int
     DISCLOSURES_FIELD_NUMBER: _builtins.int
+    RETRACTION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the feed: 1, 2, 3, … without gaps."""
     kind: Global___EntryKind.ValueType
     """What it carries."""
     digest: _builtins.str
-    """Digest of the record it is about; empty for a void entry."""
+    """Digest of the record it is about, of a retraction the newest version that went before; empty for a void entry."""
     presentation: _builtins.str
     """The record as the partner may see it, a compact SD-JWT; only in a record entry."""
+    retraction: _builtins.str
+    """`tocsin-retraction+jwt` of the record's origin; only in a retraction entry."""
     @_builtins.property
     def disclosures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The further disclosures, base64url; only in a disclosures entry."""
@@ -108,10 +115,11 @@ class Entry(_message.Message):
         digest: _builtins.str = ...,
         presentation: _builtins.str = ...,
         disclosures: _abc.Iterable[_builtins.str] | None = ...,
+        retraction: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "disclosures", b"disclosures", "kind", b"kind", "presentation", b"presentation", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "disclosures", b"disclosures", "kind", b"kind", "presentation", b"presentation", "retraction", b"retraction", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,7 +137,8 @@ class Page(_message.Message):
     MORE_FIELD_NUMBER: _builtins.int
     statement: _builtins.str
     """`tocsin-page+jwt`: issuer, audience, time, and for each entry its digest,
-    its sd_hash and the withheld paths that the policy allows naming.
+    its sd_hash, the paths that are disclosed, the withheld paths that the
+    policy allows naming, and the origin where that is not the issuer.
     """
     cursor: _builtins.str
     """Where to go on after this page."""
@@ -188,6 +197,9 @@ class PullResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    now: _builtins.int
+    """The sender's clock, in seconds since 1970 UTC."""
     @_builtins.property
     def page(self) -> Global___Page:
         """The page; absent where nothing follows the cursor."""
@@ -196,10 +208,11 @@ class PullResponse(_message.Message):
         self,
         *,
         page: Global___Page | None = ...,
+        now: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -234,6 +247,9 @@ class SubscribeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    now: _builtins.int
+    """The sender's clock, in seconds since 1970 UTC."""
     @_builtins.property
     def page(self) -> Global___Page:
         """The next page; absent in a heartbeat."""
@@ -242,10 +258,11 @@ class SubscribeResponse(_message.Message):
         self,
         *,
         page: Global___Page | None = ...,
+        now: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -253,21 +270,23 @@ Global___SubscribeResponse: _TypeAlias = SubscribeResponse  # noqa: Y015
 
 @_typing.final
 class AcknowledgeRequest(_message.Message):
-    """How far the caller has stored its feed."""
+    """What became of the pages that the caller was sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CURSOR_FIELD_NUMBER: _builtins.int
-    cursor: _builtins.str
-    """Cursor of the last page that was durably stored."""
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`tocsin-receipt+jwt`, one for each page, in the order of their numbers; at most 64."""
+
     def __init__(
         self,
         *,
-        cursor: _builtins.str = ...,
+        receipts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,7 +294,7 @@ Global___AcknowledgeRequest: _TypeAlias = AcknowledgeRequest  # noqa: Y015
 
 @_typing.final
 class AcknowledgeResponse(_message.Message):
-    """The acknowledgement is durable."""
+    """The receipts are durable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -297,6 +316,9 @@ class DeliverRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_FIELD_NUMBER: _builtins.int
+    LAST_RECEIPT_FIELD_NUMBER: _builtins.int
+    last_receipt: _builtins.str
+    """Digest of the last receipt of the receiver that the caller holds; empty: none."""
     @_builtins.property
     def page(self) -> Global___Page:
         """The page."""
@@ -305,10 +327,11 @@ class DeliverRequest(_message.Message):
         self,
         *,
         page: Global___Page | None = ...,
+        last_receipt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_receipt", b"last_receipt", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,25 +339,83 @@ Global___DeliverRequest: _TypeAlias = DeliverRequest  # noqa: Y015
 
 @_typing.final
 class DeliverResponse(_message.Message):
-    """How far the receiver has stored the caller's feed."""
+    """What became of the page."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CURSOR_FIELD_NUMBER: _builtins.int
-    cursor: _builtins.str
-    """Cursor of the last page that the receiver has durably stored."""
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The receiver's receipts behind the one that the caller holds, the last of which is for this page."""
+
     def __init__(
         self,
         *,
-        cursor: _builtins.str = ...,
+        receipts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeliverResponse: _TypeAlias = DeliverResponse  # noqa: Y015
+
+@_typing.final
+class RecoverRequest(_message.Message):
+    """Where to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.str
+    """What the last answer said; empty: from the beginning."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverRequest: _TypeAlias = RecoverRequest  # noqa: Y015
+
+@_typing.final
+class RecoverResponse(_message.Message):
+    """What the caller has signed, as far as it is held here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RETRACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    """Where to go on; empty: that was all."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Records, as compact SD-JWT with what is disclosed here."""
+
+    @_builtins.property
+    def retractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Retractions."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_builtins.str] | None = ...,
+        retractions: _abc.Iterable[_builtins.str] | None = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "records", b"records", "retractions", b"retractions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverResponse: _TypeAlias = RecoverResponse  # noqa: Y015
 
 @_typing.final
 class RequestDisclosureRequest(_message.Message):

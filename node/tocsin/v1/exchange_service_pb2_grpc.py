@@ -60,6 +60,11 @@ class ExchangeServiceStub:
                 request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.FromString,
                 _registered_method=True)
+        self.Recover = channel.unary_unary(
+                '/tocsin.v1.ExchangeService/Recover',
+                request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServiceServicer:
@@ -81,7 +86,7 @@ class ExchangeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Acknowledge(self, request, context):
-        """Tells the sender how far the caller has durably stored its feed.
+        """Hands over the caller's receipts: what became of the pages that it was sent, and how far it has stored its feed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +101,13 @@ class ExchangeServiceServicer:
 
     def RequestDisclosure(self, request, context):
         """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recover(self, request, context):
+        """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +140,11 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.RequestDisclosure,
                     request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.SerializeToString,
+            ),
+            'Recover': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recover,
+                    request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class ExchangeService:
             '/tocsin.v1.ExchangeService/RequestDisclosure',
             tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureRequest.SerializeToString,
             tocsin_dot_v1_dot_exchange__service__pb2.RequestDisclosureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.ExchangeService/Recover',
+            tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.SerializeToString,
+            tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,11 +40,13 @@ class ExchangeServiceStub:
     Subscribe: _grpc.UnaryStreamMultiCallable[_exchange_service_pb2.SubscribeRequest, _exchange_service_pb2.SubscribeResponse]
     """Streams the caller's feed after a cursor: the backlog, then live pages, with heartbeats between them."""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.AcknowledgeRequest, _exchange_service_pb2.AcknowledgeResponse]
-    """Tells the sender how far the caller has durably stored its feed."""
+    """Hands over the caller's receipts: what became of the pages that it was sent, and how far it has stored its feed."""
     Deliver: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.DeliverRequest, _exchange_service_pb2.DeliverResponse]
     """Hands over a page of the feed that the caller keeps for the receiver. Refused to readers."""
     RequestDisclosure: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RequestDisclosureRequest, _exchange_service_pb2.RequestDisclosureResponse]
     """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
+    Recover: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RecoverRequest, _exchange_service_pb2.RecoverResponse]
+    """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -56,11 +58,13 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     Subscribe: _aio.UnaryStreamMultiCallable[_exchange_service_pb2.SubscribeRequest, _exchange_service_pb2.SubscribeResponse]  # type: ignore[assignment]
     """Streams the caller's feed after a cursor: the backlog, then live pages, with heartbeats between them."""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.AcknowledgeRequest, _exchange_service_pb2.AcknowledgeResponse]  # type: ignore[assignment]
-    """Tells the sender how far the caller has durably stored its feed."""
+    """Hands over the caller's receipts: what became of the pages that it was sent, and how far it has stored its feed."""
     Deliver: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.DeliverRequest, _exchange_service_pb2.DeliverResponse]  # type: ignore[assignment]
     """Hands over a page of the feed that the caller keeps for the receiver. Refused to readers."""
     RequestDisclosure: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RequestDisclosureRequest, _exchange_service_pb2.RequestDisclosureResponse]  # type: ignore[assignment]
     """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
+    Recover: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RecoverRequest, _exchange_service_pb2.RecoverResponse]  # type: ignore[assignment]
+    """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves signed pages of a partner's feed, and nothing else."""
@@ -87,7 +91,7 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exchange_service_pb2.AcknowledgeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.AcknowledgeResponse, _abc.Awaitable[_exchange_service_pb2.AcknowledgeResponse]]:
-        """Tells the sender how far the caller has durably stored its feed."""
+        """Hands over the caller's receipts: what became of the pages that it was sent, and how far it has stored its feed."""
 
     @_abc_1.abstractmethod
     def Deliver(
@@ -104,5 +108,13 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.RequestDisclosureResponse, _abc.Awaitable[_exchange_service_pb2.RequestDisclosureResponse]]:
         """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
+
+    @_abc_1.abstractmethod
+    def Recover(
+        self,
+        request: _exchange_service_pb2.RecoverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.RecoverResponse, _abc.Awaitable[_exchange_service_pb2.RecoverResponse]]:
+        """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

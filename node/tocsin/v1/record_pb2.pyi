@@ -262,6 +262,78 @@ RELAY_COMMUNITY: Relay.ValueType  # 2
 """To members of the exchange, where marking and policy allow."""
 Global___Relay: _TypeAlias = Relay  # noqa: Y015
 
+class _RetractionAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetractionActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetractionAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETRACTION_ACTION_UNSPECIFIED: _RetractionAction.ValueType  # 0
+    """Never written."""
+    RETRACTION_ACTION_CORRECT: _RetractionAction.ValueType  # 1
+    """A later version stands in place of the versions that it names."""
+    RETRACTION_ACTION_WITHDRAW: _RetractionAction.ValueType  # 2
+    """The record is taken back: nobody should rely on it any more."""
+    RETRACTION_ACTION_PURGE: _RetractionAction.ValueType  # 3
+    """The record is taken back, and everybody is asked to delete what they hold of it."""
+
+class RetractionAction(_RetractionAction, metaclass=_RetractionActionEnumTypeWrapper):
+    """What an origin says of a record that it has issued."""
+
+RETRACTION_ACTION_UNSPECIFIED: RetractionAction.ValueType  # 0
+"""Never written."""
+RETRACTION_ACTION_CORRECT: RetractionAction.ValueType  # 1
+"""A later version stands in place of the versions that it names."""
+RETRACTION_ACTION_WITHDRAW: RetractionAction.ValueType  # 2
+"""The record is taken back: nobody should rely on it any more."""
+RETRACTION_ACTION_PURGE: RetractionAction.ValueType  # 3
+"""The record is taken back, and everybody is asked to delete what they hold of it."""
+Global___RetractionAction: _TypeAlias = RetractionAction  # noqa: Y015
+
+class _RetractionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetractionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetractionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETRACTION_REASON_UNSPECIFIED: _RetractionReason.ValueType  # 0
+    """No reason is given."""
+    RETRACTION_REASON_ERROR: _RetractionReason.ValueType  # 1
+    """It was wrong."""
+    RETRACTION_REASON_DUPLICATE: _RetractionReason.ValueType  # 2
+    """It was said twice."""
+    RETRACTION_REASON_OVERSHARED: _RetractionReason.ValueType  # 3
+    """It should not have gone that far."""
+    RETRACTION_REASON_PERSONAL_DATA: _RetractionReason.ValueType  # 4
+    """It is about a person who asked for it, or who must be protected."""
+    RETRACTION_REASON_INFOHAZARD: _RetractionReason.ValueType  # 5
+    """Helps somebody do harm."""
+    RETRACTION_REASON_LEGAL: _RetractionReason.ValueType  # 6
+    """The law asks for it."""
+    RETRACTION_REASON_TEST: _RetractionReason.ValueType  # 7
+    """It was a test."""
+
+class RetractionReason(_RetractionReason, metaclass=_RetractionReasonEnumTypeWrapper):
+    """Why a record was retracted."""
+
+RETRACTION_REASON_UNSPECIFIED: RetractionReason.ValueType  # 0
+"""No reason is given."""
+RETRACTION_REASON_ERROR: RetractionReason.ValueType  # 1
+"""It was wrong."""
+RETRACTION_REASON_DUPLICATE: RetractionReason.ValueType  # 2
+"""It was said twice."""
+RETRACTION_REASON_OVERSHARED: RetractionReason.ValueType  # 3
+"""It should not have gone that far."""
+RETRACTION_REASON_PERSONAL_DATA: RetractionReason.ValueType  # 4
+"""It is about a person who asked for it, or who must be protected."""
+RETRACTION_REASON_INFOHAZARD: RetractionReason.ValueType  # 5
+"""Helps somebody do harm."""
+RETRACTION_REASON_LEGAL: RetractionReason.ValueType  # 6
+"""The law asks for it."""
+RETRACTION_REASON_TEST: RetractionReason.ValueType  # 7
+"""It was a test."""
+Global___RetractionReason: _TypeAlias = RetractionReason  # noqa: Y015
+
 class _WithholdReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
