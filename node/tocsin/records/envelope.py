@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tocsin.encoding import JSON, MAX_INTEGER
 from tocsin.errors import MalformedName, MalformedRecord
-from tocsin.identity.names import OrgId, RecordId, parse_org
+from tocsin.identity.names import OrgId, RecordId, parse_org, parse_record_id
 from tocsin.schema.check import is_time, unix_seconds
 from tocsin.schema.contract import KINDS, PAPS, PERMITTED_USES, RELAYS, SCHEMA, STATUSES, TLPS
 
