@@ -65,8 +65,9 @@ class Place:
         return colleague(name, self.org, now=now(), keys=keys)
 
 
-def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
-    listen = f"127.0.0.1:{free_ports(1)[0]}" if endpoint else ""
+def make_place(folder: Path, org: str, *, endpoint: bool = True, listen: str = "") -> Place:
+    """Make a home; its node listens at an address of this machine where none is given and it has an endpoint."""
+    listen = listen or (f"127.0.0.1:{free_ports(1)[0]}" if endpoint else "")
     founder = first(org, now=now())
     organisation = create_home(
         folder / org,
@@ -74,7 +75,7 @@ def make_place(folder: Path, org: str, *, endpoint: bool = True) -> Place:
         name=org,
         kind="lab",
         listen=listen,
-        endpoints=(listen,) if endpoint else (),
+        endpoints=(listen,) if listen else (),
         contact=f"mailto:security@{org}",
         founder=founder.founder,
         now=now(),
