@@ -18,8 +18,10 @@ import re
 import stat
 import tempfile
 import tomllib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -46,6 +48,9 @@ DEFAULT_STREAMS_PER_PEER = 4
 # A peer that catches up makes two calls for a page of 256 records: 25 pages a second, about what a core verifies.
 DEFAULT_CALLS_PER_MINUTE = 3000
 
+# A page of 256 records takes 30 ms to verify: a peer that catches up takes a third of one core, and nobody's two.
+DEFAULT_VERIFY_SECONDS_PER_MINUTE = 20.0
+
 # The desk is our own: 200 drafts at once, each with the original file it was made from, and pages of full records.
 DESK_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -67,8 +72,9 @@ class NodeConfig:
     `listen`: our own people elsewhere are let in there by the same keys as at
     the desk socket. With `strict`, whoever holds the roles of releaser,
     policy-admin and operator acts as an operator alone. `passphrase_file` is
-    taken from the home where it is relative. The last two numbers count for
-    each peer alone.
+    taken from the home where it is relative. The last three numbers count for
+    each peer alone; the last of them is the time of one core that is spent on
+    verifying what it sends. `metrics_listen` is a port of this machine alone.
     """
 
     listen: str = DEFAULT_LISTEN
@@ -81,6 +87,9 @@ class NodeConfig:
     retry_cap_seconds: Annotated[float, Interval(ge=0.05, le=86_400)] = DEFAULT_RETRY_CAP_SECONDS
     streams_per_peer: Annotated[int, Interval(ge=1, le=64)] = DEFAULT_STREAMS_PER_PEER
     calls_per_minute: Annotated[int, Interval(ge=1, le=1_000_000)] = DEFAULT_CALLS_PER_MINUTE
+    verify_seconds_per_minute: Annotated[float, Interval(ge=0.1, le=600)] = DEFAULT_VERIFY_SECONDS_PER_MINUTE
+    metrics_listen: str = ""
+    log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -99,7 +108,10 @@ def load_config(home: Path) -> NodeConfig:
 
     hints = get_type_hints(NodeConfig, include_extras=True)
     settings: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in fields(NodeConfig)}
-    checks = {"listen_has_its_form": field_validator("listen", "desk_listen")(_check_listen)}
+    checks = {
+        "listen_has_its_form": field_validator("listen", "desk_listen", "metrics_listen")(_check_listen),
+        "metrics_stay_here": field_validator("metrics_listen")(_check_loopback),
+    }
     model = create_model("NodeSettings", __base__=Base, __validators__=checks, **settings)
     written = _load_toml(home / CONFIG_FILE)
     overruled = {name for name in settings if _ENVIRONMENT + name.upper() in os.environ}
@@ -185,6 +197,14 @@ def _check_listen(value: str) -> str:
     if value and (match is None or int(match["port"]) > 65_535):
         raise ValueError('not of the form "host:port"')
     return value
+
+
+def _check_loopback(value: str) -> str:
+    host = value.rpartition(":")[0].strip("[]")
+    with suppress(ValueError):
+        if not value or host == "localhost" or ip_address(host).is_loopback:
+            return value
+    raise ValueError("not an address of this machine alone, such as 127.0.0.1:9470: it asks nobody who they are")
 
 
 def _problems(error: "ValidationError") -> tuple[str, ...]:
