@@ -7,7 +7,7 @@ from typing import Any, cast
 from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import Accept, Floor, Never, Policy, Require, Share
 from tocsin.policy.condition import Complaint, Condition, compile_condition
-from tocsin.records.envelope import Downgrade, Envelope
+from tocsin.records.envelope import NO_RELAY, Downgrade, Envelope
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import KINDS, Disclosure
 
@@ -48,6 +48,7 @@ class Holding:
     issuer: OrgId = field(default=OURS)
     issued_at: int = NOW
     retention_until: str = ""
+    relay: str = NO_RELAY
     downgrade_at: tuple[Downgrade, ...] = ()
 
     marking_at = Envelope.marking_at

@@ -75,7 +75,7 @@ def test_an_open_rule_shares_up_to_its_class_and_nothing_that_needs_a_name():
         pytest.param(Denial.NO_POLICY, {"partner": OTHER}, id="the policy of another partner"),
         pytest.param(Denial.EXPIRED, {"policy": policy(share(), expires=NOW)}, id="an agreement that expires now"),
         pytest.param(Denial.EXPIRED, {"policy": policy(share(), expires=0)}, id="an agreement that expired in 1970"),
-        pytest.param(Denial.NOT_OWN, {"own": False}, id="a record of a third organisation"),
+        pytest.param(Denial.NOT_RELAYED, {"own": False}, id="a record of a third organisation"),
         pytest.param(Denial.NARROWED, {"recipients": frozenset({OTHER})}, id="narrowed to others"),
         pytest.param(Denial.NO_RULE, {"policy": policy()}, id="a policy without share rules"),
         pytest.param(Denial.NO_RULE, {"policy": policy(share(kinds=frozenset({"incident"})))}, id="another kind"),

@@ -101,7 +101,7 @@ def test_what_the_floor_takes_away_no_rule_can_share():
           "will be shared from 2027-01-15T07:55:00Z"}, {"now": NOW - 301}),
         ({"it would be weighed if lab-b.example were among its recipients: `post --to lab-b.example`"},
          {"recipients": frozenset({OTHER})}),
-        (set(), {"own": False}),
+        ({"it would be weighed if lab-a.example had signed `relay = community` into it"}, {"own": False}),
         ({"lab-b.example.toml has no [[share]] rule in force: it shares nothing"}, {"policy": policy()}),
         ({"it would be weighed if the rule 'stop' at floor.toml:2 did not cover it"}, {"floor": floor(never())}),
         ({"ask for numbers and times first in the condition at lab-b.example.toml:9: has(content.…) && …"},

@@ -13,6 +13,7 @@ Moments are unix seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from tocsin.identity.names import OrgId
 from tocsin.policy.condition import Condition
@@ -22,12 +23,22 @@ from tocsin.schema.contract import TLPS, Disclosure
 RANKS: Mapping[str, int] = MappingProxyType({tlp: rank for rank, tlp in enumerate(TLPS)})
 """How restrictive each marking is; one that is not here is known to nobody."""
 
+MOST_RELAYED_TLP: Final = "GREEN"
+"""Above it no record is passed on, whatever its origin or a policy allows: TLP:AMBER ends with who was sent it."""
+MOST_RELAYED_CLASS: Final = Disclosure.COMMUNITY
+"""Further fields are between the origin and those it sent them to."""
+
+DEFAULT_MAX_MB_PER_HOUR: Final = 256
+"""Megabytes (2^20 bytes) an hour taken from a partner whose file says nothing: 2000 records of 128 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """A rule that lets records go: matchers first, then which of their fields, then what they wait for.
 
-    `kinds` is spelled out (never `*`). `reveal` adds NAMED fields for
+    A rule that is `relayed` speaks of what other organisations issued, and of
+    nothing else; one that is not, of our own records. `kinds` is spelled out
+    (never `*`). `reveal` adds NAMED fields for
     recipients named for the record. `withhold` counts until `withhold_until`,
     or for good. `reason` and `name_withheld` are for the partner: why fields
     stay, and whether it is told which. `hold` is seconds after issue,
@@ -47,28 +58,40 @@ class Share:
     name_withheld: bool = False
     hold: int = 0
     approvals: int = 0
+    relayed: bool = False
     reaches: Mapping[str, Reach] = field(init=False, repr=False, compare=False)
     unbound: Mapping[str, Reach] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Work out the fields that the rule reaches, once for each kind: with `withhold`, and when that is over."""
-        reaches = {
-            kind: reach(kind, classes=self.classes, reveal=self.reveal, withhold=self.withhold) for kind in self.kinds
-        }
-        unbound = reaches
-        if self.withhold_until is not None:
-            unbound = {kind: reach(kind, classes=self.classes, reveal=self.reveal, withhold=()) for kind in self.kinds}
-        object.__setattr__(self, "reaches", MappingProxyType(reaches))
-        object.__setattr__(self, "unbound", MappingProxyType(unbound))
+        reaches = self._reaches(self.withhold)
+        unbound = reaches if self.withhold_until is None else self._reaches(frozenset())
+        object.__setattr__(self, "reaches", reaches)
+        object.__setattr__(self, "unbound", unbound)
 
-    def covers(self, *, kind: str, tlp: str) -> bool:
-        """Say whether kind and marking are within the rule; an unknown value of either is not."""
-        return kind in self.kinds and tlp in RANKS and RANKS[tlp] <= RANKS[self.max_tlp]
+    @property
+    def tlps(self) -> tuple[str, ...]:
+        """Return the markings that the rule covers, the least restrictive first."""
+        most = RANKS[self.max_tlp]
+        return TLPS[: 1 + (min(most, RANKS[MOST_RELAYED_TLP]) if self.relayed else most)]
+
+    def covers(self, *, kind: str, tlp: str, own: bool) -> bool:
+        """Say whether a record is of the rule's side, and kind and marking within it; an unknown value is not."""
+        return self.relayed is not own and kind in self.kinds and tlp in self.tlps
 
     def reach(self, kind: str, *, now: int) -> Reach:
         """Return what the rule does to the fields of a kind at a moment."""
         is_over = self.withhold_until is not None and self.withhold_until <= now
         return (self.unbound if is_over else self.reaches)[kind]
+
+    def _reaches(self, withhold: frozenset[str]) -> Mapping[str, Reach]:
+        """Return what the rule does to the fields of each of its kinds where it withholds these."""
+        most = MOST_RELAYED_CLASS if self.relayed else None
+        reaches = {
+            kind: reach(kind, classes=self.classes, reveal=self.reveal, withhold=withhold, most=most)
+            for kind in self.kinds
+        }
+        return MappingProxyType(reaches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +144,23 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """What is taken from a partner."""
+    """What is taken from a partner.
+
+    `relayed`: also what others issued and it passes on. `legal_hold`: an
+    origin that asks us to delete is answered that what it sent is withdrawn,
+    and kept, since the law here does not let us delete.
+    """
 
     kinds: frozenset[str]
     max_per_hour: int
+    max_mb_per_hour: int = DEFAULT_MAX_MB_PER_HOUR
+    relayed: bool = False
+    legal_hold: bool = False
+
+    @property
+    def max_bytes_per_hour(self) -> int:
+        """Return the most bytes of pages that are taken in an hour."""
+        return self.max_mb_per_hour * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +181,11 @@ class Policy:
         """Note the moments at which the policy by itself comes to say something else."""
         limits = (self.expires, *(share.withhold_until for share in self.shares))
         object.__setattr__(self, "moments", tuple(limit for limit in limits if limit is not None))
+
+    @property
+    def relays(self) -> bool:
+        """Say whether a rule lets records of other organisations go on to the partner."""
+        return any(share.relayed for share in self.shares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ order; the first that says no ends it:
 
 1. Somebody must be allowed to be asked at all: the clock is not before the
    record, the floor is readable, the partner has a policy, the agreement has
-   not expired, the record is ours and may still be kept, it is not narrowed to
-   others, and no embargo is on it for all but those it is narrowed to.
-2. The first `[[share]]` rule that covers kind and marking, and whose condition
+   not expired, the record is ours or may be passed on (below) and may still be
+   kept, it is not narrowed to others, and no embargo is on it for all but those
+   it is narrowed to.
+2. The first `[[share]]` rule that is about our own records (or about those of
+   others, where this is one), covers kind and marking, and whose condition
    holds, applies. A condition whose answer is not known denies the record:
    the next rule is not tried.
 3. Each `[[never]]` rule of the floor that covers the record takes its fields
@@ -20,6 +22,13 @@ order; the first that says no ends it:
    Not known counts as a match. Who makes it wait is `tocsin.release`.
 
 The marking is the one that holds at the moment of the decision.
+
+A record of another organisation is passed on where that organisation signed
+`relay = community`, its marking is TLP:CLEAR or TLP:GREEN, and the partner is
+not that organisation. Of its fields nothing above class COMMUNITY goes, nobody
+is named for it, and nobody is told what stays: that is for its origin to say.
+That it does not go back to who sent it to us is not known here
+(`tocsin.exchange.outbox`).
 """
 
 from collections.abc import Iterable
@@ -27,14 +36,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import Floor, Never, Policy, Share
+from tocsin.policy.clauses import MOST_RELAYED_TLP, RANKS, Floor, Never, Policy, Share
 from tocsin.policy.condition import Truth
 from tocsin.policy.facts import Facts
 from tocsin.policy.moments import first_after
 from tocsin.policy.question import Question
 from tocsin.policy.reach import plain
 from tocsin.policy.withheld import Withheld, Withholding
+from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.record import VerifiedRecord
+from tocsin.schema.contract import TLPS
 
 
 class Denial(StrEnum):
@@ -44,7 +55,9 @@ class Denial(StrEnum):
     NO_FLOOR = "there is no floor.toml in order, so nothing is sent to anybody"
     NO_POLICY = "there is no policy in order for the partner"
     EXPIRED = "the agreement with the partner has expired"
-    NOT_OWN = "it is another organisation's record, and those are not passed on"
+    ITS_ORIGIN = "it is the partner's own record"
+    NOT_RELAYED = "it is another organisation's record, which has not allowed that it be passed on"
+    RELAYED_TLP = "it is another organisation's record, and only TLP:CLEAR and TLP:GREEN are passed on"
     RETENTION = "it is past the date until which it may be kept"
     NARROWED = "it is narrowed to other recipients"
     EMBARGOED = "it is under embargo, and the partner is not named for it"
@@ -111,8 +124,8 @@ def decide(
 
     `recipients` are the organisations that the record was narrowed to (empty:
     not narrowed); `granted` the NAMED fields revealed to this partner; `own`
-    says that this organisation is the record's origin; `facts` what is
-    known of it already.
+    says that this organisation is the record's origin; else it is asked
+    whether the record is passed on. `facts` is what is known of it already.
     """
     facts = facts or Facts(record, marking=record.marking_at(now), own=own)
     question = Question(record, partner, recipients, granted, now, facts)
@@ -151,8 +164,8 @@ def _barred(question: Question, policy: Policy | None, floor: Floor | None) -> D
         return Denial.NO_POLICY
     if policy.expires is not None and policy.expires <= now:
         return Denial.EXPIRED
-    if not question.facts.own:
-        return Denial.NOT_OWN
+    if not question.facts.own and (denial := _not_passed_on(question)):
+        return denial
     if moments.retention_end is not None and moments.retention_end <= now:
         return Denial.RETENTION
     if question.is_named:
@@ -161,6 +174,16 @@ def _barred(question: Question, policy: Policy | None, floor: Floor | None) -> D
         return Denial.NARROWED
     is_embargoed = moments.embargo_end is not None and now < moments.embargo_end
     return Denial.EMBARGOED if is_embargoed else None
+
+
+def _not_passed_on(question: Question) -> Denial | None:
+    """Return why another organisation's record goes no further whatever the rules say, if so."""
+    if question.record.issuer == question.partner:
+        return Denial.ITS_ORIGIN
+    if question.record.relay != MAY_RELAY:
+        return Denial.NOT_RELAYED
+    is_open = question.facts.marking in TLPS[: RANKS[MOST_RELAYED_TLP] + 1]
+    return None if is_open else Denial.RELAYED_TLP
 
 
 def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozenset[str]:
@@ -199,7 +222,7 @@ def _delivered(
         agreement=policy.agreement,
         disclosed=disclosed,
         withholding=withholding,
-        named=share.name_withheld,
+        named=share.name_withheld and question.facts.own,
         not_before=record.issued_at + share.hold if share.hold else 0,
         approvals=max((share.approvals, *asked)),
         wider_at=_wider_at(question, share, nevers),
@@ -241,7 +264,15 @@ def _denied(
 
 
 _FINAL = frozenset(
-    {Denial.NO_FLOOR, Denial.NO_POLICY, Denial.EXPIRED, Denial.NOT_OWN, Denial.RETENTION, Denial.NARROWED}
+    {
+        Denial.NO_FLOOR,
+        Denial.NO_POLICY,
+        Denial.EXPIRED,
+        Denial.ITS_ORIGIN,
+        Denial.NOT_RELAYED,
+        Denial.RETENTION,
+        Denial.NARROWED,
+    }
 )
 """What no passing of time mends."""
 

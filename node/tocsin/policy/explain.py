@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import RANKS, Floor, Never, Policy, Share
+from tocsin.policy.clauses import Floor, Never, Policy, Share
 from tocsin.policy.decide import Decision, Denial
 from tocsin.policy.facts import Facts
 from tocsin.policy.moments import moment_text
@@ -58,6 +58,7 @@ _REMEDIES: Final = {
     Denial.NO_FLOOR: "run `tocsin policy check` and put floor.toml in order",
     Denial.NO_POLICY: "run `tocsin policy check`: it says what is wrong with {partner}.toml, or that it is missing",
     Denial.EXPIRED: "it would go by an agreement that is renewed: `expires` in {file}",
+    Denial.NOT_RELAYED: "it would be weighed if {issuer} had signed `relay = community` into it",
     Denial.NARROWED: "it would be weighed if {partner} were among its recipients: `post --to {partner}`",
     Denial.EMBARGOED: "it would be weighed if {partner} were named for it: `post --to {partner}`",
     Denial.FLOOR: "it would be weighed if the rule {rule!r} at {file}:{line} did not cover it",
@@ -203,14 +204,18 @@ def _remedies(decision: Decision, question: Question, policy: Policy | None) -> 
     elif decision.denial in _REMEDIES:
         place = {"file": decision.file, "line": decision.line, "rule": decision.rule}
         signed = moment_text(question.record.issued_at)
-        yield _REMEDIES[decision.denial].format(partner=question.partner, signed=signed, **place)
+        issuer = question.record.issuer
+        yield _REMEDIES[decision.denial].format(partner=question.partner, issuer=issuer, signed=signed, **place)
 
 
 def _mismatch(question: Question, share: Share) -> str:
     """Say which matcher of a rule does not fit a record."""
     kind, marking = question.record.kind, question.facts.marking
+    if share.relayed is question.facts.own:
+        ours = "it is about records of others, and this is our own"
+        return ours if share.relayed else f"it is about our own records, and this is {question.record.issuer}'s"
     if kind not in share.kinds:
         return f"it is about {', '.join(sorted(share.kinds))}, and this is of kind {kind}"
-    if marking not in RANKS or RANKS[marking] > RANKS[share.max_tlp]:
+    if marking not in share.tlps:
         return f"it covers up to TLP:{share.max_tlp}, and this is TLP:{marking}"
     return f"its condition does not hold: {share.condition.text}" if share.condition else ""

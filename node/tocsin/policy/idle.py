@@ -33,29 +33,34 @@ class _Sample(NamedTuple):
     tlp: str
     claims: Claims
 
-    def ask(self, condition: Condition | None) -> Truth:
-        """Evaluate a condition over it."""
-        return Truth.YES if condition is None else condition.evaluate(self.claims, own=True)
+    def ask(self, condition: Condition | None, *, own: bool = True) -> Truth:
+        """Evaluate a condition over it; what another's record does not have may be hidden."""
+        return Truth.YES if condition is None else condition.evaluate(self.claims, own=own)
 
 
 def find_shadow(share: Share, earlier: Sequence[Share]) -> Share | None:
     """Return an earlier rule that applies to everything that a rule covers, so that it is never reached."""
     for other in earlier:
         is_wider = RANKS[other.max_tlp] >= RANKS[share.max_tlp] and other.kinds >= share.kinds
-        if is_wider and (other.condition is None or other.condition == share.condition):
+        if (
+            is_wider
+            and other.relayed is share.relayed
+            and (other.condition is None or other.condition == share.condition)
+        ):
             return other
     return None
 
 
 def is_taken_earlier(share: Share, earlier: Sequence[Share]) -> bool:
     """Say whether earlier rules together apply to every record that a rule could, as far as that can be tried."""
-    tlps = TLPS[: RANKS[share.max_tlp] + 1]
-    trying = [other for other in earlier if _samples(share.kinds, tlps, [other.condition]) is not None]
-    samples = _samples(share.kinds, tlps, [rule.condition for rule in (share, *trying)])
+    beside = [other for other in earlier if other.relayed is share.relayed]
+    trying = [other for other in beside if _samples(share.kinds, share.tlps, [other.condition]) is not None]
+    samples = _samples(share.kinds, share.tlps, [rule.condition for rule in (share, *trying)])
     if samples is None or not trying:
         return False
+    own = not share.relayed
     return not any(
-        sample.ask(share.condition) is Truth.YES and not any(_applies(other, sample) for other in trying)
+        sample.ask(share.condition, own=own) is Truth.YES and not any(_applies(other, sample) for other in trying)
         for sample in samples
     )
 
@@ -64,13 +69,14 @@ def matches_nothing(rule: Share | Never | Require) -> bool:
     """Say whether no record there can be makes the condition of a rule true, as far as that can be tried."""
     if rule.condition is None:
         return False
-    least, most = (0, RANKS[rule.max_tlp]) if isinstance(rule, Share) else (RANKS[rule.min_tlp], len(TLPS))
-    tlps = TLPS[least : most + 1]
+    # Not known counts as a match for the rules of a floor, and denies a record for a share rule.
+    if isinstance(rule, Share):
+        tlps, own, idle = rule.tlps, not rule.relayed, {Truth.NO, Truth.UNKNOWN}
+    else:
+        tlps, own, idle = TLPS[RANKS[rule.min_tlp] :], True, {Truth.NO}
     reads_tlp = any("tlp" in checked.variables for checked in rule.condition.checked.values())
     samples = _samples(rule.kinds, tlps if reads_tlp else tlps[:1], [rule.condition])
-    # Not known counts as a match for the rules of a floor, and denies a record for a share rule.
-    idle = {Truth.NO, Truth.UNKNOWN} if isinstance(rule, Share) else {Truth.NO}
-    return samples is not None and all(sample.ask(rule.condition) in idle for sample in samples)
+    return samples is not None and all(sample.ask(rule.condition, own=own) in idle for sample in samples)
 
 
 def shares_nothing(share: Share) -> bool:
@@ -85,7 +91,7 @@ def find_taker(share: Share, floor: Floor, *, partner: OrgId) -> Never | None:
     """
     nevers = [never for never in floor.nevers if never.condition is None and never.until is None]
     taker: Never | None = None
-    for kind, tlp in product(sorted(share.kinds), TLPS[: RANKS[share.max_tlp] + 1]):
+    for kind, tlp in product(sorted(share.kinds), share.tlps):
         left = _let_out(share, kind)
         for never in nevers:
             if left and never.covers(kind=kind, tlp=tlp, partner=partner, now=0):
@@ -104,7 +110,9 @@ def _let_out(share: Share, kind: str) -> frozenset[str]:
 
 def _applies(share: Share, sample: _Sample) -> bool:
     """Say whether a rule is the last that is tried for a record."""
-    return share.covers(kind=sample.kind, tlp=sample.tlp) and sample.ask(share.condition) is not Truth.NO
+    own = not share.relayed
+    is_covered = share.covers(kind=sample.kind, tlp=sample.tlp, own=own)
+    return is_covered and sample.ask(share.condition, own=own) is not Truth.NO
 
 
 def _samples(

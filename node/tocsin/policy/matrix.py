@@ -95,7 +95,7 @@ def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) ->
 def _tried(policy: Policy, kind: str, tlp: str) -> Iterator[Share]:
     """Yield the rules that may apply to a cell: up to the first that has no condition."""
     for share in policy.shares:
-        if share.covers(kind=kind, tlp=tlp):
+        if share.covers(kind=kind, tlp=tlp, own=True):
             yield share
             if share.condition is None:
                 return

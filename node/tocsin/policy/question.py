@@ -25,11 +25,13 @@ class Question:
 
     @property
     def is_named(self) -> bool:
-        """Say whether the partner is among those that the record is narrowed to."""
-        return self.partner in self.recipients
+        """Say whether the partner is among those that we narrowed the record to; only its origin names anybody."""
+        return self.facts.own and self.partner in self.recipients
 
     def named(self, paths: frozenset[str]) -> frozenset[str]:
         """Return those of some NAMED leaves that the partner is named for."""
+        if not self.facts.own:
+            return _NONE
         if not paths or self.is_named:
             return paths
         return paths & covered_leaves(self.record.kind, self.granted) if self.granted else _NONE
@@ -37,7 +39,7 @@ class Question:
     def first_share(self, policy: Policy) -> tuple[Share | None, Truth]:
         """Return the first rule that covers the record and whose condition does not plainly fail."""
         for share in policy.shares:
-            if share.covers(kind=self.record.kind, tlp=self.facts.marking):
+            if share.covers(kind=self.record.kind, tlp=self.facts.marking, own=self.facts.own):
                 truth = self.facts.ask(share.condition)
                 if truth is not Truth.NO:
                     return share, truth

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     NO_REVEAL = "only for named recipients, and the rule does not reveal it"
     NOT_NAMED = "only for named recipients, and the partner is not named for this record"
     FLOOR = "the floor takes it away"
+    NOT_OURS = "of others' records nothing above class COMMUNITY is passed on"
     LOCAL = "never leaves the node"
     UNKNOWN = "unknown to the contract, so it never leaves the node"
 
@@ -93,14 +94,18 @@ def covered_leaves(kind: str, by: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*(_inside(kind, outer) for outer in by))
 
 
-def reach(kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: Iterable[str]) -> Reach:
-    """Sort the leaves of a kind by what a rule with these lines does to them."""
+def reach(
+    kind: str, *, classes: Disclosure, reveal: Iterable[str], withhold: Iterable[str], most: Disclosure | None = None
+) -> Reach:
+    """Sort the leaves of a kind by what a rule with these lines does to them; above `most` no line opens anything."""
     revealed, withheld = covered_leaves(kind, reveal), covered_leaves(kind, withhold)
     opened: set[str] = set()
     named: set[str] = set()
     closed: dict[str, Cause] = {}
     for path, leaf in leaves(kind).items():
         cause = _cause(leaf, classes=classes, revealed=revealed, withheld=withheld)
+        if most is not None and leaf.disclosure > most and cause is not Cause.LOCAL and not leaf.is_plain:
+            cause = Cause.NOT_OURS
         if cause is None:
             opened.add(path)
             continue

@@ -12,7 +12,16 @@ from typing import Final
 
 from tocsin.errors import MalformedName
 from tocsin.identity.names import OrgId, parse_org
-from tocsin.policy.clauses import Accept, Never, Require, Share
+from tocsin.policy.clauses import (
+    DEFAULT_MAX_MB_PER_HOUR,
+    MOST_RELAYED_CLASS,
+    MOST_RELAYED_TLP,
+    RANKS,
+    Accept,
+    Never,
+    Require,
+    Share,
+)
 from tocsin.policy.condition import Complaint, Condition, compile_condition
 from tocsin.policy.document import SectionReader
 from tocsin.policy.idle import matches_nothing, shares_nothing
@@ -25,7 +34,7 @@ EVERY: Final = "*"
 DEFAULT_MAX_PER_HOUR: Final = 2000
 """Records an hour taken from a partner whose file says nothing: a year's work of a large lab in a morning."""
 MOST_PER_HOUR: Final = 1_000_000
-"""More than a node verifies in an hour on one core is no limit."""
+"""More than a node verifies in an hour on one core is no limit, and a terabyte is none either."""
 
 MOST_APPROVALS: Final = 9
 """Further people who must agree: more than nine is a meeting."""
@@ -76,6 +85,7 @@ def read_share(reader: SectionReader) -> Share | None:
     name_withheld = reader.flag("name_withheld")
     hold = reader.duration("hold")
     approvals = reader.count("approvals", default=0, most=MOST_APPROVALS)
+    relayed = reader.flag("relayed")
     reader.finish(_REFUSED_IN_SHARE)
     is_whole = condition is not None or "when" not in reader.section.values
     if not (kinds and max_tlp and classes and is_whole):
@@ -94,7 +104,9 @@ def read_share(reader: SectionReader) -> Share | None:
         name_withheld=name_withheld,
         hold=hold,
         approvals=approvals,
+        relayed=relayed,
     )
+    _check_relayed(reader, share)
     _check_match(reader, share)
     if shares_nothing(share):
         reader.report("shares nothing: every field up to its class is withheld, or open in every record", key="classes")
@@ -147,6 +159,9 @@ def read_accept(reader: SectionReader) -> Accept:
     accept = Accept(
         kinds=_kinds(reader, required=True),
         max_per_hour=reader.count("max_per_hour", default=DEFAULT_MAX_PER_HOUR, most=MOST_PER_HOUR),
+        max_mb_per_hour=reader.count("max_mb_per_hour", default=DEFAULT_MAX_MB_PER_HOUR, most=MOST_PER_HOUR),
+        relayed=reader.flag("relayed"),
+        legal_hold=reader.flag("legal_hold"),
     )
     reader.finish()
     return accept
@@ -227,6 +242,22 @@ def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset
         elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
             reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key, value=written)
     return frozenset(paths)
+
+
+def _check_relayed(reader: SectionReader, share: Share) -> None:
+    """Report what a rule about others' records says and cannot do."""
+    if not share.relayed:
+        return
+    if RANKS[share.max_tlp] > RANKS[MOST_RELAYED_TLP]:
+        reader.report(f"max_tlp: records of others are passed on up to TLP:{MOST_RELAYED_TLP}", key="max_tlp")
+    if share.classes > MOST_RELAYED_CLASS:
+        problem = f"classes: of others' records nothing above {MOST_RELAYED_CLASS.name} is passed on"
+        reader.report(problem, key="classes")
+    if share.reveal:
+        reader.report("reveal: fields of class NAMED are for those whom their origin names", key="reveal")
+    if share.name_withheld:
+        problem = "name_withheld: which fields others' records have is for their origin to tell"
+        reader.report(problem, key="name_withheld")
 
 
 def _check_match(reader: SectionReader, rule: Share | Never | Require) -> None:

@@ -30,6 +30,8 @@ PLAIN = frozenset(
 
 NO_RELAY = "none"
 """The default, and therefore never written."""
+MAY_RELAY = "community"
+"""With it a member may pass the record on to others."""
 
 MAX_VERSION = 2**32 - 1
 """The contract counts versions in 32 bits."""
