@@ -5,7 +5,7 @@ import pytest
 from tocsin.errors import MalformedContent, MalformedRecord
 from tocsin.schema.check import check_content, check_disclosed
 from tocsin.schema.contract import KINDS
-from tocsin.schema.twin import derive_twins, verify_twins
+from tocsin.schema.twin import derive_twins, drop_twins, verify_twins
 
 INCIDENT = {"title": "T", "incident_class": "incident", "summary": "S"}
 SUBJECTS = [{"kind": "model", "name": "M"}]
@@ -68,6 +68,7 @@ def test_a_twin_follows_from_the_exact_value(kind, written, derived):
     assert content == WHOLE[kind] | written, "what the author wrote is as it was"
     check_disclosed(kind, made)
     verify_twins(kind, made)
+    assert drop_twins(kind, made) == content, "what is issued again is what was written"
 
 
 @pytest.mark.parametrize(("count", "band"), COUNTS)

@@ -30,6 +30,11 @@ def derive_twins(kind: str, content: Mapping[str, object]) -> dict[str, object]:
     return _derive(_twins_of(kind), content)
 
 
+def drop_twins(kind: str, content: Mapping[str, object]) -> dict[str, object]:
+    """Return the content of a record as somebody wrote it, to be changed and issued again."""
+    return _drop(_twins_of(kind), content)
+
+
 def verify_twins(kind: str, content: Mapping[str, object]) -> None:
     """Refuse content, as far as it is disclosed, in which a twin does not follow from the exact value beside it.
 
@@ -66,6 +71,16 @@ def _derive(group: _Group, members: Mapping[str, object]) -> dict[str, object]:
             derived = [_derive(inner, one) for one in _elements(made[name], repeated=repeated)]
             made[name] = derived if repeated else derived[0]
     return made
+
+
+def _drop(group: _Group, members: Mapping[str, object]) -> dict[str, object]:
+    twins = {name for name, _ in group.twins}
+    written = {name: value for name, value in members.items() if name not in twins}
+    for name, repeated, inner in group.inner:
+        if name in written:
+            elements = [_drop(inner, one) for one in _elements(written[name], repeated=repeated)]
+            written[name] = elements if repeated else elements[0]
+    return written
 
 
 def _contradictions(group: _Group, members: Mapping[str, object]) -> Iterator[tuple[str, str]]:
