@@ -15,11 +15,11 @@ import click
 from tocsin.errors import Conflict
 from tocsin.people.act import Act, policy_subject
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1.record_pb2 import RecordKind, Tlp
+from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
 from tocsin_cli.ask import is_agreed
 from tocsin_cli.command import Command, UsageProblem, input_path, json_option
-from tocsin_cli.commands.policy import LEGEND, Named, cell_of, read_policies, refuse_problems
+from tocsin_cli.commands.policy import LEGEND, Named, cell_of, read_policies, refuse_problems, subject_of
 from tocsin_cli.document import claim, document
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session
@@ -167,7 +167,7 @@ def _print_reach(found: v1.PlanPoliciesResponse, *, limit: int) -> None:
     """Print where the files let out something else at most, whether or not there is a record yet that it concerns."""
     markings: dict[tuple[str, str, Cell, Cell], list[str]] = defaultdict(list)
     for before, after in zip(found.cells_before, found.cells_after, strict=True):
-        place = (before.partner, claim(RecordKind.DESCRIPTOR, before.kind))
+        place = (before.partner, subject_of(before))
         markings[*place, cell_of(before), cell_of(after)].append(claim(Tlp.DESCRIPTOR, before.tlp))
     rows: list[list[Cell | str]] = [
         [Cell(org, "bold"), kind, ", ".join(tlps), old, new] for (org, kind, old, new), tlps in markings.items()

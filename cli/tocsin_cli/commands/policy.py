@@ -181,12 +181,15 @@ def matrix(session: Session, *, partners: tuple[str, ...], as_json: bool) -> Non
 
 
 def _rows(cells: Sequence[v1.PolicyCell]) -> list[list[Cell | str]]:
-    found = {(cell.kind, claim(Tlp.DESCRIPTOR, cell.tlp)): cell for cell in cells}
-    kinds = dict.fromkeys(cell.kind for cell in cells)
-    return [
-        [claim(RecordKind.DESCRIPTOR, kind), *(cell_of(found.get((kind, tlp), v1.PolicyCell())) for tlp in TLPS)]
-        for kind in kinds
-    ]
+    found = {(subject_of(cell), claim(Tlp.DESCRIPTOR, cell.tlp)): cell for cell in cells}
+    kinds = dict.fromkeys(subject_of(cell) for cell in cells)
+    return [[kind, *(cell_of(found.get((kind, tlp), v1.PolicyCell())) for tlp in TLPS)] for kind in kinds]
+
+
+def subject_of(cell: v1.PolicyCell) -> str:
+    """Return the kind of record that a cell is about, and whether it is about those of others."""
+    kind = claim(RecordKind.DESCRIPTOR, cell.kind)
+    return f"{kind}, of others" if cell.relayed else kind
 
 
 def cell_of(cell: v1.PolicyCell) -> Cell:

@@ -219,6 +219,7 @@ def cell_message(cell: Cell) -> v1.PolicyCell:
         rule=cell.rule,
         file=cell.file,
         line=cell.line,
+        relayed=cell.relayed,
     )
 
 

@@ -23,8 +23,8 @@ from tocsin.schema.contract import TLPS, Disclosure
 RANKS: Mapping[str, int] = MappingProxyType({tlp: rank for rank, tlp in enumerate(TLPS)})
 """How restrictive each marking is; one that is not here is known to nobody."""
 
-MOST_RELAYED_TLP: Final = "GREEN"
-"""Above it no record is passed on, whatever its origin or a policy allows: TLP:AMBER ends with who was sent it."""
+RELAYED_TLPS: Final = TLPS[: RANKS["GREEN"] + 1]
+"""Under others no record is passed on, whatever its origin or a policy allows: TLP:AMBER ends with who was sent it."""
 MOST_RELAYED_CLASS: Final = Disclosure.COMMUNITY
 """Further fields are between the origin and those it sent them to."""
 
@@ -72,8 +72,8 @@ class Share:
     @property
     def tlps(self) -> tuple[str, ...]:
         """Return the markings that the rule covers, the least restrictive first."""
-        most = RANKS[self.max_tlp]
-        return TLPS[: 1 + (min(most, RANKS[MOST_RELAYED_TLP]) if self.relayed else most)]
+        most = TLPS[: RANKS[self.max_tlp] + 1]
+        return tuple(tlp for tlp in most if tlp in RELAYED_TLPS) if self.relayed else most
 
     def covers(self, *, kind: str, tlp: str, own: bool) -> bool:
         """Say whether a record is of the rule's side, and kind and marking within it; an unknown value is not."""

@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import MOST_RELAYED_TLP, RANKS, Floor, Never, Policy, Share
+from tocsin.policy.clauses import RELAYED_TLPS, Floor, Never, Policy, Share
 from tocsin.policy.condition import Truth
 from tocsin.policy.facts import Facts
 from tocsin.policy.moments import first_after
@@ -45,7 +45,6 @@ from tocsin.policy.reach import plain
 from tocsin.policy.withheld import Withheld, Withholding
 from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.record import VerifiedRecord
-from tocsin.schema.contract import TLPS
 
 
 class Denial(StrEnum):
@@ -182,8 +181,7 @@ def _not_passed_on(question: Question) -> Denial | None:
         return Denial.ITS_ORIGIN
     if question.record.relay != MAY_RELAY:
         return Denial.NOT_RELAYED
-    is_open = question.facts.marking in TLPS[: RANKS[MOST_RELAYED_TLP] + 1]
-    return None if is_open else Denial.RELAYED_TLP
+    return None if question.facts.marking in RELAYED_TLPS else Denial.RELAYED_TLP
 
 
 def _going(question: Question, share: Share, nevers: Iterable[Never]) -> frozenset[str]:

@@ -4,15 +4,18 @@ A cell says what goes *at most*: where conditions have a say, it holds the
 widest of what the rules up to the first one without a condition let out, with
 the least of what they wait for. What the floor takes without a condition is
 taken off; a demand for approvals without one is added. A decision on a record
-never lets out more than its cell (`tocsin.policy.decide`).
+never lets out more than its cell (`tocsin.policy.decide`). Records of other
+organisations have cells of their own, for the markings under which they may be
+passed on.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 from tocsin.identity.names import OrgId
-from tocsin.policy.clauses import Policy, Share
+from tocsin.policy.clauses import RELAYED_TLPS, Policy, Share
 from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import leaves, plain
 from tocsin.schema.contract import KINDS, TLPS, Disclosure
@@ -20,7 +23,7 @@ from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How far records of a kind and a marking go to a partner.
+    """How far records of a kind and a marking go to a partner: our own, or where it is `relayed` those of others.
 
     `classes` is None where nothing goes. `withheld`: some fields up to that
     class stay. `conditional`: a condition has a say. `hold` is in seconds.
@@ -39,6 +42,7 @@ class Cell:
     rule: str = ""
     file: str = ""
     line: int = 0
+    relayed: bool = False
 
     @property
     def terms(self) -> tuple[object, ...]:
@@ -47,21 +51,32 @@ class Cell:
 
 
 def matrix(policies: PolicySet, partners: Iterable[OrgId], *, now: int) -> tuple[Cell, ...]:
-    """Return a cell for each partner, kind and marking, in that order."""
-    return tuple(_cell(policies, partner, kind, tlp, now) for partner in partners for kind in KINDS for tlp in TLPS)
+    """Return a cell for each partner, kind and marking, in that order.
+
+    A partner to whom a rule passes on records of others has cells for those behind its own.
+    """
+    every = (cell for partner in partners for cell in _cells(policies, partner, now))
+    return tuple(cell for cell in every if not cell.relayed or _relays(policies, cell.partner))
 
 
 def changed_cells(before: PolicySet, after: PolicySet, *, now: int) -> tuple[tuple[Cell, Cell], ...]:
     """Return the cells in which two sets let out something else at most, or on other terms: before, and after."""
     partners = sorted(before.policies.keys() | after.policies.keys())
-    pairs = zip(matrix(before, partners, now=now), matrix(after, partners, now=now), strict=True)
-    return tuple((old, new) for old, new in pairs if old.terms != new.terms)
+    pairs = (zip(_cells(before, org, now), _cells(after, org, now), strict=True) for org in partners)
+    return tuple((old, new) for pair in pairs for old, new in pair if old.terms != new.terms)
 
 
-def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) -> Cell:
-    """Return one cell."""
+def _cells(policies: PolicySet, partner: OrgId, now: int) -> Iterator[Cell]:
+    """Yield every cell of a partner."""
+    for relayed, tlps in ((False, TLPS), (True, RELAYED_TLPS)):
+        for kind, tlp in product(KINDS, tlps):
+            yield _cell(policies, Cell(partner, kind, tlp, relayed=relayed), now)
+
+
+def _cell(policies: PolicySet, empty: Cell, now: int) -> Cell:
+    """Fill in a cell."""
+    partner, kind, tlp = empty.partner, empty.kind, empty.tlp
     policy, floor = policies.policies.get(partner), policies.floor
-    empty = Cell(partner, kind, tlp)
     if policy is None or floor is None or (policy.expires is not None and policy.expires <= now):
         return empty
     nevers = tuple(never for never in floor.nevers if never.covers(kind=kind, tlp=tlp, partner=partner, now=now))
@@ -69,7 +84,7 @@ def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) ->
     if whole is not None:
         return replace(empty, rule=whole.name, file=floor.file, line=whole.line)
     taken = frozenset().union(*(never.taken[kind] for never in nevers if never.condition is None))
-    letting = [share for share in _tried(policy, kind, tlp) if _let_out(share, taken, kind, now)]
+    letting = [share for share in _tried(policy, empty) if _let_out(share, taken, kind, now)]
     if not letting:
         return empty
     asked = (
@@ -92,10 +107,16 @@ def _cell(policies: PolicySet, partner: OrgId, kind: str, tlp: str, now: int) ->
     )
 
 
-def _tried(policy: Policy, kind: str, tlp: str) -> Iterator[Share]:
+def _relays(policies: PolicySet, partner: OrgId) -> bool:
+    """Say whether a rule passes records of others on to a partner."""
+    policy = policies.policies.get(partner)
+    return policy is not None and policy.relays
+
+
+def _tried(policy: Policy, cell: Cell) -> Iterator[Share]:
     """Yield the rules that may apply to a cell: up to the first that has no condition."""
     for share in policy.shares:
-        if share.covers(kind=kind, tlp=tlp, own=True):
+        if share.covers(kind=cell.kind, tlp=cell.tlp, own=not cell.relayed):
             yield share
             if share.condition is None:
                 return

@@ -15,8 +15,7 @@ from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.clauses import (
     DEFAULT_MAX_MB_PER_HOUR,
     MOST_RELAYED_CLASS,
-    MOST_RELAYED_TLP,
-    RANKS,
+    RELAYED_TLPS,
     Accept,
     Never,
     Require,
@@ -248,8 +247,8 @@ def _check_relayed(reader: SectionReader, share: Share) -> None:
     """Report what a rule about others' records says and cannot do."""
     if not share.relayed:
         return
-    if RANKS[share.max_tlp] > RANKS[MOST_RELAYED_TLP]:
-        reader.report(f"max_tlp: records of others are passed on up to TLP:{MOST_RELAYED_TLP}", key="max_tlp")
+    if share.max_tlp not in RELAYED_TLPS:
+        reader.report(f"max_tlp: records of others are passed on up to TLP:{RELAYED_TLPS[-1]}", key="max_tlp")
     if share.classes > MOST_RELAYED_CLASS:
         problem = f"classes: of others' records nothing above {MOST_RELAYED_CLASS.name} is passed on"
         reader.report(problem, key="classes")

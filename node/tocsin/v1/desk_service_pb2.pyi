@@ -2630,6 +2630,7 @@ class PolicyCell(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
+    RELAYED_FIELD_NUMBER: _builtins.int
     partner: _builtins.str
     """Organisation id of the partner."""
     kind: _record_pb2.RecordKind.ValueType
@@ -2652,6 +2653,8 @@ class PolicyCell(_message.Message):
     """File of the rule."""
     line: _builtins.int
     """Line of the rule, from 1."""
+    relayed: _builtins.bool
+    """It is about what other organisations issued, and not about our own records."""
     def __init__(
         self,
         *,
@@ -2666,10 +2669,11 @@ class PolicyCell(_message.Message):
         rule: _builtins.str = ...,
         file: _builtins.str = ...,
         line: _builtins.int = ...,
+        relayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "classes", b"classes", "conditional", b"conditional", "file", b"file", "hold_seconds", b"hold_seconds", "kind", b"kind", "line", b"line", "partner", b"partner", "rule", b"rule", "tlp", b"tlp", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "classes", b"classes", "conditional", b"conditional", "file", b"file", "hold_seconds", b"hold_seconds", "kind", b"kind", "line", b"line", "partner", b"partner", "relayed", b"relayed", "rule", b"rule", "tlp", b"tlp", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2684,7 +2688,9 @@ class GetPolicyMatrixResponse(_message.Message):
     CELLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCell]:
-        """One for each partner, kind and marking, in that order."""
+        """One for each partner, kind and marking, in that order; behind them those about records of others, for partners to
+        whom such records are passed on.
+        """
 
     def __init__(
         self,
