@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test fuzz dev check proto docs lock clean
+.PHONY: demo test fuzz faults bench dev check proto docs lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/tocsin demo
@@ -14,6 +14,13 @@ test: $(VENV)/ready
 
 fuzz: $(VENV)/ready
 	TOCSIN_FUZZ=1 $(BIN)/pytest -n 2 -q $$(grep -rlE "hypothesis" tests --include="test_*.py")
+
+# Kills at every durable write, full and failing disks, a thousand schedules, nodes in networks of their own.
+faults: $(VENV)/ready
+	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py
+
+bench: $(VENV)/ready
+	for each in decisions plan isolation; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 dev: $(VENV)/ready
 	@echo "ready: . $(BIN)/activate"
