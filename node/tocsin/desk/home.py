@@ -5,8 +5,9 @@ people know which part to mend:
 
 1. the folder is a home (HOME_MISSING) and is whole (HOME_DAMAGED)
 2. nobody else holds it (HOME_LOCKED)
-3. the identity document verifies (HOME_DAMAGED) and has not expired (IDENTITY_EXPIRED)
-4. the key files are ours alone (KEY_EXPOSED), readable, and named in the document (HOME_DAMAGED)
+3. a change of keys that was begun is finished or undone, as the identity document says (tocsin.desk.rotation)
+4. the identity document verifies (HOME_DAMAGED) and has not expired (IDENTITY_EXPIRED); the key files are ours
+   alone (KEY_EXPOSED), readable, and named in the document (HOME_DAMAGED)
 5. the store reads as it was written (STORE_CORRUPT)
 6. the last row of the decision log is sealed, where an earlier version left it open
 
@@ -17,34 +18,22 @@ are asked for: a home in which none are believed opens, and shares nothing.
 import fcntl
 import os
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from tocsin.audit.log import Log
 from tocsin.desk.inforce import load_in_force
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
-from tocsin.desk.passphrase import find_passphrase
-from tocsin.errors import (
-    HomeDamaged,
-    HomeLocked,
-    HomeMissing,
-    IdentityExpired,
-    MalformedEncoding,
-    MalformedIdentity,
-)
-from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_pin
-from tocsin.identity.keys import load_private_key
-from tocsin.identity.root import Organisation, parse_identity
-from tocsin.identity.signer import Signer, load_signer
+from tocsin.desk.papers import Papers, load_papers
+from tocsin.desk.rotation import settle_keys
+from tocsin.errors import HomeDamaged, HomeLocked, HomeMissing
+from tocsin.identity.certificate import TlsKeys
+from tocsin.identity.root import Organisation
+from tocsin.identity.signer import Signer
 from tocsin.policy.model import PolicySet
 from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
-
-RESTORE = "restore it from a backup of the home"
 
 
 class Home:
@@ -54,28 +43,47 @@ class Home:
         self,
         layout: Layout,
         *,
-        organisation: Organisation,
-        record_signer: Signer,
-        delivery_signer: Signer,
-        tls: TlsKeys,
+        papers: Papers,
         store: Store,
         log: Log,
         resources: ExitStack,
     ) -> None:
         """Take over what was opened; `resources` closes it again."""
         self.layout = layout
-        self.organisation = organisation
-        self.record_signer = record_signer
-        self.delivery_signer = delivery_signer
-        self.tls = tls
+        self.papers = papers
         self.store = store
         self.log = log
         self._resources = resources
 
     @property
+    def organisation(self) -> Organisation:
+        """Return who we are."""
+        return self.papers.organisation
+
+    @property
+    def record_signer(self) -> Signer:
+        """Return what signs records."""
+        return self.papers.record_signer
+
+    @property
+    def delivery_signer(self) -> Signer:
+        """Return what signs pages, receipts and the decision log."""
+        return self.papers.delivery_signer
+
+    @property
+    def tls(self) -> TlsKeys:
+        """Return what the node shows to whom it speaks with."""
+        return self.papers.tls
+
+    @property
     def policies(self) -> PolicySet:
         """Return the policies in force, verified; an empty set, with the problem, where they are not believed."""
         return load_in_force(self.store, self.organisation)
+
+    def renew(self, papers: Papers) -> None:
+        """Go on under a newer document, or with other keys; who has read the old ones finishes with them."""
+        self.papers = papers
+        self.log = Log(self.store, org=papers.organisation.org, signer=papers.delivery_signer)
 
     def close(self) -> None:
         """Close the store and let go of the lock; closing twice does nothing more."""
@@ -96,18 +104,15 @@ def open_home(root: Path, *, now: int) -> Home:
     with ExitStack() as opening:
         _verify_whole(layout)  # 1.
         opening.callback(os.close, _take_lock(layout.lock))  # 2.
-        organisation = _load_organisation(layout, now=now)  # 3.
-        record_signer, delivery_signer, tls = _load_keys(layout, organisation, now=now)  # 4.
+        settle_keys(layout, now=now)  # 3.
+        papers = load_papers(layout, now=now)  # 4.
         store = open_store(layout.store)  # 5.
         opening.callback(store.close)
-        log = Log(store, org=organisation.org, signer=delivery_signer)
+        log = Log(store, org=papers.organisation.org, signer=papers.delivery_signer)
         log.seal_tail(now=now)  # 6.
         return Home(
             layout,
-            organisation=organisation,
-            record_signer=record_signer,
-            delivery_signer=delivery_signer,
-            tls=tls,
+            papers=papers,
             store=store,
             log=log,
             resources=opening.pop_all(),
@@ -160,48 +165,3 @@ def _locked(path: Path, *, holder: bytes) -> HomeLocked:
     number = holder.decode("ascii", "replace").strip()
     by = f"process {number}" if number.isdecimal() else "another process"
     return HomeLocked(f"{by} holds the home", where=str(path.parent), hint="wait for it to end, or stop the node")
-
-
-def _load_organisation(layout: Layout, *, now: int) -> Organisation:
-    where = str(layout.document)
-    try:
-        organisation = parse_identity(layout.document.read_bytes(), now=now, check_expiry=False)
-    except OSError as error:
-        raise HomeDamaged(f"the identity document cannot be read: {cause(error)}", where=where, hint=RESTORE) from None
-    except (MalformedIdentity, MalformedEncoding) as error:
-        raise HomeDamaged(
-            f"the identity document does not verify: {error.message}", where=where, hint=RESTORE
-        ) from error
-    if organisation.expires <= now:
-        expired = datetime.fromtimestamp(organisation.expires, UTC).date().isoformat()
-        raise IdentityExpired(
-            f"the identity document of {organisation.org} expired on {expired}",
-            where=where,
-            hint="put the next version in its place, signed with the root key, and send it to your peers",
-        )
-    return organisation
-
-
-def _load_keys(layout: Layout, organisation: Organisation, *, now: int) -> tuple[Signer, Signer, TlsKeys]:
-    """Read the keys that the node works with, and see that peers will believe them today."""
-    passphrase = find_passphrase(layout)
-    record = load_signer(layout.key("record"), passphrase=passphrase)
-    delivery = load_signer(layout.key("delivery"), passphrase=passphrase)
-    for name, signer, keys in (
-        ("record", record, organisation.record_keys),
-        ("delivery", delivery, organisation.delivery_keys),
-    ):
-        _verify_named(layout, name, signer.key_id in keys and keys[signer.key_id].is_valid_at(now))
-    key = load_private_key(layout.key("tls"), passphrase=passphrase)
-    pin = key_pin(key.public_key())
-    certificate = next((der for der in organisation.node_certs if spki_pin(der) == pin), b"")
-    _verify_named(layout, "tls", bool(certificate))
-    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return record, delivery, TlsKeys(plain, certificate_pem(certificate))
-
-
-def _verify_named(layout: Layout, name: str, named: bool) -> None:
-    if not named:
-        path = layout.relative(layout.key(name))
-        message = "the identity document does not name this key for today, so no peer would believe it"
-        raise HomeDamaged(message, where=path, hint="restore key and identity document from the same backup")

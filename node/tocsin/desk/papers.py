@@ -1,0 +1,89 @@
+"""This module reads what shows who a node is: the identity document of its home, and the keys that the document names.
+
+They are read together and hold together: a key that the document does not name
+for today is refused, since no peer would believe what it signs.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tocsin.desk.layout import Layout, cause
+from tocsin.desk.passphrase import find_passphrase
+from tocsin.errors import HomeDamaged, IdentityExpired, MalformedEncoding, MalformedIdentity
+from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_pin
+from tocsin.identity.keys import load_private_key
+from tocsin.identity.root import Organisation, parse_identity
+from tocsin.identity.signer import Signer, load_signer
+
+RESTORE = "restore it from a backup of the home"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """Who a node is, and what it shows and signs with."""
+
+    organisation: Organisation
+    record_signer: Signer
+    delivery_signer: Signer
+    tls: TlsKeys
+
+
+def load_papers(layout: Layout, *, now: int) -> Papers:
+    """Read identity document and keys, and see that peers will believe them today.
+
+    Raises HomeDamaged, KeyExposed and IdentityExpired.
+    """
+    organisation = load_organisation(layout)
+    if organisation.expires <= now:
+        expired = datetime.fromtimestamp(organisation.expires, UTC).date().isoformat()
+        raise IdentityExpired(
+            f"the identity document of {organisation.org} expired on {expired}",
+            where=str(layout.document),
+            hint="sign the next version with the root key: tocsin keys renew; then send it to your peers",
+        )
+    passphrase = find_passphrase(layout)
+    record = load_signer(layout.key("record"), passphrase=passphrase)
+    delivery = load_signer(layout.key("delivery"), passphrase=passphrase)
+    for name, signer, keys in (
+        ("record", record, organisation.record_keys),
+        ("delivery", delivery, organisation.delivery_keys),
+    ):
+        _verify_named(layout, name, signer.key_id in keys and keys[signer.key_id].is_valid_at(now))
+    return Papers(
+        organisation=organisation,
+        record_signer=record,
+        delivery_signer=delivery,
+        tls=_load_tls(layout, organisation, passphrase=passphrase),
+    )
+
+
+def load_organisation(layout: Layout) -> Organisation:
+    """Read the identity document, which may have expired. Raises HomeDamaged."""
+    where = str(layout.document)
+    try:
+        return parse_identity(layout.document.read_bytes(), now=0, check_expiry=False)
+    except OSError as error:
+        raise HomeDamaged(f"the identity document cannot be read: {cause(error)}", where=where, hint=RESTORE) from None
+    except (MalformedIdentity, MalformedEncoding) as error:
+        raise HomeDamaged(
+            f"the identity document does not verify: {error.message}", where=where, hint=RESTORE
+        ) from error
+
+
+def _load_tls(layout: Layout, organisation: Organisation, *, passphrase: bytes | None) -> TlsKeys:
+    """Read the key of the node's certificate, and find the certificate for it in the document."""
+    key = load_private_key(layout.key("tls"), passphrase=passphrase)
+    pin = key_pin(key.public_key())
+    certificate = next((der for der in organisation.node_certs if spki_pin(der) == pin), b"")
+    _verify_named(layout, "tls", bool(certificate))
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return TlsKeys(plain, certificate_pem(certificate))
+
+
+def _verify_named(layout: Layout, name: str, named: bool) -> None:
+    if not named:
+        path = layout.relative(layout.key(name))
+        message = "the identity document does not name this key for today, so no peer would believe it"
+        raise HomeDamaged(message, where=path, hint="restore key and identity document from the same backup")

@@ -1,0 +1,195 @@
+"""Keys are replaced in steps, each of which may be the last before a crash."""
+
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.desk.conftest import LAB_A, copy_home, make_home
+from tests.support.organisations import NOW
+from tocsin.desk import rotation
+from tocsin.desk.home import open_home
+from tocsin.desk.layout import Layout
+from tocsin.desk.papers import load_organisation, load_papers
+from tocsin.desk.rotation import DAY, ROTATED, pending_keys, renew_document, rotate_key, settle_keys
+from tocsin.errors import Conflict, HomeDamaged, IdentityExpired, MalformedIdentity
+from tocsin.identity.root import update_identity
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(copy_home(tmp_path / "home"))
+
+
+def rotate(layout, name, **more):
+    return rotate_key(layout, name, random=secrets.token_bytes, **{"now": NOW, **more})
+
+
+def shown(layout, name, *, now=NOW):
+    """Return what names the key that the home works with today."""
+    papers = load_papers(layout, now=now)
+    return papers.tls.certificate if name == "tls" else getattr(papers, f"{name}_signer").key_id
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_a_key_is_replaced_and_partners_can_follow_by_the_document(layout, name):
+    before, held = shown(layout, name), load_organisation(layout)
+    rotated = rotate(layout, name)
+    assert shown(layout, name) != before
+    assert not list(layout.keys.glob("*next*"))
+    _, changes = update_identity(held, rotated.organisation.document, now=NOW)
+    assert any(line.endswith(": new") for line in changes)
+    open_home(layout.root, now=NOW).close()
+
+
+@pytest.mark.parametrize("name", ["record", "delivery"])
+def test_what_a_retired_key_signed_stands_and_it_ends_a_day_later(layout, name):
+    before = shown(layout, name)
+    keys = getattr(rotate(layout, name).organisation, f"{name}_keys")
+    assert keys[before].status == "retired"
+    assert keys[before].is_valid_at(NOW)
+    assert not keys[before].is_valid_at(NOW + DAY + 1)
+    assert keys[shown(layout, name)].is_valid_at(NOW)
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_with_an_overlap_the_new_key_waits_until_partners_have_the_document(layout, name):
+    before = shown(layout, name)
+    rotated = rotate(layout, name, overlap=7 * DAY)
+    assert rotated.takes_over_at == NOW + 7 * DAY
+    assert pending_keys(layout, rotated.organisation) == {name: NOW + 7 * DAY}
+    open_home(layout.root, now=NOW + 6 * DAY).close()
+    assert shown(layout, name, now=NOW + 6 * DAY) == before
+    open_home(layout.root, now=NOW + 7 * DAY).close()
+    assert shown(layout, name, now=NOW + 7 * DAY) != before
+    assert pending_keys(layout, load_organisation(layout)) == {}
+
+
+def test_two_new_keys_of_one_kind_do_not_wait_at_once(layout):
+    rotate(layout, "record", overlap=DAY)
+    with pytest.raises(Conflict) as refused:
+        rotate(layout, "record", overlap=DAY)
+    assert refused.value.reason == "CONFLICT"
+    rotate(layout, "delivery", overlap=DAY)
+    assert pending_keys(layout, load_organisation(layout)).keys() == {"record", "delivery"}
+
+
+def test_of_certificates_the_one_in_use_and_the_next_are_named(layout):
+    first = shown(layout, "tls")
+    rotate(layout, "tls")
+    rotated = rotate(layout, "tls")
+    assert len(rotated.organisation.node_certs) == 2
+    assert first not in map(rotation.spki_pin, rotated.organisation.node_certs)
+
+
+class KilledError(BaseException):
+    """The process ends here, and nothing that stands behind runs."""
+
+
+def die_at(monkeypatch, step):
+    """Let the process die before the call of this number that changes the disk."""
+    count = 0
+
+    def watched(original):
+        def call(*arguments, **more):
+            nonlocal count
+            count += 1
+            if count == step:
+                raise KilledError
+            return original(*arguments, **more)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", watched(os.fsync))
+    for method in ("replace", "unlink"):
+        monkeypatch.setattr(Path, method, watched(getattr(Path, method)))
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_a_crash_at_any_step_leaves_the_old_key_or_the_new_one_and_the_document_that_names_it(
+    tmp_path, monkeypatch, name
+):
+    step, done = 0, False
+    while not done:
+        step += 1
+        layout = Layout(copy_home(tmp_path / str(step)))
+        before = shown(layout, name)
+        with monkeypatch.context() as patch:
+            die_at(patch, step)
+            try:
+                rotate(layout, name)
+                done = True
+            except KilledError:
+                pass
+        version = load_organisation(layout).version
+        open_home(layout.root, now=NOW).close()
+        assert (shown(layout, name) == before) == (version == 1)
+        assert not list(layout.keys.glob("*.next.pem"))
+    assert step > 5
+
+
+def test_a_crash_while_it_is_settled_is_settled_again(layout, monkeypatch):
+    rotate(layout, "record", overlap=DAY)
+    with monkeypatch.context() as patch:
+        die_at(patch, 2)
+        with pytest.raises(KilledError):
+            settle_keys(layout, now=NOW + DAY)
+    settle_keys(layout, now=NOW + DAY)
+    open_home(layout.root, now=NOW + DAY).close()
+
+
+def test_a_full_disk_is_told_and_leaves_the_home_as_it_was(layout, monkeypatch):
+    before = shown(layout, "record")
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(HomeDamaged, match="no space left"):
+            rotate(layout, "record")
+    open_home(layout.root, now=NOW).close()
+    assert shown(layout, "record") == before
+
+
+def test_without_the_root_key_nothing_begins(layout, tmp_path):
+    root = layout.root_key(1).rename(tmp_path / "root-1.pem")
+    with pytest.raises(MalformedIdentity) as refused:
+        rotate(layout, "record")
+    assert "--root-key" in refused.value.hint
+    assert not list(layout.keys.glob("*next*"))
+    assert rotate(layout, "record", root_keys=(root,)).organisation.version == 2
+
+
+def test_too_few_root_keys_are_refused(tmp_path):
+    layout = Layout(make_home(tmp_path / "home", LAB_A, root_keys=3, threshold=2))
+    with pytest.raises(MalformedIdentity) as refused:
+        rotate(layout, "record", root_keys=(layout.root_key(2),))
+    assert refused.value.reason == "BAD_IDENTITY"
+    assert not list(layout.keys.glob("*next*"))
+    assert rotate(layout, "record").organisation.version == 2
+
+
+def test_keys_with_a_passphrase_stay_so(tmp_path):
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse")
+    passphrase.chmod(0o600)
+    layout = Layout(make_home(tmp_path / "home", LAB_A, passphrase_file=passphrase))
+    for name in ROTATED:
+        rotate(layout, name)
+        assert b"ENCRYPTED" in layout.key(name).read_bytes()
+    open_home(layout.root, now=NOW).close()
+
+
+def test_a_document_that_has_expired_is_renewed(layout):
+    later = NOW + 400 * DAY
+    with pytest.raises(IdentityExpired) as refused:
+        open_home(layout.root, now=later)
+    assert "tocsin keys renew" in refused.value.hint
+    held = load_organisation(layout)
+    renewed = renew_document(layout, now=later)
+    assert renewed.version == 2
+    assert replace(renewed, version=1, expires=held.expires, document=held.document) == held
+    open_home(layout.root, now=later).close()
