@@ -1,0 +1,196 @@
+"""This module looks over what lies on this machine: files, keys, the store, the policies, the decision log.
+
+Each look yields what it finds, and where that is nothing wrong, that all is
+well. Nothing is repaired and nothing is changed. Messages hold paths, ids and
+numbers, never content.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial, update_wrapper
+from pathlib import Path
+
+from cryptography import x509
+
+from tocsin.audit.entry import Event
+from tocsin.audit.log import verify_log
+from tocsin.desk.inforce import files_in_force
+from tocsin.desk.layout import FOR_OTHERS, KEY_NAMES
+from tocsin.desk.policyfiles import changed_files, load_drafts
+from tocsin.desk.room import Room
+from tocsin.desk.rotation import pending_keys
+from tocsin.identity.certificate import DAY
+from tocsin.store.model import AuditFilter
+from tocsin.v1 import desk_service_pb2 as v1
+
+DAYS_OF_WARNING = 60
+"""Before a document, a certificate or a key expires: time for the people who hold the root keys to meet."""
+CLOCK_SECONDS = 300
+LITTLE_SPACE = 1024**3
+TOO_LITTLE_SPACE = 64 * 1024**2
+"""Below it the next page of a peer, or the next compaction, may find no room."""
+LARGE_WAL = 64 * 1024**2
+"""SQLite folds the write-ahead log back at 8 MiB: one of this size says that some reader never ends."""
+RECENT_DAYS = 7
+
+Look = Callable[[], Iterator["Finding"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and what mends it."""
+
+    check: str
+    verdict: "v1.CheckVerdict.ValueType"
+    message: str
+    hint: str = ""
+
+
+def fine(check: str, message: str) -> Finding:
+    """Say that all is well."""
+    return Finding(check, v1.CHECK_VERDICT_OK, message)
+
+
+def warning(check: str, message: str, hint: str = "") -> Finding:
+    """Say that it works, and that somebody should look at it."""
+    return Finding(check, v1.CHECK_VERDICT_WARNING, message, hint)
+
+
+def failure(check: str, message: str, hint: str = "") -> Finding:
+    """Say that it does not work."""
+    return Finding(check, v1.CHECK_VERDICT_FAILURE, message, hint)
+
+
+def skipped(check: str, message: str) -> Finding:
+    """Say that it was not tried."""
+    return Finding(check, v1.CHECK_VERDICT_SKIPPED, message)
+
+
+def look_over(room: Room) -> tuple[Look, ...]:
+    """Return the looks, in the order in which people mend what they find."""
+    looks = (_clock, _identity, _certificate, _keys, _disk, _store, _policies, _decision_log, _receipts)
+    return tuple(update_wrapper(partial(look, room), look) for look in looks)
+
+
+def _clock(room: Room) -> Iterator[Finding]:
+    """Compare the clock with the newest thing that this node wrote itself."""
+    head, now = room.home.store.audit.head(), room.clock()
+    if head is not None and head.at - now > CLOCK_SECONDS:
+        when = datetime.fromtimestamp(head.at, UTC).isoformat()
+        message = f"the clock is {head.at - now} s behind what this node wrote itself on {when}"
+        yield failure("clock", message, "timedatectl set-ntp true")
+    else:
+        yield fine("clock", f"it is {datetime.fromtimestamp(now, UTC).isoformat()}, later than anything in the store")
+
+
+def _identity(room: Room) -> Iterator[Finding]:
+    organisation = room.home.organisation
+    what = f"version {organisation.version} of the identity document"
+    yield _expiry("identity", what, organisation.expires, now=room.clock(), hint="tocsin keys renew")
+    keys = {"record": organisation.record_keys, "delivery": organisation.delivery_keys}
+    signers = {"record": room.home.record_signer, "delivery": room.home.delivery_signer}
+    for name, signer in signers.items():
+        ends = keys[name][signer.key_id].not_after
+        found = _expiry("identity", f"the {name} key", ends, now=room.clock(), hint=f"tocsin keys rotate {name}")
+        if found.verdict != v1.CHECK_VERDICT_OK:
+            yield found
+
+
+def _certificate(room: Room) -> Iterator[Finding]:
+    ends = int(x509.load_pem_x509_certificate(room.home.tls.certificate).not_valid_after_utc.timestamp())
+    yield _expiry("certificate", "the certificate of the node", ends, now=room.clock(), hint="tocsin keys rotate tls")
+
+
+def _expiry(check: str, what: str, ends: int, *, now: int, hint: str) -> Finding:
+    day, left = datetime.fromtimestamp(ends, UTC).date().isoformat(), (ends - now) // DAY
+    if ends <= now:
+        return failure(check, f"{what} expired on {day}", hint)
+    if left < DAYS_OF_WARNING:
+        return warning(check, f"{what} expires on {day}, in {left} days", hint)
+    return fine(check, f"{what} is valid until {day}")
+
+
+def _keys(room: Room) -> Iterator[Finding]:
+    layout, found = room.home.layout, False
+    private = (layout.root, layout.keys, *(layout.key(name) for name in KEY_NAMES), layout.store)
+    for path in private:
+        if path.stat().st_mode & FOR_OTHERS:
+            found = True
+            mode = "700" if path.is_dir() else "600"
+            message = f"others on this machine may open {path.relative_to(layout.root.parent)}"
+            yield failure("keys", message, f"chmod {mode} {path}")
+    for path in layout.root_keys_here():
+        found = True
+        yield warning("keys", f"{layout.relative(path)} is on this machine", "move it offline")
+    for name, due_at in pending_keys(layout, room.home.organisation).items():
+        found = True
+        day = datetime.fromtimestamp(due_at, UTC).date().isoformat()
+        hint = "send partners the document before: tocsin identity export"
+        yield warning("keys", f"the next {name} key takes over on {day}", hint)
+    if not found:
+        yield fine("keys", f"{len(KEY_NAMES)} keys, closed to others")
+
+
+def _disk(room: Room) -> Iterator[Finding]:
+    layout = room.home.layout
+    free = shutil.disk_usage(layout.root).free
+    make_room = f"make room on the disk of {layout.root}"
+    if free < TOO_LITTLE_SPACE:
+        yield failure("disk", f"{_mib(free)} free: nothing more may be stored soon", make_room)
+    elif free < max(LITTLE_SPACE, room.home.store.size()):
+        message = f"{_mib(free)} free, less than a backup of the store and a day's records may need"
+        yield warning("disk", message, make_room)
+    else:
+        yield fine("disk", f"{_mib(free)} free")
+    wal = layout.store.with_name(f"{layout.store.name}-wal")
+    if (size := _size(wal)) > LARGE_WAL:
+        hint = f"see who reads it: fuser {layout.store}"
+        yield warning("disk", f"the write-ahead log has {_mib(size)}: something reads the store and never ends", hint)
+
+
+def _store(room: Room) -> Iterator[Finding]:
+    problems = tuple(room.home.store.problems())
+    for problem in problems:
+        yield failure("store", problem, "stop the node, keep a copy of the home, then: tocsin fsck")
+    if not problems:
+        yield fine("store", f"{_mib(room.home.store.size())}, reads as it was written")
+
+
+def _policies(room: Room) -> Iterator[Finding]:
+    home = room.home
+    policies, drafts = home.policies, load_drafts(home.layout)
+    in_force = tuple(failure("policies", str(problem), "tocsin policy apply") for problem in policies.problems)
+    shadowed = tuple(warning("policies", str(problem), "tocsin policy check") for problem in policies.warnings)
+    broken = tuple(warning("policies", f"{problem}", "tocsin policy check") for problem in drafts.problems)
+    changed = tuple(
+        warning("policies", f"{file} is not what is in force", "tocsin policy plan")
+        for file in changed_files(files_in_force(home.store), drafts.files)
+    )
+    yield from (*in_force, *shadowed, *broken, *changed)
+    if not (in_force or shadowed or broken or changed):
+        yield fine("policies", f"{len(policies.policies)} partners have one in force, and the files say the same")
+
+
+def _decision_log(room: Room) -> Iterator[Finding]:
+    verified = verify_log(room.home.log.rows(), organisation=room.home.organisation)
+    yield fine("decision log", f"{verified.entries} entries; write down the last hash: {verified.head}")
+
+
+def _receipts(room: Room) -> Iterator[Finding]:
+    since = room.clock() - RECENT_DAYS * DAY
+    rows = room.home.store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=since), limit=50, newest_first=True)
+    for org in sorted({row.partner for row in rows}):
+        message = f"a receipt of {org} was refused in the last {RECENT_DAYS} days"
+        yield warning("receipts", message, f"tocsin audit show --to {org}")
+    if not rows:
+        yield fine("receipts", "none was refused lately")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MiB"
