@@ -6,15 +6,21 @@ import pytest
 
 from tests.store.making import make_record
 from tests.support.organisations import NOW
-from tocsin.errors import Conflict, NotFound
+from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.store.model import (
+    Due,
+    DueKind,
     EntryKind,
     Outcome,
+    PageRow,
     PeerCounts,
     PeerRole,
     PeerState,
     Position,
+    ReceiptRow,
+    Taken,
     Verdict,
+    Waiting,
     WithheldPath,
 )
 
@@ -34,8 +40,8 @@ def feed(store):
     return store.feeds.open(B, feed_id="feed-b", now=NOW)
 
 
-def append(store, digest, *paths, kind=EntryKind.RECORD, to=B):
-    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), now=NOW)
+def append(store, digest, *paths, kind=EntryKind.RECORD, to=B, tag="tag"):
+    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), tag=tag, now=NOW)
 
 
 class TestCandidates:
@@ -99,6 +105,48 @@ class TestEntries:
         assert [entry.kind for entry in store.feeds.entries(B, after=0, limit=9)] == ["void", "disclosures", "record"]
 
     @pytest.mark.usefixtures("feed")
+    def test_a_retraction_carries_no_field(self, store, records):
+        append(store, records[0], "title")
+        append(store, records[0], "a digest", kind=EntryKind.RETRACTION)
+        assert store.feeds.sent(B, records[0]) == {"title"}
+        assert store.feeds.entries(B, after=1, limit=1)[0].disclosed == {"a digest"}
+
+    @pytest.mark.usefixtures("feed")
+    def test_a_position_has_the_tag_that_came_with_the_number(self, store, records):
+        append(store, records[0], tag="one")
+        append(store, records[1], tag="two")
+        assert store.feeds.position(B, 2) == Position("feed-b", 2, "two")
+        assert store.feeds.position(B, 0) == Position("feed-b", 0)
+        assert store.feeds.position(B, 3) is store.feeds.position(C, 0) is None
+        assert [(entry.tag, entry.sent_at) for entry in store.feeds.entries(B, after=0, limit=9)] == [
+            ("one", NOW),
+            ("two", NOW),
+        ]
+
+    @pytest.mark.usefixtures("feed")
+    def test_who_was_sent_a_record_holds_it_whatever_became_of_the_entry(self, store, records):
+        record = store.records.get(records[0])
+        append(store, records[0])
+        store.feeds.void(B, 1)
+        append(store, records[1])
+        store.feeds.note_holder(C, records[0])
+        assert store.feeds.holders(record.issuer, record.record_id) == {B, C}
+
+    @pytest.mark.usefixtures("feed")
+    def test_a_feed_that_begins_anew_offers_what_is_current_and_what_is_held_that_is_over(self, store, records):
+        later = make_record(record_id=store.records.get(records[0]).record_id, version=2)
+        append(store, records[0])
+        append(store, records[1])
+        store.feeds.acknowledge(B, 2, now=NOW)
+        store.records.add(later, now=NOW)
+        store.feeds.renew(B, feed_id="again", now=NOW + 5)
+        feed = store.feeds.get(B)
+        assert (feed.feed_id, feed.head, feed.acknowledged, feed.opened_at) == ("again", 0, 0, NOW + 5)
+        assert store.feeds.candidates(B, limit=9) == (*records, later.digest)
+        assert store.feeds.oldest_waiting(B) == NOW + 5
+        assert append(store, records[0]) == 1
+
+    @pytest.mark.usefixtures("feed")
     def test_an_acknowledgement_never_goes_back(self, store, records):
         for digest in records:
             append(store, digest)
@@ -113,6 +161,51 @@ class TestEntries:
         assert store.feeds.granted(B, records[1]) == store.feeds.granted(C, records[0]) == frozenset()
 
 
+class TestDeliveries:
+    """What is on its way: what waits, what is due, what went, what was refused."""
+
+    @pytest.fixture(autouse=True)
+    def moving(self, store, records):
+        for partner in (B, C):
+            store.feeds.open(partner, feed_id=f"feed of {partner}", now=NOW)
+            for digest in records:
+                append(store, digest, to=partner)
+        store.feeds.acknowledge(B, 2, now=NOW)
+        store.feeds.void(C, 1)
+        page = PageRow("page", "a statement", f"feed of {B}", 1, 2, NOW)
+        receipt = ReceiptRow(B, False, "chain", 1, "receipt", "signed", page, NOW, 1)
+        verdicts = [Verdict(1, Outcome.REFUSED, records[0], "NOT_PERMITTED"), Verdict(2, Outcome.STORED, records[1])]
+        store.receipts.hold(receipt, verdicts, now=NOW)
+        store.feeds.queue(B, records[1], now=NOW + 3)
+        store.dues.add(Due(DueKind.HOLD, records[1], B, NOW + 60))
+        store.dues.add(Due(DueKind.DOWNGRADE, records[1], "", NOW + 70))
+
+    def test_each_stands_there_with_its_place(self, store, records):
+        assert store.feeds.deliveries(B, after="", limit=9) == tuple(
+            sorted(
+                [
+                    Waiting(B, records[0], NOW, 1, outcome=Outcome.REFUSED, reason="NOT_PERMITTED"),
+                    Waiting(B, records[1], NOW + 3),
+                    Waiting(B, records[1], NOW, due_at=NOW + 60),
+                    Waiting(B, records[2], NOW, 3),
+                ],
+                key=lambda waiting: (waiting.digest, waiting.sequence, waiting.due_at),
+            )
+        )
+
+    def test_one_goes_on_behind_any_of_them(self, store):
+        everything = store.feeds.deliveries("", after="", limit=9)
+        assert [waiting.partner for waiting in everything] == [C, C, B, B, B, B]
+        for number, waiting in enumerate(everything, start=1):
+            place = f"{waiting.partner} {waiting.digest} {waiting.sequence} {waiting.due_at}"
+            assert store.feeds.deliveries("", after=place, limit=9) == everything[number:]
+
+    @pytest.mark.parametrize("place", ["b", "b d x 0", "b d 1", "b d 1 -1"])
+    def test_another_place_is_refused(self, store, place):
+        with pytest.raises(MalformedRequest):
+            store.feeds.deliveries("", after=place, limit=9)
+
+
 class TestIntake:
     def test_the_cursor_moves_with_its_verdicts(self, store):
         assert store.intake.cursor(B) is None
@@ -123,11 +216,20 @@ class TestIntake:
         ]
         store.intake.move(B, Position("feed", 3), verdicts, now=NOW)
         assert store.intake.cursor(B) == Position("feed", 3)
+        store.intake.move(B, Position("feed", 4, "tag"), [], now=NOW)
+        assert store.intake.cursor(B) == Position("feed", 4, "tag")
         assert [(r.sequence, r.digest, r.reason, r.at) for r in store.intake.refusals(B)] == [
             (2, "d2", "BAD_SIGNATURE", NOW)
         ]
-        assert store.intake.taken_since(B, NOW) == 2
-        assert store.intake.taken_since(B, NOW + 1) == store.intake.taken_since(C, NOW) == 0
+
+    def test_what_came_is_counted_for_a_day(self, store):
+        for now in (NOW, NOW, NOW + 1):
+            store.intake.note_taken(B, entries=2, size=1000, now=now)
+        assert store.intake.taken_since(B, NOW) == Taken(6, 3000)
+        assert store.intake.taken_since(B, NOW + 1) == Taken(2, 1000)
+        assert store.intake.taken_since(C, NOW) == Taken(0, 0)
+        store.intake.note_taken(B, entries=1, size=10, now=NOW + 86_402)
+        assert store.intake.taken_since(B, 0) == Taken(1, 10)
 
     def test_a_feed_can_be_read_again_from_its_beginning(self, store):
         for _ in range(2):

@@ -9,6 +9,7 @@ from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.records.envelope import Downgrade
 from tocsin.store.model import Added, Due, DueKind, RecordFilter, Standing
+from tocsin.store.standing import Tombstone, make_room
 
 LAB_B = organisation("lab-b.example")
 
@@ -104,7 +105,7 @@ class TestVersions:
             with store.transaction():
                 store._db._writer().set_progress_handler(lambda: next(taken) < 0, 1)
                 for record in records:
-                    store.records._make_room(record)
+                    make_room(store._db, record, Tombstone())
                 store._db._writer().set_progress_handler(None, 0)
                 for record in records:
                     store.records.add(record, now=NOW)

@@ -51,6 +51,15 @@ class Event(StrEnum):
     PERSON_RECOVERED = "person-recovered"
     DUE = "due"  # the time of a hold, an embargo or a marking came
     ERASED = "erased"
+    AMENDED = "amended"
+    RETRACTED = "retracted"
+    PURGED_BY_ORIGIN = "purged-by-origin"  # what was held of another's record is deleted, as its origin asked
+    PURGE_DECLINED = "purge-declined"  # an origin asked, and what is held stays: policy says that it must
+    RECEIPT_REFUSED = "receipt-refused"
+    KEY_ROTATED = "key-rotated"
+    ROLLED_BACK = "rolled-back"  # a cursor proved that the store is an earlier state of itself
+    RESTORED = "restored"  # the home was built from a backup
+    RECOVERED = "recovered"  # a peer gave back what it held of ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ CACHE_KIB = 16384  # of the writing connection; readers keep SQLite's 2 MiB
 _WRITER_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # NORMAL may lose the last commits on power loss, and they were acknowledged
-    "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # what is deleted is overwritten
     f"PRAGMA cache_size = -{CACHE_KIB}",
 )
@@ -69,6 +68,7 @@ class Connections:
                     connection.execute(pragma)
                 self._database = Database(connection)
                 migrate(self._database)
+                connection.execute("PRAGMA foreign_keys = ON")  # now: a table that is made anew is missing for a moment
             except BaseException:
                 connection.close()
                 raise

@@ -11,8 +11,13 @@ _STATEMENTS = (
     "DELETE FROM search WHERE rowid = ?",
     "DELETE FROM candidates WHERE record = ?",
     "DELETE FROM dues WHERE record = ?",
+    "UPDATE requests SET why = '' WHERE record = ?",  # what a partner wrote may repeat what it says
     "UPDATE records SET title = '', severity = '' WHERE id = ?",
 )
+_PURGED = """
+    UPDATE records SET standing = 'purged' WHERE id = ? AND EXISTS (SELECT 1 FROM retractions AS t
+        WHERE t.issuer = records.issuer AND t.record_id = records.record_id AND t.action = 'purge')
+"""
 # The index of words marks a word as deleted and keeps it until its parts are merged; the write-ahead log keeps pages
 # as they were until it is begun anew. Deleted pages themselves are overwritten at once (PRAGMA secure_delete).
 _SCRUB = ("INSERT INTO search (search) VALUES ('optimize')", "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -20,7 +25,7 @@ _SCRUB = ("INSERT INTO search (search) VALUES ('optimize')", "PRAGMA wal_checkpo
 
 def erase(db: Connections, record: int) -> None:
     """Delete what is held of a record, in the transaction that is open."""
-    for statement in _STATEMENTS:
+    for statement in (*_STATEMENTS, _PURGED):
         db.execute(statement, (record,))
 
 

@@ -8,8 +8,10 @@ new is an entry of the decision log.
 import json
 from collections.abc import Iterable
 
+from tocsin.identity.names import OrgId
+from tocsin.store import deliveries
 from tocsin.store.connection import Connections, Row
-from tocsin.store.model import EntryKind, Feed, FeedEntry
+from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Waiting
 from tocsin.store.records import row_id
 
 
@@ -58,9 +60,35 @@ class SqliteFeeds:
         """Count the candidates."""
         return self._db.number("SELECT count(*) FROM candidates WHERE partner = ?", (partner,))
 
+    def oldest_waiting(self, partner: str) -> int | None:
+        """Return since when the oldest candidate has waited."""
+        row = self._db.row("SELECT min(queued_at) FROM candidates WHERE partner = ?", (partner,))
+        return row[0] if row is not None and isinstance(row[0], int) else None
+
+    def deliveries(self, partner: str, *, after: str, limit: int) -> tuple[Waiting, ...]:
+        """Return what is on its way to a partner (empty: to all), by partner and then by record."""
+        return deliveries.find(self._db, partner, after=after, limit=limit)
+
+    def holders(self, issuer: str, record_id: str) -> frozenset[OrgId]:
+        """Return the partners that were ever sent a version of a record, or are known to hold one."""
+        rows = self._db.rows(
+            "SELECT h.partner FROM records AS r JOIN holders AS h ON h.record = r.id"
+            " WHERE r.issuer = ? AND r.record_id = ?",
+            (issuer, record_id),
+        )
+        return frozenset(OrgId(str(partner)) for (partner,) in rows)
+
+    def note_holder(self, partner: str, digest: str) -> None:
+        """Keep that a partner holds a record, of which no entry of its feed tells."""
+        with self._db.transaction():
+            self._hold(partner, row_id(self._db, digest))
+
     def get(self, partner: str) -> Feed | None:
         """Return the feed of a partner."""
-        row = self._db.row("SELECT partner, feed_id, head, acknowledged FROM feeds WHERE partner = ?", (partner,))
+        row = self._db.row(
+            "SELECT partner, feed_id, head, acknowledged, opened_at, acknowledged_at FROM feeds WHERE partner = ?",
+            (partner,),
+        )
         return None if row is None else Feed(*row)  # type: ignore[arg-type]
 
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
@@ -75,21 +103,50 @@ class SqliteFeeds:
                 raise RuntimeError("a feed that was just made is not there")
             return feed
 
-    def append(self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], now: int) -> int:
-        """Give an entry the next number."""
+    def append(
+        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], tag: str, now: int
+    ) -> int:
+        """Give an entry the next number; a record entry makes the partner a holder."""
         with self._db.transaction():
+            record = row_id(self._db, digest)
             self._db.execute("UPDATE feeds SET head = head + 1, last_sent_at = ? WHERE partner = ?", (now, partner))
             sequence = self._db.number("SELECT head FROM feeds WHERE partner = ?", (partner,))
             self._db.execute(
-                "INSERT INTO entries (partner, sequence, kind, record, disclosed) VALUES (?, ?, ?, ?, ?)",
-                (partner, sequence, kind, row_id(self._db, digest), _paths_text(disclosed)),
+                "INSERT INTO entries (partner, sequence, kind, record, disclosed, tag, sent_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (partner, sequence, kind, record, _paths_text(disclosed), tag, now),
             )
+            if kind is EntryKind.RECORD:
+                self._hold(partner, record)
             return sequence
+
+    def renew(self, partner: str, *, feed_id: str, now: int) -> None:
+        """Begin the feed of a partner anew: what is current is a candidate, and what it holds that is over."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM entries WHERE partner = ?", (partner,))
+            self._db.execute("DELETE FROM feeds WHERE partner = ?", (partner,))
+            self.open(partner, feed_id=feed_id, now=now)
+            self.queue_all(partner, now=now)
+            self._db.execute(
+                "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
+                " SELECT partner, record, ?2 FROM holders WHERE partner = ?1",
+                (partner, now),
+            )
+
+    def position(self, partner: str, sequence: int) -> Position | None:
+        """Return the position behind an entry, with its tag; None where there is no such entry."""
+        row = self._db.row(
+            "SELECT f.feed_id, e.tag FROM feeds AS f"
+            " LEFT JOIN entries AS e ON e.partner = f.partner AND e.sequence = ?2"
+            " WHERE f.partner = ?1 AND (e.sequence IS NOT NULL OR ?2 = 0)",
+            (partner, sequence),
+        )
+        return None if row is None else Position(str(row[0]), sequence, str(row[1] or ""))
 
     def entries(self, partner: str, *, after: int, limit: int) -> tuple[FeedEntry, ...]:
         """Return numbered entries behind a number."""
         rows = self._db.rows(
-            "SELECT e.sequence, e.kind, r.digest, e.disclosed, e.void FROM entries AS e"
+            "SELECT e.sequence, e.kind, r.digest, e.disclosed, e.void, e.tag, e.sent_at FROM entries AS e"
             " JOIN records AS r ON r.id = e.record WHERE e.partner = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?",
             (partner, after, limit),
         )
@@ -112,7 +169,7 @@ class SqliteFeeds:
         """Return the field paths of a record that went to a partner."""
         rows = self._db.rows(
             "SELECT e.kind, e.disclosed FROM entries AS e JOIN records AS r ON r.id = e.record"
-            " WHERE e.partner = ? AND r.digest = ? AND NOT e.void ORDER BY e.sequence",
+            " WHERE e.partner = ? AND r.digest = ? AND e.kind <> 'retraction' AND NOT e.void ORDER BY e.sequence",
             (partner, digest),
         )
         paths: frozenset[str] | None = None
@@ -171,16 +228,21 @@ class SqliteFeeds:
         with self._db.transaction():
             self._db.execute("DELETE FROM grants WHERE partner = ?", (partner,))
 
+    def _hold(self, partner: str, record: int) -> None:
+        self._db.execute("INSERT OR IGNORE INTO holders (record, partner) VALUES (?, ?)", (record, partner))
+
 
 def _paths_text(paths: frozenset[str]) -> str:
     return json.dumps(sorted(paths))
 
 
 def _entry(row: Row) -> FeedEntry:
-    sequence, kind, digest, disclosed, void = row
+    sequence, kind, digest, disclosed, void, tag, sent_at = row
     return FeedEntry(
         sequence=int(sequence or 0),
         kind=EntryKind.VOID if void else EntryKind(str(kind)),
         digest=str(digest),
         disclosed=frozenset() if void else frozenset(json.loads(str(disclosed))),
+        tag=str(tag),
+        sent_at=int(sent_at or 0),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tocsin.store.connection import Connections
-from tocsin.store.model import Outcome, Position, Refusal, Verdict, WithheldPath
+from tocsin.store.model import Outcome, Position, Refusal, Taken, Verdict, WithheldPath
 from tocsin.store.records import row_id
 
 COUNTED_SECONDS = 86_400
@@ -18,16 +18,16 @@ class SqliteIntake:
 
     def cursor(self, peer: str) -> Position | None:
         """Return how far a peer's feed is stored."""
-        row = self._db.row("SELECT feed_id, sequence FROM intake WHERE peer = ?", (peer,))
-        return None if row is None else Position(str(row[0]), int(row[1] or 0))
+        row = self._db.row("SELECT feed_id, sequence, tag FROM intake WHERE peer = ?", (peer,))
+        return None if row is None else Position(str(row[0]), int(row[1] or 0), str(row[2]))
 
     def move(self, peer: str, position: Position, verdicts: Iterable[Verdict], *, now: int) -> None:
         """Move the cursor and keep what became of the entries up to it; of a void one nothing is kept."""
         judged = [verdict for verdict in verdicts if verdict.outcome is not Outcome.VOID]
         with self._db.transaction():
             self._db.execute(
-                "INSERT INTO intake (peer, feed_id, sequence, moved_at) VALUES (?1, ?2, ?3, ?4)"
-                " ON CONFLICT (peer) DO UPDATE SET feed_id = ?2, sequence = ?3, moved_at = ?4",
+                "INSERT INTO intake (peer, feed_id, sequence, tag, moved_at) VALUES (?1, ?2, ?3, ?4, ?5)"
+                " ON CONFLICT (peer) DO UPDATE SET feed_id = ?2, sequence = ?3, tag = ?4, moved_at = ?5",
                 (peer, *position, now),
             )
             # A feed that is read again from its beginning is judged again.
@@ -36,26 +36,29 @@ class SqliteIntake:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(peer, position.feed_id, v.sequence, v.outcome, v.digest, v.reason, now) for v in judged],
             )
-            if judged:
-                self._count(peer, len(judged), now=now)
-
-    def _count(self, peer: str, entries: int, *, now: int) -> None:
-        """Add to what a peer has sent; what it sends again counts again, whatever becomes of its verdicts."""
-        self._db.execute("DELETE FROM taken WHERE peer = ? AND at < ?", (peer, now - COUNTED_SECONDS))
-        self._db.execute(
-            "INSERT INTO taken (peer, at, entries) VALUES (?1, ?2, ?3)"
-            " ON CONFLICT (peer, at) DO UPDATE SET entries = entries + ?3",
-            (peer, now, entries),
-        )
 
     def forget(self, peer: str) -> None:
         """Start again at the beginning of a peer's feed."""
         with self._db.transaction():
             self._db.execute("DELETE FROM intake WHERE peer = ?", (peer,))
 
-    def taken_since(self, peer: str, since: int) -> int:
-        """Count the entries that came from a peer at this time or later, void ones left out."""
-        return self._db.number("SELECT coalesce(sum(entries), 0) FROM taken WHERE peer = ? AND at >= ?", (peer, since))
+    def note_taken(self, peer: str, *, entries: int, size: int, now: int) -> None:
+        """Count what came from a peer; what it sends again counts again, whatever becomes of its verdicts."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM taken WHERE peer = ? AND at < ?", (peer, now - COUNTED_SECONDS))
+            self._db.execute(
+                "INSERT INTO taken (peer, at, entries, bytes) VALUES (?1, ?2, ?3, ?4)"
+                " ON CONFLICT (peer, at) DO UPDATE SET entries = entries + ?3, bytes = bytes + ?4",
+                (peer, now, entries, size),
+            )
+
+    def taken_since(self, peer: str, since: int) -> Taken:
+        """Count what came from a peer at this time or later."""
+        row = self._db.row(
+            "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM taken WHERE peer = ? AND at >= ?",
+            (peer, since),
+        )
+        return Taken(*(row or ()))  # type: ignore[arg-type]
 
     def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
         """Return the refused entries of a peer, newest first."""

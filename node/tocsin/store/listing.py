@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import astuple, dataclass
 
-from tocsin.encoding import decode_base64url, encode_base64url, parse_json
+from tocsin.encoding import JSON, decode_base64url, encode_base64url, parse_json
 from tocsin.errors import MalformedEncoding, MalformedRequest
 from tocsin.store.connection import Connections, Value
 from tocsin.store.model import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RecordFilter
@@ -54,6 +54,27 @@ def page_limit(asked: int) -> int:
     return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
 
 
+def place(row: Value, *, of: str) -> str:
+    """Return the token of a listing whose rows are found by one number; `of` says which listing."""
+    return encode_base64url(json.dumps([of, row]).encode())
+
+
+def parse_place(token: str, *, of: str) -> int:
+    """Return the number behind which to go on. Raises MalformedRequest."""
+    match _parse(token):
+        case [str(listed), int(row)] if listed == of:
+            return row
+    raise MalformedRequest("the page token is not one of this listing", hint=_AGAIN)
+
+
+def _parse(token: str) -> JSON:
+    """Return what a token says; None where it is none."""
+    try:
+        return parse_json(decode_base64url(token))
+    except MalformedEncoding:
+        return None
+
+
 def _fingerprint(where: RecordFilter) -> str:
     """Return a short digest of a filter."""
     return hashlib.sha256(json.dumps(astuple(where)).encode()).hexdigest()[:16]
@@ -65,11 +86,7 @@ def _token(row: tuple[Value, ...], where: RecordFilter) -> str:
 
 def _parse_token(token: str, where: RecordFilter) -> tuple[int, int]:
     """Return where to go on. Raises MalformedRequest for a token of another filter, or of nobody's making."""
-    try:
-        value = parse_json(decode_base64url(token))
-    except MalformedEncoding:
-        value = None
-    match value:
+    match _parse(token):
         case [int(issued_at), int(row), str(fingerprint)]:
             if fingerprint == _fingerprint(where):
                 return issued_at, row

@@ -8,7 +8,7 @@ that an older program can tell that a store is too new for it.
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from tocsin.store import second
+from tocsin.store import second, third
 from tocsin.store.schema import APPLICATION_ID, TABLES
 
 migrations = Migrations("tocsin")
@@ -32,7 +32,15 @@ def people_and_releases(db: Database) -> None:
         db.execute(statement)
 
 
-KNOWN = 2  # how many migrations stand above
+@migrations()
+def retractions_and_receipts(db: Database) -> None:
+    """Add what the third version keeps, and let what was there be withdrawn, and entries carry a tag."""
+    for statement in (*third.TABLES, *third.REBUILT):
+        db.execute(statement)
+    third.verify_references(db)
+
+
+KNOWN = 3  # how many migrations stand above
 
 
 def migrate(db: Database) -> None:

@@ -8,9 +8,10 @@ from tocsin.errors import Conflict, NotFound
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.store import listing, search
-from tocsin.store.connection import Connections, Row
+from tocsin.store.connection import Connections, Row, Value
 from tocsin.store.erasure import erase
 from tocsin.store.model import Added, RecordCounts, RecordFilter, RecordList, Standing, StoredRecord
+from tocsin.store.standing import make_room, tombstone
 
 CANDIDATES_SHOWN = 5  # of an ambiguous prefix
 OWN_BATCH = 1000  # digests read at once when walking over all own records
@@ -21,6 +22,12 @@ _SELECT = """
         r.stored_at, r.standing, coalesce(h.token, ''), coalesce(h.content, '{}'), r.marking, r.author
     FROM records AS r LEFT JOIN holdings AS h ON h.record = r.id
 """
+
+_ADDED = {
+    Standing.EQUIVOCAL: Added.EQUIVOCATION,
+    Standing.WITHDRAWN: Added.RETRACTED,
+    Standing.PURGED: Added.RETRACTED,
+}
 
 
 class SqliteRecords:
@@ -36,13 +43,18 @@ class SqliteRecords:
                 "SELECT r.id, h.token FROM records AS r LEFT JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?",
                 (record.digest,),
             )
-            if held is not None and held[1] is None:  # it was erased, and stays so
-                return Added.UNCHANGED
-            if held is not None:
-                return self._grow(held, record)
-            standing = self._make_room(record)
-            self._insert(record, standing=standing, received_from=received_from, author=author, now=now)
-            return Added.EQUIVOCATION if standing is Standing.EQUIVOCAL else Added.NEW
+            over = tombstone(self._db, record.issuer, record.record_id)
+            if held is None:
+                at = make_room(self._db, record, over)
+                marking = over.strictest(record.marking_at(now), version=record.version)
+                added = self._insert(record, at, marking, received_from=received_from, author=author, now=now)
+                if at is not Standing.PURGED:
+                    self._hold(added, record)
+                return _ADDED.get(at, Added.NEW)
+            if over.withdrawn:
+                return Added.RETRACTED
+            row, token = held
+            return Added.UNCHANGED if token is None else self._grow(row, str(token), record)  # None: erased for good
 
     def get(self, digest: str) -> StoredRecord:
         """Return the version with this digest."""
@@ -111,7 +123,8 @@ class SqliteRecords:
         """Return each version that stands for several digests."""
         rows = self._db.rows(
             "SELECT issuer, record_id, version, group_concat(digest, ' ') FROM records"
-            " WHERE standing = 'equivocal' GROUP BY issuer, record_id, version"
+            " WHERE (issuer, record_id, version) IN (SELECT issuer, record_id, version FROM records"
+            " GROUP BY issuer, record_id, version HAVING count(*) > 1) GROUP BY issuer, record_id, version"
         )
         return tuple(
             (str(iss), str(name), int(version or 0), tuple(str(all_).split())) for iss, name, version, all_ in rows
@@ -122,6 +135,21 @@ class SqliteRecords:
         total = self._db.number("SELECT count(*) FROM records WHERE standing = 'current'")
         own = self._db.number("SELECT count(*) FROM records WHERE standing = 'current' AND received_from = ''")
         return RecordCounts(own=own, received=total - own)
+
+    def history(self, issuer: str, record_id: str) -> tuple[StoredRecord, ...]:
+        """Return every version held of a record, oldest first."""
+        rows = self._db.rows(
+            f"{_SELECT} WHERE r.issuer = ? AND r.record_id = ? ORDER BY r.version, r.id", (issuer, record_id)
+        )
+        return tuple(_stored(row) for row in rows)
+
+    def issued(self, issuer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
+        """Return what is held of an issuer's records, by digest, behind one."""
+        rows = self._db.rows(
+            f"{_SELECT} WHERE r.issuer = ? AND r.digest > ? AND h.token IS NOT NULL ORDER BY r.digest LIMIT ?",
+            (issuer, after, limit),
+        )
+        return tuple(_stored(row) for row in rows)
 
     def narrow(self, digest: str, recipients: Iterable[str]) -> None:
         """Keep whom the poster named."""
@@ -139,9 +167,15 @@ class SqliteRecords:
         return frozenset(OrgId(str(org)) for (org,) in rows)
 
     def remark(self, digest: str, marking: str) -> None:
-        """Keep the marking that counts from now on."""
+        """Keep the marking that counts from now on; a retraction that asks for a stricter one holds."""
         with self._db.transaction():
-            self._db.execute("UPDATE records SET marking = ? WHERE id = ?", (marking, row_id(self._db, digest)))
+            row = self._db.row("SELECT id, issuer, record_id, version FROM records WHERE digest = ?", (digest,))
+            if row is None:
+                raise _nothing(digest)
+            record, issuer, record_id, version = row
+            over = tombstone(self._db, str(issuer), str(record_id))
+            counts = over.strictest(marking, version=int(version or 0))
+            self._db.execute("UPDATE records SET marking = ? WHERE id = ?", (counts, record))
 
     def erase(self, digest: str) -> None:
         """Delete what is held of a record."""
@@ -166,9 +200,12 @@ class SqliteRecords:
         )
         return None if row is None else str(row[0])
 
-    def _insert(self, record: VerifiedRecord, *, standing: Standing, received_from: str, author: str, now: int) -> None:
-        """Write a version that was not held before."""
-        record_row = self._db.insert(
+    def _insert(
+        self, record: VerifiedRecord, at: Standing, marking: str, *, received_from: str, author: str, now: int
+    ) -> int:
+        """Write what a version is, and return its row; under a purge without its title, which is content."""
+        title, severity = ("", "") if at is Standing.PURGED else (_text(record, "title"), _text(record, "severity"))
+        return self._db.insert(
             "INSERT INTO records (digest, issuer, record_id, version, supersedes, kind, status, tlp, pap,"
             " permitted_use, relay, retention_until, issued_at, expires_at, key_id, title, severity, received_from,"
             " stored_at, standing, marking, author)"
@@ -189,64 +226,40 @@ class SqliteRecords:
                 record.issued_at,
                 record.expires_at,
                 record.key_id,
-                _text(record, "title"),
-                _text(record, "severity"),
+                title,
+                severity,
                 received_from,
                 now,
-                standing,
-                record.marking_at(now),
+                at,
+                marking,
                 author,
             ),
         )
+
+    def _hold(self, row: int, record: VerifiedRecord) -> None:
+        """Keep the bytes of a version that was not held before."""
         self._db.execute(
             "INSERT INTO holdings (record, token, content) VALUES (?, ?, ?)",
-            (record_row, record.token, dump_json(record.content).decode()),
+            (row, record.token, dump_json(record.content).decode()),
         )
-        search.add(self._db, record_row, record)
+        search.add(self._db, row, record)
 
-    def _grow(self, held: Row, record: VerifiedRecord) -> Added:
+    def _grow(self, row: Value, token: str, record: VerifiedRecord) -> Added:
         """Replace a holding by one with more disclosures."""
-        record_row, token = held
         if token == record.token:
             return Added.UNCHANGED
-        if not set(str(token).split("~")) <= set(record.token.split("~")):
+        if not set(token.split("~")) <= set(record.token.split("~")):
             raise RuntimeError("a holding only grows: disclosures that are held are missing")
         self._db.execute(
             "UPDATE holdings SET token = ?, content = ? WHERE record = ?",
-            (record.token, dump_json(record.content).decode(), record_row),
+            (record.token, dump_json(record.content).decode(), row),
         )
         self._db.execute(
             "UPDATE records SET title = ?, severity = ? WHERE id = ?",
-            (_text(record, "title"), _text(record, "severity"), record_row),
+            (_text(record, "title"), _text(record, "severity"), row),
         )
-        search.replace(self._db, int(record_row or 0), record)
+        search.replace(self._db, int(row or 0), record)
         return Added.GROWN
-
-    def _make_room(self, record: VerifiedRecord) -> Standing:
-        """Say where a version that is to be stored stands, and say it anew of the one that it changes.
-
-        The newest version is current, in whatever order they came. One that
-        stands twice is evidence, and while the newest is, none is current:
-        what its origin says today is not known. At most one version is
-        written: an origin that signs thousands must not make each cost more.
-        """
-        key = (record.issuer, record.record_id)
-        of_version = "SELECT id FROM records WHERE issuer = ? AND record_id = ? AND version = ? LIMIT 1"
-        twins = self._db.rows(of_version, (*key, record.version))
-        if twins:  # where there are several, they have met already
-            self._db.execute("UPDATE records SET standing = ? WHERE id = ?", (Standing.EQUIVOCAL, *twins[0]))
-            return Standing.EQUIVOCAL
-        newest = self._db.number(
-            "SELECT coalesce(max(version), 0) FROM records WHERE issuer = ? AND record_id = ?", key
-        )
-        if record.version < newest:
-            return Standing.REPLACED
-        for before in self._db.rows(of_version, (*key, newest)):  # evidence stays evidence
-            self._db.execute(
-                "UPDATE records SET standing = ? WHERE id = ? AND standing = ?",
-                (Standing.REPLACED, *before, Standing.CURRENT),
-            )
-        return Standing.CURRENT
 
     def _resolve(self, prefix: str) -> tuple[str, str]:
         """Return issuer and record id that a prefix of a record id means.

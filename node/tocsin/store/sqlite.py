@@ -20,7 +20,10 @@ from tocsin.store.intake import SqliteIntake
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.people import SqlitePeople
 from tocsin.store.policies import SqlitePolicies
+from tocsin.store.receipts import SqliteReceipts
 from tocsin.store.records import SqliteRecords
+from tocsin.store.recoveries import SqliteRecoveries
+from tocsin.store.retractions import SqliteRetractions
 from tocsin.store.reviews import SqliteReviews
 
 
@@ -39,8 +42,11 @@ class SqliteStore:
     def __init__(self, connections: Connections) -> None:
         self._db = connections
         self.records = SqliteRecords(connections)
+        self.retractions = SqliteRetractions(connections)
         self.feeds = SqliteFeeds(connections)
         self.intake = SqliteIntake(connections)
+        self.receipts = SqliteReceipts(connections)
+        self.recoveries = SqliteRecoveries(connections)
         self.peers = SqlitePeers(connections)
         self.people = SqlitePeople(connections)
         self.reviews = SqliteReviews(connections)
