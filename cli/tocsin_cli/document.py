@@ -18,6 +18,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tocsin.schema.contract import enum_claim
 
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
+
 
 def document(message: Message) -> dict[str, object]:
     """Return a message as people read it in JSON."""
@@ -43,6 +45,14 @@ def timestamp_text(time: Timestamp) -> str:
 def rfc3339(seconds: int) -> str:
     """Return unix seconds as RFC 3339 UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(seconds: int) -> str:
+    """Return a length of time as people say it, in its largest unit: `12 s`, `5 min`, `3 h`, `9 d`."""
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length:,} {unit}"
+    return f"{seconds} s"
 
 
 def _whole(value: object) -> object:

@@ -46,6 +46,14 @@ SECTIONS = (
         (
             Entry("template", "tocsin_cli.commands.draft:template", "Print a commented TOML file to fill in."),
             Entry("post", "tocsin_cli.commands.draft:post", "Sign records and queue them for partners."),
+            Entry("amend", "tocsin_cli.commands.amend:amend", "Sign the next version of an own record."),
+            Entry("remark", "tocsin_cli.commands.amend:remark", "Change the marking of an own record."),
+            Entry("retract", "tocsin_cli.commands.retract:retract", "Take an own record back, for good."),
+            Entry(
+                "retractions",
+                "tocsin_cli.commands.retract:retractions",
+                "List what was taken back, and what partners answered.",
+            ),
             Entry("list", "tocsin_cli.commands.record:list_records", "List the records that this node holds."),
             Entry("show", "tocsin_cli.commands.record:show", "Show one record, and what is withheld of it."),
             Entry("search", "tocsin_cli.commands.record:search", "Find records by the words they contain."),
@@ -88,10 +96,24 @@ SECTIONS = (
             Entry("identity", "tocsin_cli.commands.identity:identity", "Show or export the own identity."),
             Entry("peer", "tocsin_cli.commands.peer:peer", "Add, list, suspend or remove organisations."),
             Entry("sync", "tocsin_cli.commands.sync:sync", "Fetch what peers have for this node."),
+            Entry("outbox", "tocsin_cli.commands.outbox:outbox", "List what waits to go, each with the reason why."),
+            Entry(
+                "receipts",
+                "tocsin_cli.commands.receipts:receipts",
+                "List, verify or export what partners have signed for.",
+            ),
             Entry(
                 "request",
                 "tocsin_cli.commands.request:request",
                 "Ask the origin of a record for fields that it withholds.",
+            ),
+        ),
+    ),
+    Section(
+        "Keep it running",
+        (
+            Entry(
+                "doctor", "tocsin_cli.commands.doctor:doctor", "Look the node over, and say how to mend what is wrong."
             ),
         ),
     ),

@@ -40,6 +40,7 @@ FOR_ALL = frozenset({"--home", "--profile"})
 """Options of every command, which stand before it."""
 
 LABEL_COLUMNS = 17
+MARK_COLUMNS = 4
 _GAP = 2
 _LEAST = 24  # columns of a flexible column, below which a spare one has to go
 _FEWEST = 12  # columns of a flexible column, below which the table is rather wider than the screen
@@ -118,6 +119,15 @@ def paint(text: str, style: str) -> None:
         data(text)
         return
     render(Text(clean(text), style=style, no_wrap=True, overflow="ignore"))
+
+
+def marked(mark: Cell, text: str) -> None:
+    """Print one line of data behind a short mark in a style."""
+    from rich.text import Text
+
+    line = Text.assemble((f"{mark.text:<{MARK_COLUMNS}}", mark.style), f"  {clean(text)}")
+    line.no_wrap, line.overflow = True, "ignore"
+    render(line)
 
 
 def raw(content: bytes) -> None:

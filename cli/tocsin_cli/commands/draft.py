@@ -1,4 +1,4 @@
-"""This module has the commands that make records: template and post."""
+"""This module has the commands that make records: template and post; and what a draft becomes, for amend too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,15 +146,30 @@ def read_draft(
     recipients: tuple[str, ...] = (),
     overrides: tuple[str, ...] = (),
 ) -> Written:
-    """Read one file; what the command line says wins over what the file says."""
+    """Read one file; what the command line says wins over what the file says, and what nobody says has its default."""
+    written = read_changes(file, kind=kind, tlp=tlp, recipients=recipients, overrides=overrides)
+    if not written.draft.kind:
+        hint = 'give --kind, or write record.kind = "finding" in the file'
+        raise UsageProblem(f"{written.file} does not say its kind", hint)
+    written.draft.tlp = written.draft.tlp or enum_number("Tlp", DEFAULT_TLP)  # type: ignore[assignment]
+    return written
+
+
+def read_changes(
+    file: Path,
+    *,
+    kind: str | None = None,
+    tlp: str | None = None,
+    recipients: tuple[str, ...] = (),
+    overrides: tuple[str, ...] = (),
+) -> Written:
+    """Read one file as what is to change: what nobody says stays unspecified."""
     data = read_input(file)
     name = "standard input" if str(file) == "-" else str(file)
     settings, content = parse_content_file(data, format=_format_of(file, data), name=name, kind=kind or "")
     texts = {setting: value for setting, value in settings.items() if isinstance(value, str)}
     lists = {setting: [str(item) for item in value] for setting, value in settings.items() if isinstance(value, list)}
-    texts |= {"kind": kind or texts.get("kind", ""), "tlp": tlp or texts.get("tlp") or DEFAULT_TLP}
-    if not texts["kind"]:
-        raise UsageProblem(f"{name} does not say its kind", 'give --kind, or write record.kind = "finding" in the file')
+    texts |= {"kind": kind or texts.get("kind", ""), "tlp": tlp or texts.get("tlp", "")}
     draft = v1.Draft(
         content_json=orjson.dumps(content).decode(),
         retention_until=texts.get("retention_until", ""),
@@ -199,16 +214,21 @@ def _print_posted(one: Written, result: v1.PostedRecord, *, dry_run: bool) -> No
     name = "would post" if dry_run else "posted"
     label = one.file if dry_run else short_id(record)
     output.data(f"{name} {label}  {kind_of(record)}  TLP:{tlp_of(record)}  {record.title}")
+    print_recipients(result, where=one.file, dry_run=dry_run)
+
+
+def print_recipients(result: v1.PostedRecord, *, where: str, dry_run: bool) -> None:
+    """Print who gets what was signed, and what whoever signed it should look at again."""
     if result.queued_for or not result.waiting:
         whom = ", ".join(result.queued_for) or "nobody"
         output.data(f"  {'for' if dry_run else 'queued for'} {whom}")
     for waiting in result.waiting:
         output.data(f"  {waiting.partner} {waiting_text(waiting)}")
     for notice in result.notices:
-        output.warning(f"{one.file}: {notice}")
+        output.warning(f"{where}: {notice}")
     for found in result.lint:
         if not found.overridden:
-            output.warning(f"{one.file}: {lint_text(found)}")
+            output.warning(f"{where}: {lint_text(found)}")
 
 
 def lint_text(found: v1.LintFinding) -> str:

@@ -8,15 +8,26 @@ import click
 from tocsin.errors import IdentityOutdated, MalformedIdentity
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
-from tocsin_cli.command import Command, Entry, Section, complete_partner, group, input_path, json_option, read_input
+from tocsin_cli.command import (
+    Command,
+    Entry,
+    Section,
+    UsageProblem,
+    complete_partner,
+    group,
+    input_path,
+    json_option,
+    read_input,
+)
 from tocsin_cli.commands.identity import print_organisation
-from tocsin_cli.document import claim, document, timestamp_text
+from tocsin_cli.document import claim, document, duration, timestamp_text
 from tocsin_cli.output import Cell, Column
-from tocsin_cli.session import Session
+from tocsin_cli.session import Session, now
 
 _HERE = "tocsin_cli.commands.peer"
 ROLES = {"member": v1.PEER_ROLE_MEMBER, "reader": v1.PEER_ROLE_READER}
-STATE_STYLES = {"active": "green", "pending": "yellow", "suspended": "yellow", "removed": "dim"}
+STATE_STYLES = {"active": "green", "pending": "yellow", "suspended": "yellow", "removed": "dim", "known": ""}
+CONTACT_STYLES = {v1.CONTACT_STATE_IN_TOUCH: "green", v1.CONTACT_STATE_WAITING: "yellow"}
 
 COLUMNS = (
     Column("organisation"),
@@ -25,6 +36,8 @@ COLUMNS = (
     Column("received", right=True),
     Column("sent", right=True),
     Column("waiting", right=True),
+    Column("oldest"),
+    Column("contact"),
     Column("last exchange", spare=True),
     Column("problem", flexible=True),
 )
@@ -48,6 +61,9 @@ peer = group(
                 Entry("suspend", f"{_HERE}:suspend", "Stop exchanging with a peer until it is resumed."),
                 Entry("resume", f"{_HERE}:resume", "Exchange with a suspended peer again."),
                 Entry("remove", f"{_HERE}:remove", "End the exchange with a peer for good."),
+                Entry(
+                    "test", "tocsin_cli.commands.doctor:test_peer", "Send a made-up record to a peer, and take it back."
+                ),
             ),
         ),
     ),
@@ -62,21 +78,25 @@ _peer_argument = click.argument("org", metavar="ORG", shell_complete=complete_pa
     examples=(
         "tocsin peer add lab-b.tocsin --fingerprint MFZWI3D-BONSGYC-…",
         "tocsin peer add aisi.tocsin --fingerprint … --role reader",
+        "tocsin peer add uni.tocsin --fingerprint … --known        for records of it that others pass on",
     ),
 )
 @click.argument("file", type=input_path(), metavar="FILE")
 @click.option("--fingerprint", default="", metavar="F", help="What their people told you; without it the peer waits.")
 @click.option("--role", type=click.Choice(list(ROLES)), default=None, help="A reader only reads.  [default: member]")
+@click.option("--known", is_flag=True, help="Only trust its keys, for records that others pass on; exchange nothing.")
 @json_option
 @click.pass_obj
-def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_json: bool) -> None:
+def add(session: Session, *, file: Path, fingerprint: str, role: str | None, known: bool, as_json: bool) -> None:
     """Register an organisation by its identity document.
 
     Until a fingerprint is given that its people confirmed, the peer stays
     pending: nothing is sent to it and nothing from it is accepted. Adding a
     peer again takes its newer document.
     """
-    request = v1.AddPeerRequest(document=read_input(file), fingerprint=fingerprint)
+    if role and known:
+        raise UsageProblem("nothing is exchanged with an organisation that is only known", "leave --role out")
+    request = v1.AddPeerRequest(document=read_input(file), fingerprint=fingerprint, known=known)
     if role:
         request.role = ROLES[role]
     try:
@@ -88,7 +108,7 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_
         output.document(document(added))
         return
     found = added.peer
-    output.data(f"{found.organisation.org} is {_state(found)} as a {_role(found)}")
+    output.data(f"{found.organisation.org} is {_state(found)}{'' if known else f' as a {_role(found)}'}")
     for change in added.changes:
         output.warning(change)
     if found.state == v1.PEER_STATE_PENDING:
@@ -96,6 +116,9 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, as_
             f"ask them for their fingerprint; if it is {found.organisation.fingerprint} run this again "
             f"with --fingerprint {found.organisation.fingerprint}"
         )
+        return
+    if known:
+        output.hint("records of it are taken from partners whose policy file says: [accept] relayed = true")
         return
     place = session.place_of(found.policy_file)
     shared = f"what they get is in {place}" if added.shares else f"nothing is shared yet: say what they get in {place}"
@@ -133,12 +156,13 @@ def show(session: Session, *, org: str, as_json: bool) -> None:
             ("policy file", found.policy_file),
             ("received", f"{found.records_received:,} records, {found.entries_refused:,} entries refused"),
             ("sent", f"{found.entries_sent:,} entries, {found.entries_acknowledged:,} of them acknowledged"),
-            ("waiting", f"{found.waiting:,}"),
-            (
-                "last received",
-                timestamp_text(found.last_received_at) if found.HasField("last_received_at") else "never",
-            ),
-            ("last sent", timestamp_text(found.last_sent_at) if found.HasField("last_sent_at") else "never"),
+            ("waiting", f"{found.waiting:,}{f', the oldest for {_age(found)}' if _age(found) else ''}"),
+            ("contact", _contact(found)),
+            ("failures", f"{found.failures:,} attempts since the last one that did not fail" if found.failures else ""),
+            ("clock", _clock(found)),
+            ("last received", _time(found, "last_received_at") or "never"),
+            ("last sent", _time(found, "last_sent_at") or "never"),
+            ("last signed for", _time(found, "last_acknowledged_at")),
             ("problem", found.last_error),
         ]
     )
@@ -203,9 +227,36 @@ def _row(found: v1.Peer) -> list[Cell | str]:
         f"{found.records_received:,}",
         f"{found.entries_sent:,}",
         f"{found.waiting:,}",
+        _age(found),
+        Cell(_contact(found), CONTACT_STYLES.get(found.contact, "")),
         output.minute(max(times)) if times else "never",
         Cell(found.last_error, "red"),
     ]
+
+
+def _age(found: v1.Peer) -> str:
+    """Return for how long the oldest of what waits has waited; empty where nothing does."""
+    return duration(now() - found.oldest_waiting_at.seconds) if found.HasField("oldest_waiting_at") else ""
+
+
+def _contact(found: v1.Peer) -> str:
+    """Return how the contact with a peer goes; empty where this node does not call it."""
+    state = claim(v1.ContactState.DESCRIPTOR, found.contact).replace("_", " ")
+    if found.contact != v1.CONTACT_STATE_WAITING or not found.HasField("next_attempt_at"):
+        return state
+    return f"again in {duration(max(found.next_attempt_at.seconds - now(), 0))}"
+
+
+def _clock(found: v1.Peer) -> str:
+    if not found.HasField("clock_ahead"):
+        return ""
+    if abs(found.clock_ahead) <= 1:
+        return "agrees with ours"
+    return f"{duration(abs(found.clock_ahead))} {'ahead of' if found.clock_ahead > 0 else 'behind'} ours"
+
+
+def _time(found: v1.Peer, name: str) -> str:
+    return timestamp_text(getattr(found, name)) if found.HasField(name) else ""  # type: ignore[arg-type]
 
 
 def _print_change(found: v1.Peer, *, as_json: bool, then: str = "") -> None:

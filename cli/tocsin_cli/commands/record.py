@@ -11,9 +11,10 @@ from tocsin.schema.contract import KINDS, TLPS, choices, enum_number
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
-from tocsin_cli.command import Command, json_option
+from tocsin_cli.command import Command, UsageProblem, json_option
 from tocsin_cli.document import claim, document, rfc3339
 from tocsin_cli.output import Cell, Column
+from tocsin_cli.redraft import redraft
 from tocsin_cli.session import Session, now
 from tocsin_cli.view import (
     LABEL_COLUMNS,
@@ -31,6 +32,14 @@ from tocsin_cli.view import (
 MOST_RECORDS_A_PAGE = 500
 _AGES = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,5})([hdw])")
+
+OVER = {
+    v1.STANDING_REPLACED: "a later version stands in its place",
+    v1.STANDING_EQUIVOCAL: "its origin signed another record with the same id and version; this one is evidence",
+    v1.STANDING_WITHDRAWN: "its origin has taken it back",
+    v1.STANDING_PURGED: "its origin has taken it back, and what was held of it is deleted",
+}
+"""What a version is that is not what its origin says today."""
 
 COLUMNS = (
     Column("id"),
@@ -136,23 +145,43 @@ def search(session: Session, *, words: tuple[str, ...], limit: int, as_json: boo
 
 
 @click.command(
-    cls=Command, examples=("tocsin show 3f2a", "tocsin show 3f2a --version 1", "tocsin show 3f2a --json | jq .content")
+    cls=Command,
+    examples=(
+        "tocsin show 3f2a",
+        "tocsin show 3f2a --version 1",
+        "tocsin show 3f2a --json | jq .content",
+        "tocsin show 3f2a --draft > finding.toml               to edit, and then: tocsin amend 3f2a finding.toml",
+    ),
 )
 @click.argument("record_id", metavar="ID")
 @click.option("--version", type=click.IntRange(min=1), default=None, help="This version instead of the newest.")
+@click.option("--draft", "as_draft", is_flag=True, help="Print an own record as a TOML file to edit.")
 @json_option
 @click.pass_obj
-def show(session: Session, *, record_id: str, version: int | None, as_json: bool) -> None:
+def show(session: Session, *, record_id: str, version: int | None, as_draft: bool, as_json: bool) -> None:
     """Show one record, and what is withheld of it.
 
     ID is the record's id, any beginning of it that no other record has, or
     the record's digest.
     """
-    found = session.call(v1.GetRecordRequest(id=record_id, version=version or 0), v1.GetRecordResponse)
+    if as_draft and as_json:
+        raise UsageProblem("--draft prints a TOML file, and --json a document", "give one of them")
+    found = session.call(v1.GetRecordRequest(id=record_id, version=version or 0), v1.GetRecordResponse).record
     if as_json:
-        output.document(document(found.record))
-        return
-    print_record(found.record)
+        output.document(document(found))
+    elif as_draft:
+        output.data(_draft_of(found).rstrip("\n"))
+    else:
+        print_record(found)
+
+
+def _draft_of(record: v1.Record) -> str:
+    if not record.own:
+        hint = "`tocsin request` asks its origin for more of it"
+        raise UsageProblem(f"{short_id(record)} is of {record.envelope.iss}: only its origin amends it", hint)
+    if not record.content.fields:
+        raise UsageProblem(f"{short_id(record)} has no content any more", "post it anew, from a file of yours")
+    return redraft(record)
 
 
 def print_records(records: Sequence[v1.Record]) -> None:
@@ -186,6 +215,8 @@ def print_record(record: v1.Record) -> None:
         f"{marking_text(record)}  {kind_of(record)} {version}of {envelope.iss}, signed {rfc3339(envelope.iat)}",
         output.TLP_STYLES.get(tlp_of(record), ""),
     )
+    if record.standing in OVER:
+        output.styled(f"{claim(v1.Standing.DESCRIPTOR, record.standing).upper()}: {OVER[record.standing]}", "bold red")
     output.data()
     title = Line(0, "title", record.title)  # stands above already
     print_lines([line for line in record_lines(record) if line != title])

@@ -1,4 +1,4 @@
-"""This module has the commands that need no home: verify, and sdjwt verify.
+"""This module has the commands that need no home: verify for records and retractions, and sdjwt verify.
 
 Whatever is wrong with a record, its form or its signature, the exit code is 4
 and the reason code says which rule it broke: a script asks one question.
@@ -12,7 +12,9 @@ import click
 from tocsin.encoding import parse_json
 from tocsin.errors import Malformed, MalformedIdentity, RecordRefused, TocsinError, UntrustedIssuer
 from tocsin.identity.root import Organisation, parse_identity
-from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.records.jws import split_jws
+from tocsin.records.record import UnverifiedRecord, VerifiedRecord, parse_record
+from tocsin.records.retraction import RETRACTION_TYPE, UnverifiedRetraction, VerifiedRetraction, parse_retraction
 from tocsin.records.sdjwt import verify_sdjwt
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, group, input_path, json_option, read_input
@@ -22,6 +24,8 @@ from tocsin_cli.session import now as clock
 from tocsin_cli.view import disclosed_fields
 
 EXIT_REFUSED = RecordRefused.exit_code
+
+Verified = VerifiedRecord | VerifiedRetraction
 
 sdjwt = group(
     name="sdjwt",
@@ -59,9 +63,9 @@ sdjwt = group(
 def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Path, ...], as_json: bool) -> None:
     """Verify records offline against an identity document.
 
-    Needs no home, no node and no network. Compare the printed fingerprint with
-    one that the organisation gave you. A record that is refused makes the exit
-    code 4, and its reason code is printed.
+    And retractions. Needs no home, no node and no network. Compare the printed
+    fingerprint with one that the organisation gave you. A record that is
+    refused makes the exit code 4, and its reason code is printed.
     """
     organisations: dict[str, Organisation] = {found.org: found for found in map(_read_identity, identities)}
     results = [_verify_file(file, organisations=organisations) for file in files]
@@ -71,7 +75,8 @@ def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Pat
         if isinstance(outcome, TocsinError):
             output.error(outcome)
         elif not as_json:
-            _print_verified(outcome, file=file, issuer=organisations[outcome.issuer])
+            output.data(f"{_name(file)}: verified")
+            output.pairs([*_verified_pairs(outcome), ("fingerprint", organisations[outcome.issuer].fingerprint)])
     if any(isinstance(outcome, TocsinError) for outcome in results):
         ctx.exit(EXIT_REFUSED)
 
@@ -84,45 +89,71 @@ def _read_identity(file: Path) -> Organisation:
         raise
 
 
-def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> VerifiedRecord | TocsinError:
+def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> Verified | TocsinError:
     token = read_input(file)
     try:
-        record = parse_record(_text(token))
-        issuer = organisations.get(record.issuer)
+        read = _parse(_text(token))
+        issuer = organisations.get(read.issuer)
         if issuer is None:
+            what = "retraction" if isinstance(read, UnverifiedRetraction) else "record"
             raise UntrustedIssuer(
-                f"the record is of {record.issuer}, and none of the identity documents is",
+                f"the {what} is of {read.issuer}, and none of the identity documents is",
                 reason="KEY_NOT_OF_ISSUER",
                 hint="give the identity document of the organisation that signed it",
             )
-        return record.verify(issuer, now=clock())
+        return read.verify(issuer, now=clock())
     except (RecordRefused, Malformed) as error:
         error.where = f"{_name(file)}: {error.where}" if error.where else _name(file)
         return error
 
 
-def _print_verified(record: VerifiedRecord, *, file: Path, issuer: Organisation) -> None:
-    fields, marking = disclosed_fields(record.paths), record.marking_at(clock())
-    signed_as = "" if marking == record.tlp else f" (signed as TLP:{record.tlp})"
-    output.data(f"{_name(file)}: verified")
-    output.pairs(
-        [
-            ("record", f"{record.kind} {record.record_id} version {record.version}, TLP:{marking}{signed_as}"),
-            ("signed", f"{rfc3339(record.issued_at)} by {record.issuer}, key {record.key_id}"),
-            ("fingerprint", issuer.fingerprint),
-            ("digest", record.digest),
-            ("fields", f"{len(fields)} disclosed: {', '.join(fields)}"),
-        ]
-    )
+def _parse(token: str) -> UnverifiedRecord | UnverifiedRetraction:
+    """Read what says that it is a retraction as one, and everything else as a record."""
+    try:
+        is_retraction = "~" not in token and split_jws(token).header.get("typ") == RETRACTION_TYPE
+    except (Malformed, RecordRefused):
+        is_retraction = False
+    return parse_retraction(token) if is_retraction else parse_record(token)
 
 
-def _result(file: Path, outcome: VerifiedRecord | TocsinError) -> dict[str, object]:
+def _verified_pairs(found: Verified) -> list[tuple[str, str]]:
+    signed = ("signed", f"{rfc3339(found.issued_at)} by {found.issuer}, key {found.key_id}")
+    if isinstance(found, VerifiedRetraction):
+        what = f"{found.action} of {found.record_id}, versions up to {found.version}, TLP:{found.tlp}"
+        return [("retraction", what), signed, ("reason", found.reason), ("successor", found.successor)]
+    fields, marking = disclosed_fields(found.paths), found.marking_at(clock())
+    signed_as = "" if marking == found.tlp else f" (signed as TLP:{found.tlp})"
+    return [
+        ("record", f"{found.kind} {found.record_id} version {found.version}, TLP:{marking}{signed_as}"),
+        signed,
+        ("digest", found.digest),
+        ("fields", f"{len(fields)} disclosed: {', '.join(fields)}"),
+    ]
+
+
+def _result(file: Path, outcome: Verified | TocsinError) -> dict[str, object]:
     if isinstance(outcome, TocsinError):
         return {"file": str(file), "verified": False, "reason": outcome.reason, "message": outcome.message}
+    found = _retraction_result(outcome) if isinstance(outcome, VerifiedRetraction) else _record_result(outcome)
+    return {"file": str(file), "verified": True, "issuer": outcome.issuer, **found}
+
+
+def _retraction_result(outcome: VerifiedRetraction) -> dict[str, object]:
     return {
-        "file": str(file),
-        "verified": True,
-        "issuer": outcome.issuer,
+        "record_id": outcome.record_id,
+        "version": outcome.version,
+        "action": outcome.action.value,
+        "tlp": outcome.tlp,
+        "retraction_reason": outcome.reason,
+        "successor": outcome.successor,
+        "digest": outcome.digest,
+        "key_id": outcome.key_id,
+        "signed_at": rfc3339(outcome.issued_at),
+    }
+
+
+def _record_result(outcome: VerifiedRecord) -> dict[str, object]:
+    return {
         "record_id": outcome.record_id,
         "version": outcome.version,
         "kind": outcome.kind,
