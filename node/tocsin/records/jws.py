@@ -145,6 +145,12 @@ def verify_times(claims: Mapping[str, JSON], *, now: int, skew: int = 0) -> None
         raise RecordExpired("issued in the future", hint="compare the clocks of both sides")
 
 
+def claimed_time(claims: Mapping[str, JSON]) -> int:
+    """Return the iat of claims that are not to be believed yet; 0 where there is none."""
+    issued = claims.get("iat")
+    return issued if isinstance(issued, int) else 0
+
+
 def _seconds(claims: Mapping[str, JSON], name: str) -> int | float | None:
     """Return a NumericDate (RFC 7519 section 2), None where there is none."""
     if name not in claims:

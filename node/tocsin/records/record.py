@@ -26,7 +26,7 @@ from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import SD_ALG, Disclosure, digest_of, unfold
 from tocsin.records.envelope import NO_RELAY, Downgrade, Envelope, dump_envelope, parse_envelope, parse_issuer
 from tocsin.records.fieldpath import CONTENT, field_path, read_paths
-from tocsin.records.jws import CLOCK_SKEW, UnverifiedJws, parse_claims, parse_jws, sign, verify_times
+from tocsin.records.jws import CLOCK_SKEW, UnverifiedJws, claimed_time, parse_claims, parse_jws, sign, verify_times
 from tocsin.records.layout import lay_out
 from tocsin.records.sdjwt import HASH, join_sdjwt, split_sdjwt
 from tocsin.records.signature import Ed25519Key
@@ -102,6 +102,11 @@ class UnverifiedRecord:
     _jws: UnverifiedJws = field(repr=False)
     _claims: dict[str, JSON] = field(repr=False)
     _disclosures: tuple[str, ...] = field(repr=False)
+
+    @property
+    def issued_at(self) -> int:
+        """Return when it says that it was signed; 0 where it does not say."""
+        return claimed_time(self._claims)
 
     def verify(self, organisation: Organisation, *, now: int) -> VerifiedRecord:
         """Verify the record under the keys of an organisation, which must be its issuer.

@@ -31,7 +31,7 @@ from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import digest_of
 from tocsin.records.envelope import DIGEST, MAX_VERSION, choice, integer, parse_issuer, record_id_of
-from tocsin.records.jws import CLOCK_SKEW, UnverifiedJws, parse_claims, parse_jws, sign, verify_times
+from tocsin.records.jws import CLOCK_SKEW, UnverifiedJws, claimed_time, parse_claims, parse_jws, sign, verify_times
 from tocsin.records.signature import Ed25519Key
 from tocsin.schema.contract import RETRACTION_REASONS, TLPS
 
@@ -80,6 +80,11 @@ class UnverifiedRetraction:
     issuer: OrgId
     _jws: UnverifiedJws = field(repr=False)
     _claims: dict[str, JSON] = field(repr=False)
+
+    @property
+    def issued_at(self) -> int:
+        """Return when it says that it was signed; 0 where it does not say."""
+        return claimed_time(self._claims)
 
     def verify(self, organisation: Organisation, *, now: int) -> VerifiedRetraction:
         """Verify the retraction under the keys of an organisation, which must be its issuer.
