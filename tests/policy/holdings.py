@@ -14,6 +14,7 @@ from tocsin.schema.contract import KINDS, Disclosure
 OURS = OrgId("lab-a.example")
 PARTNER = OrgId("lab-b.example")
 OTHER = OrgId("aisi.example")
+THIRD = OrgId("university.example")
 NOW = 1_800_000_000
 
 FINDING: dict[str, Any] = {

@@ -13,9 +13,11 @@ from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
 def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
     """Return the paths of the leaves that may go, when at the earliest, and how many must agree; None: nothing goes."""
-    if floor is None or policy is None or not own or (policy["expires"] or now + 1) <= now:
+    if floor is None or policy is None or (policy["expires"] or now + 1) <= now or policy["partner"] != partner:
         return None
-    if policy["partner"] != partner or (recipients and partner not in recipients):
+    if not own and (record.relay != "community" or record.issuer == partner or recipients):
+        return None
+    if recipients and partner not in recipients:
         return None
     if now < record.issued_at - 300 or (record.retention_until and seconds(record.retention_until) <= now):
         return None
@@ -25,7 +27,10 @@ def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
         return None
     tlp = [record.tlp, *(step.tlp for step in record.downgrade_at if seconds(step.at) <= now)][-1]
     rank = TLPS.index(tlp)
-    covering = [r for r in policy["shares"] if record.kind in r["kinds"] and rank <= TLPS.index(r["max_tlp"])]
+    if not own and tlp not in ("CLEAR", "GREEN"):
+        return None
+    about = [r for r in policy["shares"] if r["relayed"] is not own]
+    covering = [r for r in about if record.kind in r["kinds"] and rank <= TLPS.index(r["max_tlp"])]
     rule = next((r for r in covering if r["when"](record.content, tlp) is not False), None)
     if rule is None or rule["when"](record.content, tlp) is None:
         return None
@@ -44,6 +49,8 @@ def allowed(record, *, partner, policy, floor, recipients, granted, now, own):
         above = around(record.kind, field.path)
         named = (partner in recipients or above & granted) and above & rule["reveal"]
         wanted = named if field.disclosure is Disclosure.NAMED else field.disclosure <= rule["classes"]
+        if not own:
+            wanted = field.disclosure <= min(rule["classes"], Disclosure.COMMUNITY)
         if field.is_plain:
             plain.add(field.path)
         elif wanted and field.disclosure is not Disclosure.LOCAL and not above & withhold:

@@ -9,6 +9,7 @@ from tests.policy.holdings import (
     OTHER,
     OURS,
     PARTNER,
+    THIRD,
     floor,
     holding,
     never,
@@ -121,6 +122,105 @@ def test_nothing_goes(expected, changes):
     assert not decision.delivered
     assert decision.disclosed == frozenset()
     assert decision.withheld == decision.told == ()
+
+
+OTHERS = share(name="others", max_tlp="GREEN", classes=Disclosure.COMMUNITY, relayed=True)
+FOR_THE_COMMUNITY = {
+    "title", "finding_kind", "severity", "summary", "hazard_category", "subjects", "subjects[*].kind",
+}  # fmt: skip
+
+
+def received(content=None, **envelope):
+    """Make a record of a third organisation, which lets others pass it on."""
+    return holding(content, **{"issuer": THIRD, "relay": "community"} | envelope)
+
+
+def pass_on(record=None, *rules, ground=None, **changes) -> Decision:
+    """Ask about a record of a third organisation, with an open rule about such records but for the changes."""
+    return ask(record or received(), policy(*(rules or (OTHERS,))), ground, own=False, **changes)
+
+
+def test_what_is_passed_on_is_what_its_origin_lets_the_community_have():
+    decision = pass_on()
+    assert (decision.rule, decision.denial) == ("others", None)
+    assert decision.disclosed == FOR_THE_COMMUNITY
+    assert decision.told == ()
+
+
+@pytest.mark.parametrize("classes", [Disclosure.COMMUNITY, Disclosure.PARTNER])
+def test_no_line_of_a_rule_passes_on_more(classes):
+    wide = replace(OTHERS, classes=classes, max_tlp="RED", reveal=frozenset({"prompts", "evidence"}))
+    wide = replace(wide, name_withheld=True)
+    named = {"recipients": frozenset(), "granted": frozenset({"prompts", "evidence", "details"})}
+    decision = pass_on(None, wide, **named)
+    assert decision.disclosed == FOR_THE_COMMUNITY
+    assert decision.told == ()
+    assert pass_on(received(tlp="AMBER"), wide).denial is Denial.RELAYED_TLP
+
+
+@pytest.mark.parametrize(
+    ("expected", "record", "changes"),
+    [
+        pytest.param(Denial.NOT_RELAYED, received(relay="none"), {}, id="its origin says no"),
+        pytest.param(Denial.NOT_RELAYED, received(relay=""), {}, id="its origin says nothing"),
+        pytest.param(Denial.NOT_RELAYED, received(relay="Community"), {}, id="a word that nobody knows"),
+        pytest.param(Denial.ITS_ORIGIN, received(issuer=PARTNER), {}, id="to its origin"),
+        pytest.param(Denial.RELAYED_TLP, received(tlp="AMBER"), {}, id="TLP:AMBER"),
+        pytest.param(Denial.RELAYED_TLP, received(tlp="RED"), {}, id="TLP:RED"),
+        pytest.param(Denial.RELAYED_TLP, received(tlp="WHITE"), {}, id="a marking that nobody knows"),
+        pytest.param(
+            Denial.RELAYED_TLP, received(tlp="AMBER", downgrade_at=STEPS), {}, id="a marking that is not lowered yet"
+        ),
+        pytest.param(
+            Denial.EMBARGOED,
+            received(FINDING | {"embargo": {"until": stamp(NOW + 1)}}),
+            {},
+            id="an embargo, though we were named for it",
+        ),
+        pytest.param(Denial.NARROWED, received(), {"recipients": frozenset({PARTNER})}, id="nobody names for others"),
+        pytest.param(Denial.NO_RULE, received(), {"policy": policy(share())}, id="rules about our own records"),
+        pytest.param(Denial.NO_RULE, received(), {"policy": policy()}, id="no rule"),
+        pytest.param(
+            Denial.CONDITION_UNKNOWN,
+            received({"title": "t"}),
+            {"policy": policy(replace(OTHERS, condition=FAILS, kinds=FINDINGS), replace(OTHERS, name="next"))},
+            id="a condition on what its origin withheld from us",
+        ),
+        pytest.param(Denial.FLOOR, received(), {"floor": floor(never())}, id="a floor that takes all"),
+        pytest.param(
+            Denial.FLOOR,
+            received({"title": "t"}),
+            {"floor": floor(never(condition=FAILS, kinds=FINDINGS))},
+            id="a floor that asks for what its origin withheld from us",
+        ),
+        pytest.param(
+            Denial.NOTHING_LEFT, received({"details": "d"}), {}, id="nothing that is for the community"
+        ),
+    ],
+)  # fmt: skip
+def test_nothing_is_passed_on(expected, record, changes):
+    decision = ask(record, **{"policy": policy(OTHERS), "own": False} | changes)
+    assert decision.denial is expected
+    assert decision.disclosed == frozenset()
+
+
+def test_a_record_is_passed_on_from_the_moment_at_which_its_marking_allows_it():
+    record = received(tlp="AMBER", downgrade_at=STEPS)
+    assert pass_on(record).wider_at == NOW + 10
+    assert pass_on(record, now=NOW + 10).delivered
+
+
+def test_a_rule_about_records_of_others_says_nothing_about_our_own():
+    assert ask(rules=policy(OTHERS)).denial is Denial.NO_RULE
+    assert ask(rules=policy(OTHERS, share())).rule == "open"
+    assert pass_on(None, share(), OTHERS).rule == "others"
+
+
+def test_what_is_passed_on_waits_as_our_own_does_and_loses_to_the_floor():
+    ground = floor(require(approvals=2), never(fields=frozenset({"summary"})))
+    decision = pass_on(None, replace(OTHERS, hold=3600), ground=ground)
+    assert (decision.not_before, decision.approvals) == (NOW + 3600, 2)
+    assert FOR_THE_COMMUNITY - decision.disclosed == {"summary"}
 
 
 @pytest.mark.parametrize("most", TLPS)

@@ -2,9 +2,22 @@ from dataclasses import replace
 
 import pytest
 
-from tests.policy.holdings import FINDING, NOW, OTHER, PARTNER, floor, holding, never, policy, require, share, when
+from tests.policy.holdings import (
+    FINDING,
+    NOW,
+    OTHER,
+    PARTNER,
+    THIRD,
+    floor,
+    holding,
+    never,
+    policy,
+    require,
+    share,
+    when,
+)
 from tests.policy.test_decide import FAILS, FINDINGS, HOLDS, UNKNOWABLE
-from tocsin.policy.decide import decide
+from tocsin.policy.decide import Denial, decide
 from tocsin.policy.explain import Explanation, explain
 from tocsin.records.envelope import Downgrade
 from tocsin.schema.contract import Disclosure
@@ -23,6 +36,11 @@ def ask(record=None, **changes) -> Explanation:
     explanation = explain(record, **arguments)
     assert explanation.decision == decide(record, **arguments)
     return explanation
+
+
+def received(content=None, **envelope):
+    """Make a record of a third organisation, which lets others pass it on."""
+    return holding(content, **{"issuer": THIRD, "relay": "community"} | envelope)
 
 
 def whys(explanation: Explanation) -> dict[str, str]:
@@ -130,6 +148,71 @@ def test_a_denial_says_what_would_change_it(hints, changes):
     assert not any(field.shared for field in explanation.fields)
     assert whys(explanation)["title"] == "the record does not go"
     assert whys(explanation)["infohazard_detail"] == "never leaves the node"
+
+
+OTHERS = share(name="others", line=7, max_tlp="GREEN", classes=Disclosure.COMMUNITY, relayed=True)
+
+
+@pytest.mark.parametrize(
+    ("why", "hints", "record", "rules"),
+    [
+        pytest.param(Denial.ITS_ORIGIN, set(), received(issuer=PARTNER), [OTHERS], id="to its origin"),
+        pytest.param(
+            Denial.NOT_RELAYED,
+            {"it would be weighed if university.example had signed `relay = community` into it"},
+            received(relay="none"),
+            [OTHERS],
+            id="not allowed by its origin",
+        ),
+        pytest.param(
+            Denial.RELAYED_TLP,
+            {"would be shared if tlp were GREEN", "will be shared from 2027-01-16T08:00:00Z"},
+            received(tlp="AMBER", downgrade_at=(Downgrade("2027-01-16T08:00:00Z", "GREEN"),)),
+            [OTHERS],
+            id="a marking above green",
+        ),
+        pytest.param(
+            Denial.NO_RULE,
+            {
+                "'own' at lab-b.example.toml:6 does not cover it: "
+                "it is about our own records, and this is university.example's"
+            },
+            received(),
+            [share(name="own", line=6)],
+            id="no rule about records of others",
+        ),
+        pytest.param(
+            Denial.CONDITION_UNKNOWN,
+            {"ask for numbers and times first in the condition at lab-b.example.toml:7: has(content.…) && …"},
+            received({"title": "t"}),
+            [replace(OTHERS, condition=HOLDS, kinds=FINDINGS)],
+            id="a condition that reads what its origin withheld from us",
+        ),
+    ],
+)
+def test_why_a_record_of_others_is_not_passed_on_is_said(why, hints, record, rules):
+    explanation = ask(record, own=False, policy=policy(*rules))
+    assert explanation.decision.denial is why
+    assert set(explanation.hints) == hints
+
+
+def test_what_goes_of_a_record_of_others_is_explained_field_by_field():
+    explanation = ask(received(), own=False, policy=policy(replace(OTHERS, classes=Disclosure.ALWAYS)))
+    assert explanation.decision.denial is Denial.NOTHING_LEFT
+    explanation = ask(received(), own=False, policy=policy(OTHERS))
+    assert (explanation.decision.rule, explanation.decision.line, explanation.hints) == ("others", 7, ())
+    assert whys(explanation)["title"] == "the rule shares up to class COMMUNITY"
+    for path in ("details", "subjects[*].name", "prompts"):
+        assert whys(explanation)[path] == "of others' records nothing above class COMMUNITY is passed on"
+    assert whys(explanation)["infohazard_detail"] == "never leaves the node"
+    assert {field.reason for field in explanation.fields} == {""}
+
+
+def test_a_rule_about_records_of_others_is_said_not_to_cover_our_own():
+    (hint,) = ask(policy=policy(OTHERS)).hints
+    assert hint == (
+        "'others' at lab-b.example.toml:7 does not cover it: it is about records of others, and this is our own"
+    )
 
 
 def test_a_rule_that_applies_by_its_condition_is_named():

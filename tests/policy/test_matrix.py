@@ -81,6 +81,29 @@ def test_a_demand_of_the_floor_counts_where_it_has_no_condition():
     assert (cells["finding", "RED"].approvals, cells["finding", "AMBER"].approvals) == (2, 1)
 
 
+OTHERS = share(name="others", max_tlp="GREEN", classes=Disclosure.COMMUNITY, relayed=True, line=9)
+
+
+def test_what_is_passed_on_has_cells_of_its_own_for_the_markings_that_may_be():
+    rules = policy(share(max_tlp="CLEAR"), OTHERS)
+    cells = matrix(PolicySet({PARTNER: rules, OTHER: policy()}, floor(), ()), [PARTNER, OTHER], now=NOW)
+    relayed = [cell for cell in cells if cell.relayed]
+    assert [(cell.kind, cell.tlp) for cell in relayed] == [(kind, tlp) for kind in KINDS for tlp in ("CLEAR", "GREEN")]
+    assert {(cell.partner, cell.classes, cell.rule, cell.line) for cell in relayed} == {
+        (PARTNER, Disclosure.COMMUNITY, "others", 9)
+    }
+    assert len(cells) == 2 * len(KINDS) * len(TLPS) + len(relayed)
+
+
+def test_a_rule_that_begins_to_pass_records_on_is_a_change():
+    before, after = (PolicySet({PARTNER: policy(*shares)}, floor(), ()) for shares in ((share(),), (share(), OTHERS)))
+    for old, new in changed_cells(before, after, now=NOW):
+        assert old.relayed
+        assert new.relayed
+        assert (old.classes, new.classes) == (None, Disclosure.COMMUNITY)
+    assert len(changed_cells(before, after, now=NOW)) == 2 * len(KINDS)
+
+
 def test_what_two_sets_let_out_at_most_is_compared_cell_by_cell():
     rules = {PARTNER: policy(share(max_tlp="RED"))}
     strict = PolicySet(rules, floor(require(min_tlp="AMBER", approvals=1)), ())

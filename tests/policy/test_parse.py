@@ -1,9 +1,10 @@
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
 from tests.policy.holdings import PARTNER
-from tocsin.policy.clauses import Accept
+from tocsin.policy.clauses import DEFAULT_MAX_MB_PER_HOUR, Accept
 from tocsin.policy.document import MAX_LENGTH, parse_document
 from tocsin.policy.parse import parse_policies
 from tocsin.policy.reach import leaves, plain
@@ -45,6 +46,16 @@ classes = "COMMUNITY"
 [accept]
 kinds = ["finding"]
 max_per_hour = 20
+max_mb_per_hour = 3
+relayed = true
+legal_hold = true
+
+[[share]]
+name = "news of others"
+kinds = ["finding"]
+max_tlp = "GREEN"
+classes = "COMMUNITY"
+relayed = true
 '''
 
 
@@ -60,9 +71,10 @@ def test_a_policy_says_what_is_written():
     assert policies.problems == ()
     policy = policies.policies[PARTNER]
     assert (policy.partner, policy.agreement, policy.expires) == (PARTNER, "MOU 2026-04, section 3", 1_814_313_600)
-    assert policy.accept == Accept(frozenset({"finding"}), 20)
+    assert policy.accept == Accept(frozenset({"finding"}), 20, 3, relayed=True, legal_hold=True)
+    assert policy.accept.max_bytes_per_hour == 3_145_728
     assert policy.digest == sha256(FULL.encode()).hexdigest()
-    severe, public = policy.shares
+    severe, public, others = policy.shares
     assert (severe.name, severe.line, severe.kinds) == ("severe cyber findings", 6, {"finding"})
     assert (severe.max_tlp, severe.classes) == ("AMBER+STRICT", Disclosure.PARTNER)
     assert (severe.reveal, severe.withhold) == ({"steps", "prompts"}, {"subjects[*].version", "evidence"})
@@ -71,6 +83,10 @@ def test_a_policy_says_what_is_written():
     assert severe.condition.checked["finding"].reads == {"severity", "hazard_category"}
     assert (public.line, public.kinds, public.condition) == (23, frozenset(KINDS), None)
     assert (public.reason, public.name_withheld) == ("", False)
+    assert [share.relayed for share in policy.shares] == [False, False, True]
+    assert others.tlps == ("CLEAR", "GREEN")
+    assert policy.relays
+    assert not replace(policy, shares=(severe, public)).relays
 
 
 def test_a_floor_says_what_is_written():
@@ -96,7 +112,9 @@ def test_a_file_may_be_named_with_its_folder():
 def test_a_policy_without_accept_takes_nothing_and_one_without_a_number_takes_the_default():
     assert parse_policies({FILE: HEAD}).policies[PARTNER].accept is None
     accept = parse_policies({FILE: HEAD + '[accept]\nkinds = ["*"]\n'}).policies[PARTNER].accept
-    assert accept == Accept(frozenset(KINDS), DEFAULT_MAX_PER_HOUR)
+    assert accept == Accept(frozenset(KINDS), DEFAULT_MAX_PER_HOUR, DEFAULT_MAX_MB_PER_HOUR)
+    assert not accept.relayed
+    assert not accept.legal_hold
 
 
 def test_no_floor_is_a_problem_and_no_floor():
@@ -155,6 +173,9 @@ def test_every_problem_of_every_file_is_found_at_once():
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 0'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = true'),
         ("4: max_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_per_hour = 1e3'),
+        ("4: max_mb_per_hour must be a whole number from 1", HEAD + '[accept]\nkinds=["*"]\nmax_mb_per_hour = 0'),
+        ("4: relayed must be true or false", HEAD + '[accept]\nkinds=["*"]\nrelayed = "GREEN"'),
+        ("4: legal_hold must be true or false", HEAD + '[accept]\nkinds=["*"]\nlegal_hold = 1'),
         ("2: not TOML: Invalid value", HEAD + "agreement = "),
         ("2: not TOML: Cannot overwrite a value", HEAD + HEAD.strip()),
         ("3: not TOML: Cannot declare ('accept',) twice", HEAD + "[accept]\n[accept]"),
@@ -305,6 +326,46 @@ def test_rules_that_together_leave_nothing_to_a_later_one_are_found():
     assert problems(HEAD + halves + third) == expected
     assert problems(HEAD + halves + third.replace("GREEN", "AMBER")) == []
     assert problems(HEAD + halves.replace("high", "low", 1) + third) == []
+
+
+OTHERS = SHARE.replace("PARTNER", "COMMUNITY") + "relayed = true\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("5: max_tlp: records of others are passed on up to TLP:GREEN", OTHERS.replace("GREEN", "AMBER")),
+        (
+            "6: classes: of others' records nothing above COMMUNITY is passed on",
+            OTHERS.replace("COMMUNITY", "PARTNER"),
+        ),
+        ("8: reveal: fields of class NAMED are for those whom their origin names", OTHERS + 'reveal = ["prompts"]'),
+        (
+            "8: name_withheld: which fields others' records have is for their origin to tell",
+            OTHERS + "name_withheld = true",
+        ),
+        ("7: relayed must be true or false", OTHERS.replace("true", '"yes"')),
+    ],
+)
+def test_a_rule_about_records_of_others_says_nothing_that_it_cannot_do(said, rule):
+    assert problems(HEAD + OTHERS) == []
+    assert problems(HEAD + rule) == [said]
+
+
+def test_rules_about_our_own_records_and_about_those_of_others_do_not_cover_one_another():
+    assert problems(HEAD + SHARE + OTHERS.replace('"s"', '"t"')) == []
+    assert problems(HEAD + OTHERS + SECOND) == []
+    halves = OTHERS + "when = 'severity == \"high\"'\n" + OTHERS.replace('"s"', '"t"')
+    assert problems(HEAD + halves + "when = 'severity != \"high\"'\n" + SHARE.replace('"s"', '"u"')) == []
+    assert problems(HEAD + OTHERS + OTHERS.replace('"s"', '"t"')) == [
+        "8: never reached: 's' at line 2 covers everything that this rule does"
+    ]
+
+
+def test_a_condition_that_holds_only_of_what_is_missing_never_holds_of_records_of_others():
+    missing = "when = 'severity == \"\"'"
+    assert problems(HEAD + SHARE + missing) == []
+    assert problems(HEAD + OTHERS + missing) == [f"8: {IDLE}"]
 
 
 IDLE = "when: no record that this rule covers can make it true"

@@ -14,27 +14,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy import reference
-from tests.policy.holdings import NOW, OTHER, PARTNER, floor, holding, never, policy, require, share, when
-from tocsin.policy.clauses import Floor, Policy
+from tests.policy.holdings import NOW, OTHER, OURS, PARTNER, THIRD, floor, holding, never, policy, require, share, when
+from tocsin.policy.clauses import RELAYED_TLPS, Floor, Policy
 from tocsin.policy.decide import Decision, Denial, decide
 from tocsin.policy.reach import leaves
 from tocsin.records.envelope import Downgrade
 from tocsin.records.record import VerifiedRecord
 from tocsin.schema.contract import KINDS, TLPS, Disclosure
 
-# Each condition beside what it means, over fields that all kinds have and the marking; None is unknown.
+# Each condition beside what it means for an own record, over fields that all kinds have and the marking, and what it
+# reads: where one of them is missing, nothing is known of another's record. None is unknown.
 CONDITIONS = {
-    "": lambda content, tlp: True,
-    'title == "x"': lambda content, tlp: content.get("title", "") == "x",
-    'summary != "x"': lambda content, tlp: content.get("summary", "") != "x",
-    'tlp in ["GREEN", "CLEAR"]': lambda content, tlp: tlp in {"GREEN", "CLEAR"},
-    'embargo.until < timestamp("2030-01-01T00:00:00Z")': lambda content, tlp: (
-        True if "until" in content.get("embargo", {}) else None
+    "": (lambda content, tlp: True, ""),
+    'title == "x"': (lambda content, tlp: content.get("title", "") == "x", "title"),
+    'summary != "x"': (lambda content, tlp: content.get("summary", "") != "x", "summary"),
+    'tlp in ["GREEN", "CLEAR"]': (lambda content, tlp: tlp in {"GREEN", "CLEAR"}, ""),
+    'embargo.until < timestamp("2030-01-01T00:00:00Z")': (
+        lambda content, tlp: True if "until" in content.get("embargo", {}) else None,
+        "embargo.until",
     ),
-    'has(embargo.until) || title == "x"': lambda content, tlp: (
-        "until" in content.get("embargo", {}) or content.get("title", "") == "x"
+    'has(embargo.until) || title == "x"': (
+        lambda content, tlp: "until" in content.get("embargo", {}) or content.get("title", "") == "x",
+        "embargo.until title",
     ),
-    "1 / (size(title) - 1) == 1": lambda content, tlp: None if "title" in content else False,
+    "1 / (size(title) - 1) == 1": (lambda content, tlp: None if "title" in content else False, "title"),
 }
 COMPILED = {text: when(text, *KINDS) for text in CONDITIONS if text}
 STRANGE = ("new", "subjects[*].new", "embargo.new.deep", "title_copy", "steps[*].description_2")
@@ -69,6 +72,7 @@ class Drawn:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311 - nothing is secret here, and the seed says it all
         self.kind = self.one_of(*KINDS)
+        self.own = self.one_of(True, True, False)
         self.somewhere = PATHS[self.kind] + GROUPS[self.kind]
         self.record = self.draw_record()
         self.shares = [self.share() for _ in range(self.one_of(0, 1, 2, 3, 4))]
@@ -76,12 +80,13 @@ class Drawn:
         rules += [self.require() for _ in range(self.one_of(0, 0, 1, 2))]
         self.floor = self.rarely(None, rules)
         self.policy = {"partner": PARTNER, "expires": self.rarely(NOW, self.one_of(None, NOW + 1))}
+        named = ((), (PARTNER,), (PARTNER, OTHER)) if self.own else ((),)
         self.asked = {
             "partner": self.rarely(OTHER, PARTNER),
-            "recipients": self.rarely(frozenset({OTHER}), frozenset(self.one_of((), (PARTNER,), (PARTNER, OTHER)))),
+            "recipients": self.rarely(frozenset({OTHER}), frozenset(self.one_of(*named))),
             "granted": self.some(self.somewhere, 20),
             "now": self.rarely(NOW - 400, self.one_of(NOW - 1, NOW, NOW + 1)),
-            "own": self.rarely(False, True),
+            "own": self.own,
         }
 
     @cached_property
@@ -95,21 +100,24 @@ class Drawn:
         return decide(self.record, policy=rules, floor=below, **self.asked | changes)
 
     def allowed(self) -> tuple[set[str], int, int] | None:
-        rules = self.policy | {"shares": [with_meaning(rule) for rule in self.shares]}
-        below = None if self.floor is None else [with_meaning(rule) for rule in self.floor]
+        rules = self.policy | {"shares": [with_meaning(rule, own=self.own) for rule in self.shares]}
+        below = None if self.floor is None else [with_meaning(rule, own=self.own) for rule in self.floor]
         return reference.allowed(self.record, policy=rules, floor=below, **self.asked)
 
     def draw_record(self) -> VerifiedRecord:
         content = content_of(self.some([*PATHS[self.kind], *STRANGE], 40), stamp(self.one_of(*MOMENTS)))
         if "embargo" in content and self.one_of(True, False):
             content["embargo"]["state"] = self.one_of("agreed", "lifted", "broken")
-        ranks = sorted({self.random.randrange(len(TLPS)) for _ in range(self.one_of(1, 1, 2, 3))}, reverse=True)
+        tlps = TLPS if self.own else self.rarely(TLPS, self.one_of(RELAYED_TLPS, RELAYED_TLPS, TLPS[:3]))
+        ranks = sorted({self.random.randrange(len(tlps)) for _ in range(self.one_of(1, 1, 2, 3))}, reverse=True)
         steps = zip(sorted(self.random.sample(MOMENTS, len(ranks) - 1)), ranks[1:], strict=True)
         return holding(
             content,
             kind=self.kind,
             tlp=TLPS[ranks[0]],
             downgrade_at=tuple(Downgrade(stamp(moment), TLPS[rank]) for moment, rank in steps),
+            issuer=OURS if self.own else self.rarely(PARTNER, THIRD),
+            relay=self.rarely("none", "community"),
             retention_until=self.rarely(stamp(NOW), self.one_of("", stamp(NOW + 1000))),
         )
 
@@ -133,10 +141,11 @@ class Drawn:
             "withhold_until": self.one_of(None, None, *MOMENTS),
             "hold": self.one_of(0, 0, 3600),
             "approvals": self.one_of(0, 0, 1, 2),
+            "relayed": self.rarely(self.own, not self.own),
         }
 
     def never(self) -> dict[str, Any]:
-        fields = self.rarely(frozenset(), self.some(self.somewhere, 20))
+        fields = self.some(self.somewhere, 20) if self.one_of(*range(8)) else frozenset()
         return self.of_the_floor() | {"fields": fields, "until": self.one_of(None, None, *MOMENTS)}
 
     def require(self) -> dict[str, Any]:
@@ -198,13 +207,26 @@ def test_what_is_told_to_be_withheld_is_nothing_that_goes_and_nothing_local(seed
 
 
 def test_the_drawn_cases_reach_every_way_to_decide():
-    denials = Counter(Drawn(seed).decide().denial for seed in range(1500))
-    assert set(denials) == {None, *Denial}
-    assert denials[None] > 300
+    drawn = [Drawn(seed) for seed in range(2500)]
+    denials = Counter((one.own, one.decide().denial) for one in drawn)
+    assert {denial for _, denial in denials} == {None, *Denial}
+    assert denials[True, None] > 400
+    assert denials[False, None] > 100
 
 
-def with_meaning(rule: dict[str, Any]) -> dict[str, Any]:
-    return rule | {"when": CONDITIONS[rule["when"]]}
+def with_meaning(rule: dict[str, Any], *, own: bool) -> dict[str, Any]:
+    meaning, reads = CONDITIONS[rule["when"]]
+    needed = () if own else reads.split()
+
+    def holds(content: dict[str, Any], tlp: str) -> bool | None:
+        return meaning(content, tlp) if all(is_present(path, content) for path in needed) else None
+
+    return rule | {"when": holds}
+
+
+def is_present(path: str, content: Any) -> bool:
+    name, _, rest = path.partition(".")
+    return name in content and (not rest or is_present(rest, content[name]))
 
 
 def compiled(rule: dict[str, Any]) -> dict[str, Any]:
