@@ -37,15 +37,19 @@ NO_METHOD = "UNIMPLEMENTED"
 NO_CONNECTION = "UNAVAILABLE"
 
 READS = {"ListRecords", "GetRecord", "SearchRecords", "ExplainRecord", "PreviewRecord", "ListReviews", "GetReview"}
+READS |= {"ListRetractions", "GetRetraction", "ListOutbox"}
 ALL = {"GetStatus", "GetIdentity", "ListPeers", "GetPeer"}
 POLICIES = {"CheckPolicies", "PlanPolicies", "GetPolicyMatrix"}
 MAY = {
-    Role.ANALYST: ALL | READS | {"PostRecords", "RequestFields", "RevealFields", "SyncPeers"},
-    Role.RELEASER: ALL | READS | POLICIES | {"RevealFields", "DecideReview"},
-    Role.POLICY_ADMIN: ALL | READS | POLICIES | {"ApplyPolicies", "ListAudit", "VerifyAudit"},
-    Role.AUDITOR: ALL | READS | POLICIES | {"ListPeople", "ListAudit", "VerifyAudit"},
+    Role.ANALYST: ALL
+    | READS
+    | {"PostRecords", "AmendRecord", "RetractRecord", "RequestFields", "RevealFields", "SyncPeers"},
+    Role.RELEASER: ALL | READS | POLICIES | {"RevealFields", "DecideReview", "RetractRecord"},
+    Role.POLICY_ADMIN: ALL | READS | POLICIES | {"ApplyPolicies", "ListAudit", "VerifyAudit", "ListReceipts"},
+    Role.AUDITOR: ALL | READS | POLICIES | {"ListPeople", "ListAudit", "VerifyAudit", "ListReceipts"},
     Role.OPERATOR: ALL
     | {"AddPeer", "SuspendPeer", "ResumePeer", "RemovePeer", "SyncPeers"}
+    | {"TestPeer", "RunChecks", "ListOutbox", "ListReceipts"}
     | {"ListPeople", "AddPerson", "ChangePerson", "RemovePerson"},
 }
 READER_MAY = {"Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}

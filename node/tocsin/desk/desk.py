@@ -4,24 +4,34 @@ Each takes the request message and the person who calls, and returns the
 response message; what goes wrong is a TocsinError. Whether the person may call
 it was settled at the door, by `desk.permits`. The methods may be called from
 several threads at once, except the asynchronous ones (`sync_peers`,
-`plan_policies`, `request_fields`), which belong to an event loop.
+`plan_policies`, `request_fields`, `test_peer`, `run_checks`), which belong to
+an event loop.
 """
 
 import re
 from collections.abc import AsyncIterator, Callable
 
+from tocsin.desk.amending import Amending
 from tocsin.desk.auditing import Auditing
+from tocsin.desk.checks import Checks, Probe
 from tocsin.desk.home import Home
+from tocsin.desk.outbox import Outbox
 from tocsin.desk.peering import Peering
 from tocsin.desk.people import People
 from tocsin.desk.planning import Planning
 from tocsin.desk.policies import Policies
 from tocsin.desk.posting import Posting
 from tocsin.desk.reading import Reading
+from tocsin.desk.receipts import Receipts
+from tocsin.desk.retracting import Retracting
 from tocsin.desk.reviewing import Reviewing
 from tocsin.desk.room import NO_EVENTS, Events, Puller, Requester, Room, open_office
 from tocsin.desk.status import Status
 from tocsin.desk.syncing import Syncing
+from tocsin.desk.testing import Testing
+from tocsin.errors import PeerUnreachable
+from tocsin.exchange.circuit import Contacts
+from tocsin.identity.names import OrgId
 from tocsin.people.person import Person
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -31,6 +41,11 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 def method_name(call: str) -> str:
     """Return the name of the desk's method for a call: `post_records` for `PostRecords`."""
     return _WORD.sub("_", call).lower()
+
+
+async def no_probe(org: OrgId) -> int | None:
+    """Call nobody."""
+    raise PeerUnreachable(f"{org} cannot be called from here")
 
 
 class Desk:
@@ -44,22 +59,34 @@ class Desk:
         random: Callable[[int], bytes],
         puller: Puller,
         requester: Requester,
+        probe: Probe = no_probe,
+        contacts: Contacts | None = None,
         strict: bool = False,
         events: Events = NO_EVENTS,
         listen: str = "",
         started_at: int = 0,
     ) -> None:
-        """Work on an open home; `listen` and `started_at` are those of the running node, if there is one."""
+        """Work on an open home; `contacts`, `listen` and `started_at` are those of the running node, if there is one.
+
+        `probe` calls a peer to see whether it answers.
+        """
+        contacts = contacts or Contacts()
         room = Room(home, clock, random, events, open_office(home, strict=strict, random=random))
         self._posting = Posting(room)
+        self._amending = Amending(room)
+        self._retracting = Retracting(room)
         self._reading = Reading(room)
         self._policies = Policies(room)
         self._planning = Planning(room)
         self._reviewing = Reviewing(room, requester)
         self._auditing = Auditing(room)
         self._people = People(room)
-        self._peering = Peering(room)
+        self._peering = Peering(room, contacts)
         self._syncing = Syncing(room, puller)
+        self._outbox = Outbox(room, contacts)
+        self._receipts = Receipts(room)
+        self._testing = Testing(room, probe)
+        self._checks = Checks(room, probe)
         self._status = Status(room, self._peering, listen=listen, started_at=started_at)
 
     def get_status(self, request: v1.GetStatusRequest, caller: Person) -> v1.GetStatusResponse:
@@ -97,6 +124,22 @@ class Desk:
     def post_records(self, request: v1.PostRecordsRequest, caller: Person) -> v1.PostRecordsResponse:
         """Sign, store and queue records; each of a batch succeeds or fails alone."""
         return self._posting.post_records(request, caller)
+
+    def amend_record(self, request: v1.AmendRecordRequest, caller: Person) -> v1.AmendRecordResponse:
+        """Sign the next version of an own record."""
+        return self._amending.amend_record(request, caller)
+
+    def retract_record(self, request: v1.RetractRecordRequest, caller: Person) -> v1.RetractRecordResponse:
+        """Take an own record back for good."""
+        return self._retracting.retract_record(request, caller)
+
+    def list_retractions(self, request: v1.ListRetractionsRequest, caller: Person) -> v1.ListRetractionsResponse:
+        """List retractions, newest first."""
+        return self._retracting.list_retractions(request)
+
+    def get_retraction(self, request: v1.GetRetractionRequest, caller: Person) -> v1.GetRetractionResponse:
+        """Return what became of a retraction, partner by partner."""
+        return self._retracting.get_retraction(request)
 
     def list_records(self, request: v1.ListRecordsRequest, caller: Person) -> v1.ListRecordsResponse:
         """List current records, newest first."""
@@ -181,3 +224,19 @@ class Desk:
     def sync_peers(self, request: v1.SyncPeersRequest, caller: Person) -> AsyncIterator[v1.SyncPeersResponse]:
         """Fetch what peers have for this node now, telling the progress page by page."""
         return self._syncing.sync_peers(request)
+
+    def list_outbox(self, request: v1.ListOutboxRequest, caller: Person) -> v1.ListOutboxResponse:
+        """List what waits to go, and what went and is not acknowledged, each with the reason why."""
+        return self._outbox.list_outbox(request)
+
+    def list_receipts(self, request: v1.ListReceiptsRequest, caller: Person) -> v1.ListReceiptsResponse:
+        """List receipts, those that partners gave or those that they were given."""
+        return self._receipts.list_receipts(request)
+
+    def test_peer(self, request: v1.TestPeerRequest, caller: Person) -> AsyncIterator[v1.TestPeerResponse]:
+        """Send a made-up record through the policy and over the wire, and take it back, telling each step."""
+        return self._testing.test_peer(request, caller)
+
+    def run_checks(self, request: v1.RunChecksRequest, caller: Person) -> AsyncIterator[v1.RunChecksResponse]:
+        """Look the node over, and say what is wrong and how to mend it, check by check."""
+        return self._checks.run_checks(request)

@@ -3,11 +3,11 @@
 from difflib import get_close_matches
 
 from tocsin.desk.home import Home
-from tocsin.errors import NotFound
+from tocsin.errors import NotFound, NotPermitted
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.records.record import VerifiedRecord, parse_record
-from tocsin.store.model import PeerRow, StoredRecord
+from tocsin.store.model import PeerRow, Standing, StoredRecord
 from tocsin.store.protocol import Store
 
 MOST_SHOWN = 8
@@ -39,6 +39,18 @@ def _unknown(org: OrgId, known: list[str]) -> NotFound:
     return NotFound(f"{org} is not a peer", hint=hint)
 
 
+def find_own(store: Store, name: str) -> StoredRecord:
+    """Return a record of this organisation's own making, by digest, id or a beginning of it.
+
+    Raises NotFound, Conflict where the beginning is ambiguous, and
+    NotPermitted where the record is somebody else's.
+    """
+    stored = store.records.find(name)
+    if not stored.own:
+        raise NotPermitted(f"the record is {stored.issuer}'s: only its origin changes it or takes it back")
+    return stored
+
+
 def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
     """Verify a stored record once more, as of the day it was signed.
 
@@ -46,8 +58,9 @@ def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
     the store says. Raises NotFound where nothing of it is held any more.
     """
     if not stored.token:
+        why = "as its origin asked" if stored.standing is Standing.PURGED else "when its retention ended"
         raise NotFound(
-            f"what was held of {stored.record_id} was deleted when its retention ended",
+            f"what was held of {stored.record_id} was deleted {why}",
             hint=f"what was decided about it: tocsin audit show --record {stored.digest}",
         )
     if stored.issuer == home.organisation.org:

@@ -4,13 +4,16 @@ A record's message holds what this node may read of it and nothing else: it is
 made of the stored holding, never of anything behind it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from tocsin.desk.title import one_line, severity_of, title_of
+from tocsin.desk.title import name_of, severity_of, title_of
+from tocsin.exchange.circuit import Contacts, ContactState
 from tocsin.identity.details import RecordKey
+from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.decide import Decision
 from tocsin.policy.explain import Explanation
@@ -20,12 +23,30 @@ from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.release.gate import Wait
 from tocsin.release.presentation import presentation
 from tocsin.schema.contract import SCHEMA, Disclosure, enum_number
-from tocsin.store.model import PeerCounts, PeerRow, StoredRecord, WithheldPath
+from tocsin.store.model import PeerCounts, PeerRow, Standing, StoredRecord, WithheldPath
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
 VERIFIED = "verified"
+
+_STANDINGS: Mapping[Standing, v1.Standing.ValueType] = MappingProxyType(
+    {
+        Standing.CURRENT: v1.STANDING_CURRENT,
+        Standing.REPLACED: v1.STANDING_REPLACED,
+        Standing.EQUIVOCAL: v1.STANDING_EQUIVOCAL,
+        Standing.WITHDRAWN: v1.STANDING_WITHDRAWN,
+        Standing.PURGED: v1.STANDING_PURGED,
+    }
+)
+
+_CONTACTS: Mapping[ContactState, v1.ContactState.ValueType] = MappingProxyType(
+    {
+        ContactState.IN_TOUCH: v1.CONTACT_STATE_IN_TOUCH,
+        ContactState.CALLING: v1.CONTACT_STATE_CALLING,
+        ContactState.WAITING: v1.CONTACT_STATE_WAITING,
+    }
+)
 
 
 def organisation_message(organisation: Organisation) -> v1.Organisation:
@@ -72,6 +93,19 @@ def peer_message(row: PeerRow, organisation: Organisation, counts: PeerCounts) -
     return message
 
 
+def write_contact(message: v1.Peer, contacts: Contacts) -> None:
+    """Write how the contact with a peer goes, as far as this node has seen since it started."""
+    org = OrgId(message.organisation.org)
+    contact, ahead = contacts.of(org), contacts.clock_ahead(org)
+    if contact is not None:
+        message.contact = _CONTACTS[contact.state]
+        message.failures = contact.failures
+        if contact.next_attempt_at:
+            message.next_attempt_at.FromSeconds(contact.next_attempt_at)
+    if ahead is not None:
+        message.clock_ahead = ahead
+
+
 def envelope_message(record: StoredRecord | VerifiedRecord) -> record_pb2.Envelope:
     """Return the plain claims of a record; the schedule of its marking where the record itself is at hand."""
     schedule = record.downgrade_at if isinstance(record, VerifiedRecord) else ()
@@ -99,13 +133,14 @@ def listed_message(record: StoredRecord, store: Store) -> v1.Record:
     message = v1.Record(
         digest=record.digest,
         envelope=envelope_message(record),
-        title=one_line(record.title) or title_of(record.kind, record.content, record_id=record.record_id),
+        title=name_of(record),
         severity=record.severity,
         own=record.own,
         received_from=record.received_from,
         key_id=record.key_id,
         marking=claim_value("Tlp", record.marking),
         author=record.author,
+        standing=_STANDINGS[record.standing],
     )
     message.stored_at.FromSeconds(record.stored_at)
     message.withheld.extend(withheld_messages(store.intake.withheld(record.digest)))

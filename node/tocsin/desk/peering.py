@@ -1,10 +1,13 @@
 """This module registers other organisations, and begins, stops and ends the exchange with them.
 
     (unknown) --add--> pending --add with the fingerprint--> active <--resume/suspend--> suspended
-    pending, active, suspended --remove--> removed (unknown again)
+    (unknown), pending --add as known, with the fingerprint--> known --add with the fingerprint--> active
+    pending, active, suspended, known --remove--> removed (unknown again)
 
-A peer becomes active only by the fingerprint that people compared. From then on
-its newer documents prove themselves: each is signed by the keys of the last.
+A peer becomes active, or known, only by the fingerprint that people compared.
+From then on its newer documents prove themselves: each is signed by the keys of
+the last. With one that is known nothing is exchanged: its keys are trusted for
+what others pass on of it.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,11 +16,12 @@ from types import MappingProxyType
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.inforce import adopt_starter
 from tocsin.desk.lookup import find_peer
-from tocsin.desk.messages import organisation_message, peer_message
+from tocsin.desk.messages import organisation_message, peer_message, write_contact
 from tocsin.desk.policyfiles import write_starter
 from tocsin.desk.room import Room
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedRequest
+from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.identity.fingerprint import verify_fingerprint
@@ -35,6 +39,7 @@ _ROLES: Mapping[int, PeerRole] = MappingProxyType(
 _NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
     {
         (PeerState.PENDING, "confirm"): PeerState.ACTIVE,
+        (PeerState.PENDING, "know"): PeerState.KNOWN,
         (PeerState.PENDING, "remove"): PeerState.REMOVED,
         (PeerState.ACTIVE, "confirm"): PeerState.ACTIVE,
         (PeerState.ACTIVE, "suspend"): PeerState.SUSPENDED,
@@ -44,6 +49,9 @@ _NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
         (PeerState.SUSPENDED, "suspend"): PeerState.SUSPENDED,
         (PeerState.SUSPENDED, "resume"): PeerState.ACTIVE,
         (PeerState.SUSPENDED, "remove"): PeerState.REMOVED,
+        (PeerState.KNOWN, "confirm"): PeerState.ACTIVE,
+        (PeerState.KNOWN, "know"): PeerState.KNOWN,
+        (PeerState.KNOWN, "remove"): PeerState.REMOVED,
     }
 )
 """What each event makes of each state; what is not here is refused. Saying the same twice changes nothing."""
@@ -52,9 +60,10 @@ _NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
 class Peering:
     """Keeps the list of those with whom the organisation exchanges."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, contacts: Contacts) -> None:
         self._room = room
         self._store = room.home.store
+        self._contacts = contacts
 
     def get_identity(self, request: v1.GetIdentityRequest) -> v1.GetIdentityResponse:
         """Return the organisation's own identity, for people and as the document that peers add."""
@@ -78,11 +87,13 @@ class Peering:
 
         For a new one the starter policy comes in force, and is written as a
         draft where there is none; it shares nothing. A policy that is in force
-        from an earlier peering stays.
+        from an earlier peering stays. Who is only known needs none.
 
         Raises MalformedIdentity (FINGERPRINT_MISMATCH too) and IdentityOutdated
-        for the document, MalformedRequest for our own or for an unknown role,
-        HomeDamaged where the policy file cannot be written.
+        for the document, MalformedRequest for our own, for an unknown role, or
+        for one to be known whose fingerprint nobody compared, Conflict where
+        something is exchanged with who is to be known only, HomeDamaged where
+        the policy file cannot be written.
         """
         now = self._room.clock()
         given = parse_identity(request.document, now=now)
@@ -97,13 +108,16 @@ class Peering:
                 changes: tuple[str, ...] = ()
                 row = self._register(given, request, now=now)
                 self._log(Event.PEER_ADDED, row, caller, now=now)
-                adopt_starter(self._store, row.org, now=now)
             else:
                 row, changes = self._renew(known, given, request, now=now)
                 if row != known:
                     self._log(Event.PEER_CHANGED, row, caller, now=now)
-            marked = self._catch_up(row, now=now) if known is None or known.state is not row.state else ()
-            write_starter(self._room.home.layout, row.org)
+            marked: Collection[OrgId] = ()
+            if row.state is not PeerState.KNOWN:
+                adopt_starter(self._store, row.org, now=now)
+                write_starter(self._room.home.layout, row.org)
+            if known is None or known.state is not row.state:
+                marked = self._catch_up(row, now=now)
         self._tell(row, weigh_queued(self._room.office, marked, now=now))
         policy = self._room.home.policies.policies.get(row.org)
         shares = policy is not None and bool(policy.shares)
@@ -114,7 +128,7 @@ class Peering:
             given.org,
             document=given.document,
             role=_role(request, otherwise=PeerRole.MEMBER),
-            state=PeerState.ACTIVE if request.fingerprint else PeerState.PENDING,
+            state=_first_state(request),
             now=now,
         )
 
@@ -125,6 +139,8 @@ class Peering:
         peers = self._store.peers
         held = known_organisation(known.document)
         changes: tuple[str, ...]
+        if request.known and known.state is PeerState.PENDING and not request.fingerprint:
+            raise _not_compared()
         if known.state is PeerState.PENDING and held.fingerprint != given.fingerprint:
             held, changes = given, (f"identity: {held.fingerprint} was never confirmed, now {given.fingerprint}",)
         else:
@@ -136,8 +152,8 @@ class Peering:
         if role is not known.role:
             row = peers.set_role(known.org, role)
             changes = (*changes, f"role: {known.role}, now {role}")
-        if request.fingerprint:
-            row = self._advance(row, "confirm")
+        if request.fingerprint or request.known:
+            row = self._advance(row, "know" if request.known else "confirm")
         return row, changes
 
     def suspend_peer(self, request: v1.SuspendPeerRequest, caller: Person) -> v1.SuspendPeerResponse:
@@ -199,12 +215,41 @@ class Peering:
         """Follow the table above. Raises Conflict where the event does not fit the state."""
         to = _NEXT.get((row.state, event))
         if to is None:
-            hint = f"confirm its fingerprint with: tocsin peer add FILE --fingerprint F, or remove {row.org}"
-            raise Conflict(f"{row.org} is {row.state}: {event} is not possible", reason="CONFLICT", hint=hint)
+            raise Conflict(
+                f"{row.org} is {row.state}: {event} is not possible", reason="CONFLICT", hint=_hint(row, event)
+            )
         return row if to is row.state else self._store.peers.set_state(row.org, to)
 
     def _message(self, row: PeerRow) -> v1.Peer:
-        return peer_message(row, known_organisation(row.document), self._store.peers.counts(row.org))
+        message = peer_message(row, known_organisation(row.document), self._store.peers.counts(row.org))
+        write_contact(message, self._contacts)
+        oldest, feed = self._store.feeds.oldest_waiting(row.org), self._store.feeds.get(row.org)
+        if oldest is not None:
+            message.oldest_waiting_at.FromSeconds(oldest)
+        if feed is not None and feed.acknowledged_at is not None:
+            message.last_acknowledged_at.FromSeconds(feed.acknowledged_at)
+        return message
+
+
+def _first_state(request: v1.AddPeerRequest) -> PeerState:
+    """Return where a new peering begins. Raises MalformedRequest."""
+    if not request.known:
+        return PeerState.ACTIVE if request.fingerprint else PeerState.PENDING
+    if not request.fingerprint:
+        raise _not_compared()
+    return PeerState.KNOWN
+
+
+def _not_compared() -> MalformedRequest:
+    hint = "compare it with its people: tocsin peer add FILE --known --fingerprint F"
+    return MalformedRequest("keys are trusted only by the fingerprint that people compared", hint=hint)
+
+
+def _hint(row: PeerRow, event: str) -> str:
+    """Say what can be done where an event does not fit the state."""
+    if event == "know":
+        return f"end the exchange with it first: tocsin peer remove {row.org}"
+    return f"confirm its fingerprint with: tocsin peer add FILE --fingerprint F, or remove {row.org}"
 
 
 def _role(request: v1.AddPeerRequest, *, otherwise: PeerRole) -> PeerRole:

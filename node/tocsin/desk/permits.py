@@ -23,6 +23,7 @@ _EVERYBODY: Final = frozenset(Role)
 _READERS: Final = frozenset({_ANALYST, _RELEASER, _AUDITOR, _ADMIN})
 _ON_POLICY: Final = frozenset({_ADMIN, _AUDITOR, _RELEASER})
 _AUDITING: Final = frozenset({_AUDITOR, _ADMIN})
+_ON_DELIVERY: Final = _AUDITING | {_OPERATOR}
 
 PERMITS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
     {
@@ -37,7 +38,11 @@ PERMITS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         "PreviewRecord": _READERS,
         "ListReviews": _READERS,
         "GetReview": _READERS,
+        "ListRetractions": _READERS,
+        "GetRetraction": _READERS,
         "PostRecords": frozenset({_ANALYST}),
+        "AmendRecord": frozenset({_ANALYST}),
+        "RetractRecord": frozenset({_ANALYST, _RELEASER}),
         "RequestFields": frozenset({_ANALYST}),
         "RevealFields": frozenset({_ANALYST, _RELEASER}),
         "DecideReview": frozenset({_RELEASER}),
@@ -50,6 +55,10 @@ PERMITS: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         "ResumePeer": frozenset({_OPERATOR}),
         "RemovePeer": frozenset({_OPERATOR}),
         "SyncPeers": frozenset({_OPERATOR, _ANALYST}),
+        "TestPeer": frozenset({_OPERATOR}),
+        "RunChecks": frozenset({_OPERATOR}),
+        "ListOutbox": _READERS | {_OPERATOR},
+        "ListReceipts": _ON_DELIVERY,
         "ListPeople": frozenset({_OPERATOR, _AUDITOR}),
         "AddPerson": frozenset({_OPERATOR}),
         "ChangePerson": frozenset({_OPERATOR}),

@@ -15,7 +15,7 @@ from tocsin.audit.entry import Entry, Event
 from tocsin.desk.lookup import find_peer, load_record
 from tocsin.desk.messages import claim_value, preview_message
 from tocsin.desk.room import Requester, Room
-from tocsin.desk.title import one_line, title_of
+from tocsin.desk.title import name_of
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedName, MalformedRequest, NotFound, NotPermitted
 from tocsin.exchange.request import LONGEST_WHY, MOST_PATHS
@@ -136,7 +136,7 @@ class Reviewing:
             state=_STATES[review.state],
             digest=review.digest,
             record_id=stored.record_id,
-            title=one_line(stored.title) or title_of(stored.kind, stored.content, record_id=stored.record_id),
+            title=name_of(stored),
             tlp=claim_value("Tlp", stored.marking),
         )
         if isinstance(review, DisclosureRequest):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from tocsin.desk.lookup import find_peer
 from tocsin.desk.room import Puller, Room
-from tocsin.errors import PeerPending, PeerSuspended, TocsinError
+from tocsin.errors import NotPermitted, PeerPending, PeerSuspended, TocsinError
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
@@ -31,8 +31,8 @@ class Syncing:
     async def sync_peers(self, request: v1.SyncPeersRequest) -> AsyncIterator[v1.SyncPeersResponse]:
         """Fetch from the peers named, or from every active peer that has an endpoint.
 
-        Raises NotFound, PeerPending or PeerSuspended for a peer named that
-        cannot be asked, before anything is fetched.
+        Raises NotFound, PeerPending, PeerSuspended or NotPermitted for a peer
+        named that cannot be asked, before anything is fetched.
         """
         peers = await asyncio.to_thread(self._choose, tuple(request.peers))
         lines: asyncio.Queue[Line] = asyncio.Queue()
@@ -67,6 +67,9 @@ class Syncing:
             if row.state is PeerState.SUSPENDED:
                 hint = f"tocsin peer resume {row.org}"
                 raise PeerSuspended(f"{row.org} is suspended: nothing is fetched from it", hint=hint)
+            if row.state is PeerState.KNOWN:
+                hint = f"to exchange with it: tocsin peer add FILE --fingerprint F, for {row.org}"
+                raise NotPermitted(f"{row.org} is only known: nothing is exchanged with it", hint=hint)
         return tuple(row.org for row in rows)
 
     async def _follow(self, peer: OrgId, lines: asyncio.Queue[Line]) -> None:

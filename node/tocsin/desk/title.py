@@ -8,6 +8,8 @@ still says of the matter stands for it, and in the end a piece of its id:
 
 from collections.abc import Mapping
 
+from tocsin.store.model import StoredRecord
+
 STANDINS: Mapping[str, tuple[str, ...]] = {
     "finding": ("finding_kind", "severity", "hazard_category"),
     "incident": ("incident_class", "happened_in", "hazard_category"),
@@ -25,6 +27,11 @@ def title_of(kind: str, content: Mapping[str, object], *, record_id: str) -> str
         return one_line(title)
     words = ", ".join(word for path in STANDINS.get(kind, ()) if (word := one_line(_word(content, path))))
     return words or f"{kind} {record_id[:CHARACTERS_OF_AN_ID]}"
+
+
+def name_of(record: StoredRecord) -> str:
+    """Return what a stored record is called."""
+    return one_line(record.title) or title_of(record.kind, record.content, record_id=record.record_id)
 
 
 def one_line(text: str) -> str:
