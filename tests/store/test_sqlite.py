@@ -15,7 +15,7 @@ import pytest
 from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tests.support.shared import ROOT
-from tocsin.errors import HomeDamaged, HomeLocked, StoreCorrupt
+from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt
 from tocsin.store.connection import PAGE_SIZE
 from tocsin.store.migrations import KNOWN, migrations
 from tocsin.store.model import RecordFilter
@@ -250,8 +250,9 @@ class TestDamage:
         store.records.add(make_record(), now=NOW)
         pages = store._db.row("PRAGMA page_count")[0]
         store._db._database.conn.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(HomeDamaged, match="full"):
+        with pytest.raises(Overloaded) as refused:
             fill(store)
+        assert refused.value.reason == "NO_SPACE"
         store._db._database.conn.execute("PRAGMA max_page_count = 100000")
         kept = store.records.counts().own
         store.records.add(make_record(), now=NOW)

@@ -5,6 +5,7 @@ writing connection stands behind a lock; a thread inside `transaction()` reads
 through it too, and so sees what it has written.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -20,6 +21,9 @@ from tocsin.errors import HomeDamaged, StoreCorrupt
 from tocsin.store.damage import RESTORE_HINT, reported
 from tocsin.store.migrations import KNOWN, migrate
 from tocsin.store.schema import APPLICATION_ID
+from tocsin.store.snapshot import COPY, copy_to
+
+logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 8192
 """Bytes. Measured by benchmarks/page_size.py against SQLite's 4096: a tenth slower for records of 8 KiB, as they are
@@ -37,6 +41,7 @@ _WRITER_PRAGMAS = (
 _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",  # a doctored file must not run functions of its own through a view or an index
     "PRAGMA cell_size_check = ON",  # notices some damage before it is read as data
+    "PRAGMA temp_store = MEMORY",  # a file for what does not fit would lie outside of the home
 )
 
 Value = str | int | bytes | None
@@ -59,7 +64,7 @@ class Connections:
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         _require_file(path, create=create)
-        with reported(path):
+        with reported(path, opening=True):
             connection = _connect(path, mode="rw")
             try:
                 connection.execute(f"PRAGMA page_size = {page_size}")  # counts only in a file without tables
@@ -67,7 +72,7 @@ class Connections:
                 for pragma in _WRITER_PRAGMAS:
                     connection.execute(pragma)
                 self._database = Database(connection)
-                migrate(self._database)
+                self._migrate(is_new=create)
                 connection.execute("PRAGMA foreign_keys = ON")  # now: a table that is made anew is missing for a moment
             except BaseException:
                 connection.close()
@@ -96,13 +101,27 @@ class Connections:
             finally:
                 self._writing_thread = None
 
-    def run_alone(self, *statements: str) -> None:
-        """Run statements that cannot stand in a transaction, or should not hold one up."""
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other writers away for statements that cannot stand in a transaction, or should not hold up its end."""
         with self._lock, reported(self.path):
             if self._closed or self._writing_thread is not None:
                 raise RuntimeError("the store is closed, or a transaction is open")
-            for statement in statements:
-                self._database.conn.execute(statement)
+            yield
+
+    def run(self, statement: str) -> None:
+        """Run one statement by itself, inside `alone`."""
+        self._database.conn.execute(statement)
+
+    def begin_log_anew(self) -> bool:
+        """Write everything into the file and empty the write-ahead log; False where somebody still reads from it."""
+        (busy, *_) = self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the store as it is at one moment to a new file."""
+        with self._reader() as connection:
+            copy_to(connection, path)
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Run one statement of this thread's transaction; return the number of rows that it changed."""
@@ -147,6 +166,16 @@ class Connections:
             while self._readers:
                 self._readers.pop().close()
             self._database.close()
+
+    def _migrate(self, *, is_new: bool) -> None:
+        """Bring the store to this version; one that holds something is copied first."""
+        (version,) = self._database.conn.execute("PRAGMA user_version").fetchone()
+        copy = self.path.with_name(f"{self.path.name}{COPY}{version}")
+        # A copy that is there was made before a migration that did not come to its end: it shows the store before it.
+        if not is_new and version < KNOWN and not copy.exists():
+            logger.warning("the store is of format %d: it is copied to %s and taken to format %d", version, copy, KNOWN)
+            copy_to(self._database.conn, copy)
+        migrate(self._database)
 
     def _writer(self) -> sqlite3.Connection:
         """Return the writing connection to the thread that is in a transaction."""

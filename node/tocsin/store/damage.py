@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tocsin.errors import HomeDamaged, HomeLocked, StoreCorrupt, TocsinError
+from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt, TocsinError
 
 RESTORE_HINT = (
     "do not start the node on it; keep a copy of tocsin.db and tocsin.db-wal as they are, and restore the latest "
@@ -19,27 +19,39 @@ RESTORE_HINT = (
 
 # Primary result codes; an extended code begins with the name of its primary one.
 _CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-_UNUSABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_FULL = ("SQLITE_FULL",)
+_FAILED = ("SQLITE_IOERR",)
+_UNUSABLE = (*_FULL, *_FAILED, "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 
 
 @contextmanager
-def reported(path: Path) -> Iterator[None]:
-    """Raise what SQLite says about the store's state as an error of ours; let every other error through."""
+def reported(path: Path, *, opening: bool = False) -> Iterator[None]:
+    """Raise what SQLite says about the store's state as an error of ours; let every other error through.
+
+    A disk that is full or fails is a passing thing while the node runs, since
+    nothing was changed; while the store is opened it is one that does not open.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        ours = translate(error, path)
+        ours = translate(error, path, opening=opening)
         if ours is None:
             raise
         raise ours from error
 
 
-def translate(error: sqlite3.Error, path: Path) -> TocsinError | None:
+def translate(error: sqlite3.Error, path: Path, *, opening: bool = False) -> TocsinError | None:
     """Return the error that tells people what is wrong with the store, or None where the program is wrong."""
     name: str = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(_CORRUPT):
         return StoreCorrupt(f"the store is damaged: {error}", where=str(path), hint=RESTORE_HINT)
+    if name.startswith(_FULL) and not opening:
+        hint = "make room; nothing was changed, and it goes on by itself"
+        return Overloaded("the disk is full", reason="NO_SPACE", where=str(path), hint=hint)
+    if name.startswith(_FAILED) and not opening:
+        hint = "look at the machine's log; nothing was changed, and it goes on by itself when the disk does"
+        return Overloaded(f"the disk does not read or write: {error}", reason="DISK_FAILED", where=str(path), hint=hint)
     if name.startswith(_UNUSABLE):
         return HomeDamaged(
             f"the store cannot be used: {error}", where=str(path), hint="check free space and who owns the file"

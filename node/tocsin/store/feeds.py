@@ -121,17 +121,26 @@ class SqliteFeeds:
             return sequence
 
     def renew(self, partner: str, *, feed_id: str, now: int) -> None:
-        """Begin the feed of a partner anew: what is current is a candidate, and what it holds that is over."""
+        """Begin the feed of a partner anew, under another name."""
+        with self._db.transaction():
+            self.close(partner, now=now)
+            self.open(partner, feed_id=feed_id, now=now)
+
+    def close(self, partner: str, *, now: int) -> None:
+        """End a partner's feed: what is current is a candidate for the next one, and what it holds that is over."""
         with self._db.transaction():
             self._db.execute("DELETE FROM entries WHERE partner = ?", (partner,))
             self._db.execute("DELETE FROM feeds WHERE partner = ?", (partner,))
-            self.open(partner, feed_id=feed_id, now=now)
             self.queue_all(partner, now=now)
             self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
                 " SELECT partner, record, ?2 FROM holders WHERE partner = ?1",
                 (partner, now),
             )
+
+    def partners(self) -> tuple[str, ...]:
+        """Return the partners that have a feed."""
+        return tuple(str(partner) for (partner,) in self._db.rows("SELECT partner FROM feeds ORDER BY partner"))
 
     def position(self, partner: str, sequence: int) -> Position | None:
         """Return the position behind an entry, with its tag; None where there is no such entry."""

@@ -7,16 +7,19 @@
 Every commit is on disk when it returns (WAL, synchronous = FULL).
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
+from tocsin.errors import Overloaded
 from tocsin.store.audit import SqliteAudit
 from tocsin.store.connection import PAGE_SIZE, Connections
 from tocsin.store.dues import SqliteDues
 from tocsin.store.erasure import scrub
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
+from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.people import SqlitePeople
 from tocsin.store.policies import SqlitePolicies
@@ -25,6 +28,7 @@ from tocsin.store.records import SqliteRecords
 from tocsin.store.recoveries import SqliteRecoveries
 from tocsin.store.retractions import SqliteRetractions
 from tocsin.store.reviews import SqliteReviews
+from tocsin.store.soundness import problems
 
 
 def open_store(path: Path, *, create: bool = False, page_size: int = PAGE_SIZE) -> "SqliteStore":
@@ -53,6 +57,8 @@ class SqliteStore:
         self.dues = SqliteDues(connections)
         self.policies = SqlitePolicies(connections)
         self.audit = SqliteAudit(connections)
+        with suppress(Overloaded):  # the store keeps that it is to be done
+            self.scrub()  # what was erased before the node was killed
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit everything inside together, durably, or nothing of it."""
@@ -61,6 +67,23 @@ class SqliteStore:
     def scrub(self) -> None:
         """Overwrite on the disk what was erased."""
         scrub(self._db)
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not fit together in the store itself."""
+        return problems(self._db)
+
+    def snapshot(self, path: Path) -> None:
+        """Write a copy of the store as it is at one moment to a new file, without what was deleted."""
+        self._db.copy_to(path)
+
+    def note_restored(self, *, now: int) -> None:
+        """Keep that this store was put back: feeds begin anew, and peers are asked for what is lost."""
+        with self.transaction():
+            for partner in self.feeds.partners():
+                self.feeds.close(partner, now=now)
+            for peer in self.peers.list():
+                if peer.role is PeerRole.MEMBER and peer.state in (PeerState.ACTIVE, PeerState.SUSPENDED):
+                    self.recoveries.begin(peer.org, now=now)
 
     def size(self) -> int:
         """Return the bytes that the store takes on disk, the write-ahead log with it."""
