@@ -10,6 +10,7 @@ class Progress:
     records: int = 0  # new to this node
     disclosures: int = 0  # records that grew
     refused: int = 0
+    retractions: int = 0
     unchanged: int = 0  # entries that brought nothing new, void ones among them
 
     def plus(self, page: "Progress") -> "Progress":
@@ -18,5 +19,6 @@ class Progress:
             self.records + page.records,
             self.disclosures + page.disclosures,
             self.refused + page.refused,
+            self.retractions + page.retractions,
             self.unchanged + page.unchanged,
         )

@@ -28,9 +28,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tocsin.encoding import JSON, dump_json
-from tocsin.errors import Malformed, ReceiptRefused, RecordRefused
+from tocsin.errors import Malformed, PeerMisbehaved, ReceiptRefused, RecordRefused
 from tocsin.exchange.cursor import FEED_ID, parse_cursor
-from tocsin.exchange.page import MAX_ENTRIES, PAGE_TYPE
+from tocsin.exchange.page import MAX_ENTRIES, PageStatement, parse_statement
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -114,7 +114,7 @@ def parse_receipt(statement: str, *, giver: Organisation, audience: OrgId, now: 
     if len(statement) > MAX_RECEIPT:
         raise _bad(f"it has more than {MAX_RECEIPT} characters", giver.org)
     try:
-        claims = _verify_signed(statement, typ=RECEIPT_TYPE, signed_by=giver)  # 1, 2, 3
+        claims = _verify_signed(statement, giver=giver)  # 1, 2, 3
         verify_times(claims, now=now)
         receipt = _read(claims, statement)  # 4, 5
     except ReceiptRefused:
@@ -131,11 +131,11 @@ def load_receipt(statement: str) -> Receipt:
     return _read(parse_claims(parse_jws(statement, typ=RECEIPT_TYPE)), statement)
 
 
-def verify_receipt_of_page(receipt: Receipt, page_statement: str, *, sender: Organisation) -> tuple[JSON, ...]:
-    """Verify that a receipt is for a page, and return what the page states of the entries it speaks of.
+def verify_receipt_of_page(receipt: Receipt, page_statement: str, *, sender: Organisation) -> PageStatement:
+    """Verify that a receipt is for a page, and return what the sender signed of the page.
 
       1. the receipt names the digest of the page's statement
-      2. the statement is a `tocsin-page+jwt` by a delivery key of the sender, valid then   RFC 7515 5.2
+      2. the statement is the sender's, by a key that was valid then      page.parse_statement
       3. the sender made the page for whoever gave the receipt, and the receipt is for the sender
       4. feed and numbers are those of the page
       5. every verdict is on an entry of the page, under the digest that stands there
@@ -148,40 +148,29 @@ def verify_receipt_of_page(receipt: Receipt, page_statement: str, *, sender: Org
     if receipt.page != digest_of(page_statement):  # 1
         raise _bad("it is for another page", receipt.issuer)
     try:
-        page = _verify_signed(page_statement, typ=PAGE_TYPE, signed_by=sender)  # 2
-    except ReceiptRefused:
-        raise
-    except (Malformed, RecordRefused) as error:
-        raise _bad(f"the page is not good: {error.message}", receipt.issuer) from error
-    parties = (page.get("iss"), page.get("aud"), receipt.audience)
-    if parties != (sender.org, receipt.issuer, sender.org):  # 3
+        page = parse_statement(page_statement, sender=sender)  # 2
+    except PeerMisbehaved as error:
+        raise _bad(error.message, receipt.issuer) from error
+    if (page.sender, page.audience) != (receipt.audience, receipt.issuer):  # 3
         raise _bad("the page is between others", receipt.issuer)
-    if (page.get("feed"), page.get("first"), page.get("last")) != (receipt.feed_id, receipt.first, receipt.last):  # 4
+    if (page.feed_id, page.first, page.last) != (receipt.feed_id, receipt.first, receipt.last):  # 4
         raise _bad("it names other entries than the page has", receipt.issuer)
-    return _stated(receipt, page)  # 5
-
-
-def _stated(receipt: Receipt, page: Mapping[str, JSON]) -> tuple[JSON, ...]:
-    """Return what a page states of the entries that a receipt has verdicts on."""
-    listed = page.get("entries")
-    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    stated = {entry.get("seq"): entry for entry in entries}
-    for verdict in receipt.verdicts:
-        entry = stated.get(verdict.sequence)
-        if entry is None or entry.get("digest", "") != verdict.digest:
+    stated = {entry.get("seq"): entry.get("digest", "") for entry in page.entries if isinstance(entry, dict)}
+    for verdict in receipt.verdicts:  # 5
+        if stated.get(verdict.sequence) != verdict.digest:
             raise _bad(f"its verdict on entry {verdict.sequence} is not on what the page has there", receipt.issuer)
-    return tuple(stated[verdict.sequence] for verdict in receipt.verdicts)
+    return page
 
 
-def _verify_signed(statement: str, *, typ: str, signed_by: Organisation) -> dict[str, JSON]:
+def _verify_signed(statement: str, *, giver: Organisation) -> dict[str, JSON]:
     """Return the claims of a statement that a delivery key signed in its time."""
-    jws = parse_jws(statement, typ=typ)
-    key = signed_by.delivery_keys.get(jws.key_id)
+    jws = parse_jws(statement, typ=RECEIPT_TYPE)
+    key = giver.delivery_keys.get(jws.key_id)
     if key is None:
-        raise _bad("its key is none of the delivery keys", signed_by.org)
+        raise _bad("its key is none of the delivery keys", giver.org)
     claims = verify_jws(jws, public_key=key.public_key)
     if "iat" not in claims or not key.is_valid_at(integer(claims, "iat")):
-        raise _bad("its key was not valid when it was signed, or is revoked", signed_by.org)
+        raise _bad("its key was not valid when it was signed, or is revoked", giver.org)
     return claims
 
 

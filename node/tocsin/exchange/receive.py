@@ -1,230 +1,221 @@
-"""This module takes in a page of a peer's feed: verified first, then stored in one transaction with the cursor.
+"""This module takes in a page of a peer's feed: verified first, then stored in one transaction with cursor and receipt.
 
     1. the policy for this peer accepts anything at all
-    2. the page is the peer's, for us, and holds together        page.parse_page
-    3. it follows what is stored, without a hole; what is stored already is left out
-    4. it is within the quota: before any record's signature is looked at
-    5. every record is verified, outside the transaction          check_entries
-    6. records, withheld paths, verdicts and cursor are committed together
+    2. its quotas are not used up: before any signature is looked at      quota
+    3. the page is the peer's, for us, and holds together                 page.parse_page
+    4. it follows what is stored, without a hole; what is stored already is left out
+    5. as much of it as the quotas leave room for
+    6. what the entries carry is verified, outside the transaction        check.check_entries
+    7. records, retractions, withheld paths, verdicts, cursor and the signed receipt are committed together
+    8. what an origin asked to delete is deleted from the disk
 
-A record that is refused does not stop the feed: its verdict is kept, and the
+An entry that is refused does not stop the feed: its verdict is kept, and the
 cursor goes on. A page that breaks the protocol stores nothing. The same page
 again changes nothing.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin.errors import (
-    Malformed,
-    MalformedRecord,
-    NotPermitted,
-    PeerMisbehaved,
-    QuotaExceeded,
-    RecordExpired,
-    RecordRefused,
-)
+from tocsin.errors import NotPermitted, PeerMisbehaved, StaleCursor
+from tocsin.exchange.chain import give_receipt
+from tocsin.exchange.check import Checked, Terms, check_entries
 from tocsin.exchange.cursor import format_cursor
-from tocsin.exchange.page import PageEntry, VerifiedPage, parse_page
+from tocsin.exchange.entry import PageEntry
+from tocsin.exchange.page import VerifiedPage, parse_page
 from tocsin.exchange.progress import Progress
-from tocsin.exchange.status import RETRY_AFTER
+from tocsin.exchange.quota import Budget, over_quota, verify_quota, within_quota
+from tocsin.exchange.receipt import Receipt
+from tocsin.exchange.taking import Taking
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
+from tocsin.identity.signer import Signer
 from tocsin.policy.clauses import Accept
-from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
-from tocsin.release.due import note_dates
-from tocsin.schema.check import unix_seconds
-from tocsin.store.model import Added, EntryKind, Outcome, Position, Verdict
-from tocsin.store.protocol import Store
+from tocsin.release.office import Office
+from tocsin.store.model import EntryKind, Outcome, Position, Verdict
 from tocsin.v1 import exchange_service_pb2 as v1
 
 _log = logging.getLogger(__name__)
 
-QUOTA_SECONDS = 3600  # the window of `max_per_hour`
-QUOTA_RETRY_SECONDS = 300  # the window slides, so some of the quota is back long before the hour is over
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(Progress):
-    """Say what a page brought, and where to go on."""
+    """Say what a page brought, and where to go on.
+
+    `cursor` lies before the page's own where a quota, or a clock, ended it.
+    `receipt` is None where nothing of it was new. Something was queued for the
+    partners in `onward`.
+    """
 
     cursor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Hold an entry with its verified record, or with the reason why it is refused; a void one has neither."""
-
-    entry: PageEntry
-    record: VerifiedRecord | None = None
-    reason: str = ""
+    receipt: Receipt | None = None
+    onward: frozenset[OrgId] = frozenset()
 
 
 def accept_page(
-    store: Store, page: v1.Page, *, sender: Organisation, ours: OrgId, accept: Accept | None, now: int
+    office: Office,
+    page: v1.Page,
+    *,
+    sender: Organisation,
+    accept: Accept | None,
+    onward: Collection[OrgId],
+    origins: Callable[[OrgId], Organisation | None],
+    signer: Signer,
+    budget: Budget,
+    now: int,
+    pushed: bool = False,
 ) -> Received:
     """Verify a page of a peer and store what is good in it, in the steps above.
+
+    `onward` are the active partners to whom policy may pass on what others
+    issued; `origins` returns an organisation whose identity was confirmed here;
+    `signer` is one of our delivery keys; `pushed` says that the peer chose
+    where the page begins, and not we.
 
     The caller MUST have made sure that the page came from this sender, and
     that the peering is active. Call it off the event loop.
 
     Raises NotPermitted where nothing is accepted, PeerMisbehaved where the page
-    breaks the protocol (nothing is stored), QuotaExceeded where the quota ends
-    in it (what fits is stored; the next attempt goes on there).
+    breaks the protocol, QuotaExceeded and RecordExpired where nothing of it is
+    taken now, and StaleCursor, with our cursor in its metadata, where a pushed
+    page does not follow it. Nothing is stored then.
     """
     if accept is None:  # 1
         raise NotPermitted(f"our policy accepts nothing from {sender.org}", hint="add an [accept] table to its policy")
-    verified = parse_page(page, sender=sender, audience=ours, now=now)  # 2
-    while True:
-        held = store.intake.cursor(sender.org)
-        fresh = _behind(verified, held)  # 3
-        taken = _within_quota(store, fresh, sender.org, accept=accept, now=now)  # 4
-        checked = check_entries(taken, sender=sender, kinds=accept.kinds, held=store.records.token, now=now)  # 5
-        received = _commit(store, verified, checked, held=held, now=now)  # 6
-        if received is not None:
-            break
-    if len(taken) < len(fresh):
-        raise _over_quota(sender.org, received.cursor)
+    intake = _Intake(office, accept=accept, onward=onward, signer=signer, now=now)
+    verify_quota(office.store, sender.org, accept=accept, now=now)  # 2
+    with budget.spending(sender.org):
+        verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
+        while True:
+            held = office.store.intake.cursor(sender.org)
+            fresh = _behind(verified, held, pushed=pushed)  # 4
+            fitting = within_quota(office.store, fresh, sender.org, accept=accept, now=now)  # 5
+            if fresh and not fitting:
+                raise over_quota(sender.org)
+            texts = _Texts(office)
+            terms = Terms(sender, office.organisation.org, accept, origins, texts.of, now)
+            checked = check_entries(fitting, terms)  # 6
+            received = intake.commit(verified, checked, held=held, texts=texts)  # 7
+            if received is not None:
+                break
+    if intake.erased:  # 8
+        office.store.scrub()
     return received
 
 
-def check_entries(
-    entries: Iterable[PageEntry],
-    *,
-    sender: Organisation,
-    kinds: frozenset[str],
-    held: Callable[[str], str | None],
-    now: int,
-) -> tuple[Checked, ...]:
-    """Verify the record of each entry as far as it is disclosed by then.
+class _Texts:
+    """What was held when the entries were verified: whoever delivers the same record may have been quicker."""
 
-    `held` returns the text held for a digest. What an earlier entry of the
-    same page brought counts as held by a later one.
+    def __init__(self, office: Office) -> None:
+        self._records = office.store.records
+        self._read: dict[str, str | None] = {}
+
+    def of(self, digest: str) -> str | None:
+        """Return the text held for a digest."""
+        if digest not in self._read:
+            self._read[digest] = self._records.token(digest)
+        return self._read[digest]
+
+    def are_held(self) -> bool:
+        """Say whether what was read still is what is held."""
+        return all(self._records.token(digest) == text for digest, text in self._read.items())
+
+
+def _behind(page: VerifiedPage, held: Position | None, *, pushed: bool) -> tuple[PageEntry, ...]:
+    """Return the entries that are not stored yet.
+
+    A feed of another id is new, since its home is, or the feed was begun
+    anew: it is taken from its beginning. Where the page has the entry that was
+    stored last, the tags must be the same: a sender whose store was put back
+    gives its numbers again.
+
+    Raises PeerMisbehaved where the page does not follow what was asked for,
+    StaleCursor where it was pushed.
     """
-    texts: dict[str, str] = {}
-    checked = []
-    for entry in entries:
-        result = Checked(entry)
-        if entry.kind is not EntryKind.VOID:
-            text = texts.get(entry.digest) or held(entry.digest)
-            result = _check_entry(entry, sender=sender, kinds=kinds, held=text, now=now)
-            if result.record is not None:
-                texts[entry.digest] = result.record.token
-        checked.append(result)
-    return tuple(checked)
-
-
-def _check_entry(
-    entry: PageEntry, *, sender: Organisation, kinds: frozenset[str], held: str | None, now: int
-) -> Checked:
-    """Verify one entry's record, together with what is held of it: what was disclosed once is known for good."""
-    try:
-        record = _whole(entry, held=held).verify(sender, now=now)
-        if record.kind not in kinds:
-            raise NotPermitted(f"our policy does not accept {record.kind} records from {sender.org}")
-        if record.retention_until and unix_seconds(record.retention_until) <= now:
-            raise RecordExpired("it may not be kept any longer")
-    except (Malformed, RecordRefused, NotPermitted) as error:
-        return Checked(entry, reason=error.reason)
-    return Checked(entry, record=record)
-
-
-def _whole(entry: PageEntry, *, held: str | None) -> UnverifiedRecord:
-    """Return the record as it is held once the entry is added."""
-    if entry.kind is EntryKind.DISCLOSURES:
-        if not held:
-            raise MalformedRecord("further disclosures of a record that is not held", reason="BAD_FORM")
-        return parse_record(extend(held, entry.disclosures))
-    unverified = parse_record(entry.presentation)
-    if not held or held == entry.presentation:
-        return unverified
-    return parse_record(extend(held, entry.presentation.split("~")[1:-1]))
-
-
-def _behind(page: VerifiedPage, held: Position | None) -> tuple[PageEntry, ...]:
-    """Return the entries that are not stored yet. Raises PeerMisbehaved where some are missing before them."""
-    # A feed of another id is new, since its home is: it is taken from its beginning.
     stored = held.sequence if held is not None and held.feed_id == page.feed_id else 0
-    fresh = tuple(entry for entry in page.entries if entry.sequence > stored)
-    if fresh and fresh[0].sequence != stored + 1:
-        raise PeerMisbehaved(
-            f"the page begins at {fresh[0].sequence}, but its feed is stored only up to {stored}",
-            where=page.sender,
-            hint="nothing of it was stored; the next attempt asks for what is missing",
-        )
-    return fresh
-
-
-def _within_quota(
-    store: Store, entries: Sequence[PageEntry], peer: OrgId, *, accept: Accept, now: int
-) -> tuple[PageEntry, ...]:
-    """Return the entries up to where the quota ends; void ones cost nothing. Raises QuotaExceeded where none fits."""
-    left = accept.max_per_hour - store.intake.taken_since(peer, now - QUOTA_SECONDS)
-    taken = []
-    for entry in entries:
-        left -= entry.kind is not EntryKind.VOID
-        if left < 0:
-            break
-        taken.append(entry)
-    if entries and not taken:
-        raise _over_quota(peer, format_cursor(store.intake.cursor(peer)))
-    return tuple(taken)
-
-
-def _over_quota(peer: OrgId, cursor: str) -> QuotaExceeded:
-    return QuotaExceeded(
-        f"{peer} has sent as many records as our policy takes in an hour",
-        hint="it goes on by itself; max_per_hour in its policy file is the limit",
-        metadata={RETRY_AFTER: str(QUOTA_RETRY_SECONDS), "cursor": cursor},
+    first, last = page.row.first, page.row.last
+    follows = first <= stored + 1 and (last >= stored or not pushed)
+    if follows and (not first <= stored <= last or page.behind(stored) == held):
+        return page.entries[stored + 1 - first :] if last >= stored else ()
+    cursor = format_cursor(held)
+    if pushed:
+        raise StaleCursor("the page does not follow what is stored of its feed", metadata={"cursor": cursor})
+    raise PeerMisbehaved(
+        f"the page begins at {first}, but its feed is stored only up to {stored}",
+        where=page.sender,
+        hint="nothing of it was stored; the next attempt asks for what is missing",
     )
 
 
-def _commit(
-    store: Store, page: VerifiedPage, checked: Sequence[Checked], *, held: Position | None, now: int
-) -> Received | None:
-    """Store all of it with the cursor; None where the cursor has moved since, and it must be looked at again."""
-    peer = page.sender
-    with store.transaction():
-        if store.intake.cursor(peer) != held:
-            return None
-        store.peers.note_received(peer, now=now)
-        if not checked:
-            return Received(cursor=format_cursor(held), unchanged=len(page.entries))
-        verdicts = [_store_entry(store, item, peer, now=now) for item in checked]
-        reached = Position(page.feed_id, checked[-1].entry.sequence)
-        store.intake.move(peer, reached, verdicts, now=now)
-    for verdict in verdicts:
+class _Intake:
+    """What a page is stored with; `erased` says that something of it must go from the disk."""
+
+    def __init__(self, office: Office, *, accept: Accept, onward: Collection[OrgId], signer: Signer, now: int) -> None:
+        self.erased = False
+        self._office = office
+        self._accept = accept
+        self._onward = onward
+        self._signer = signer
+        self._now = now
+
+    def commit(
+        self, page: VerifiedPage, checked: Sequence[Checked], *, held: Position | None, texts: _Texts
+    ) -> Received | None:
+        """Store all of it; None where what it was verified with has changed since, and must be looked at again."""
+        store, peer = self._office.store, page.sender
+        with store.transaction():
+            if store.intake.cursor(peer) != held or not texts.are_held():
+                return None
+            store.peers.note_received(peer, now=self._now)
+            if not checked:
+                return Received(cursor=format_cursor(held), unchanged=len(page.entries))
+            taking = Taking(self._office, peer, accept=self._accept, onward=self._onward, now=self._now)
+            verdicts = [taking.take(item) for item in checked]
+            taking.log()
+            reached = page.behind(checked[-1].entry.sequence)
+            self._move(peer, reached, checked, verdicts)
+            receipt = give_receipt(
+                store,
+                page.row,
+                ours=self._office.organisation.org,
+                sender=peer,
+                cursor=format_cursor(reached),
+                verdicts=verdicts,
+                signer=self._signer,
+                random=self._office.random,
+                now=self._now,
+            )
+        self.erased = taking.erased
+        return _received(receipt, onward=frozenset(taking.queued))
+
+    def _move(self, peer: OrgId, reached: Position, checked: Sequence[Checked], verdicts: Sequence[Verdict]) -> None:
+        """Move the cursor, keep the verdicts, and count what it took."""
+        intake = self._office.store.intake
+        intake.move(peer, reached, verdicts, now=self._now)
+        counted = [item.entry for item in checked if item.entry.kind is not EntryKind.VOID]
+        size = sum(entry.size() for entry in counted)
+        intake.note_taken(peer, entries=len(counted), size=size, now=self._now)
+
+
+def _received(receipt: Receipt, *, onward: frozenset[OrgId]) -> Received:
+    for verdict in receipt.verdicts:
         if verdict.outcome is Outcome.REFUSED:
-            _log.warning("refused entry %d of %s: %s", verdict.sequence, peer, verdict.reason)
-    outcomes = Counter(verdict.outcome for verdict in verdicts)
+            _log.warning("refused entry %d of %s: %s", verdict.sequence, receipt.audience, verdict.reason)
+    outcomes = Counter(verdict.outcome for verdict in receipt.verdicts)
     return Received(
-        cursor=format_cursor(reached),
-        records=outcomes[Outcome.STORED],
-        disclosures=outcomes[Outcome.GROWN],
-        refused=outcomes[Outcome.REFUSED],
-        unchanged=outcomes[Outcome.UNCHANGED] + outcomes[Outcome.VOID],
+        cursor=receipt.cursor,
+        receipt=receipt,
+        onward=onward,
+        **{name: sum(outcomes[outcome] for outcome in counted) for name, counted in _COUNTED.items()},
     )
 
 
-def _store_entry(store: Store, checked: Checked, peer: OrgId, *, now: int) -> Verdict:
-    """Store what one entry brought, and say what became of it."""
-    entry, record = checked.entry, checked.record
-    if entry.kind is EntryKind.VOID:
-        return Verdict(entry.sequence, Outcome.VOID)
-    if record is None:
-        return Verdict(entry.sequence, Outcome.REFUSED, digest=entry.digest, reason=checked.reason)
-    added = store.records.add(record, received_from=peer, now=now)
-    note_dates(store, record)
-    store.intake.note_withheld(peer, record.digest, [note for note in entry.withheld if note.path not in record.paths])
-    if added is Added.EQUIVOCATION:  # stored as evidence, and never shown
-        return Verdict(entry.sequence, Outcome.REFUSED, digest=entry.digest, reason=Added.EQUIVOCATION.upper())
-    return Verdict(entry.sequence, _OUTCOMES[added], digest=entry.digest)
-
-
-_OUTCOMES: Mapping[Added, Outcome] = {
-    Added.NEW: Outcome.STORED,
-    Added.GROWN: Outcome.GROWN,
-    Added.UNCHANGED: Outcome.UNCHANGED,
+_COUNTED: Mapping[str, tuple[Outcome, ...]] = {
+    "records": (Outcome.STORED,),
+    "disclosures": (Outcome.GROWN,),
+    "refused": (Outcome.REFUSED,),
+    "retractions": (Outcome.APPLIED, Outcome.DECLINED),
+    "unchanged": (Outcome.UNCHANGED, Outcome.VOID, Outcome.RETRACTED),
 }

@@ -1,39 +1,51 @@
 """This module is our side of every exchange: what the node brings to it, whoever dials.
 
 The service that peers call and the client that calls peers end in the same
-steps: make a page, keep an acknowledgement, take a page in, keep what was asked
-for, note how it went. All of them work on the disk, and belong off the event loop.
+steps: make a page, take receipts for it, take a page in, hand over receipts
+for that, keep what was asked for, note how it went. All of them work on the
+disk, and belong off the event loop.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from tocsin.errors import IdentityOutdated, NotPermitted, TocsinError
-from tocsin.exchange import outbox
-from tocsin.exchange.cursor import format_cursor
+from tocsin.exchange import chain, outbox
+from tocsin.exchange.acknowledge import last_held, take_receipts
+from tocsin.exchange.circuit import Contacts
+from tocsin.exchange.client import Dial
+from tocsin.exchange.cursor import acknowledged_cursor, format_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import Received, accept_page
 from tocsin.exchange.request import keep_request
 from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
+from tocsin.records.disclosure import digest_of
 from tocsin.release.office import Office
-from tocsin.store.model import PeerRole, Position
+from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
+
+_TRUSTED = frozenset({PeerState.ACTIVE, PeerState.SUSPENDED, PeerState.KNOWN})
+"""In these states somebody has confirmed the fingerprint, and the keys count for what others pass on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Who we are to our peers."""
+    """Who we are to our peers; `contacts` is what was seen of them since the node started."""
 
     office: Office
     delivery_signer: Signer
     keys: TlsKeys
     directory: Directory
     clock: Callable[[], int]
+    dial: Dial
+    budget: Budget
+    contacts: Contacts = field(default_factory=Contacts)
 
     @property
     def organisation(self) -> Organisation:
@@ -54,20 +66,23 @@ class Side:
             self.store.peers.note_sent(partner, now=now)
         return page
 
-    def acknowledge(self, partner: OrgId, cursor: str) -> None:
-        """Keep how far a partner has stored its feed."""
-        outbox.acknowledge(self.store, partner, cursor, now=self.clock())
+    def acknowledge(self, partner: OrgId, receipts: Sequence[str]) -> None:
+        """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""
+        take_receipts(self.office, self.directory.get(partner), receipts, now=self.clock())
 
     def acknowledged(self, partner: OrgId) -> str:
         """Return the cursor up to which a partner has stored its feed."""
-        feed = self.store.feeds.get(partner)
-        return format_cursor(Position(feed.feed_id, feed.acknowledged)) if feed else ""
+        return acknowledged_cursor(self.store.feeds.get(partner), self.store.feeds)
 
-    def accept(self, org: OrgId, page: v1.Page) -> Received:
+    def last_held(self, partner: OrgId) -> str:
+        """Return the digest of the last receipt of a partner; empty: there is none."""
+        return last_held(self.store, partner)
+
+    def accept(self, org: OrgId, page: v1.Page, *, pushed: bool = False) -> Received:
         """Take in a page of a peer's feed; see `receive.accept_page`.
 
         The peer is looked up when its page is there: it may have been stopped
-        while the page was on its way.
+        while the page was on its way. `pushed` says that we did not ask for it.
 
         Raises NotFound and NotPermitted as well.
         """
@@ -76,10 +91,48 @@ class Side:
         verify_exchanging(peer, now=now)
         if peer.role != PeerRole.MEMBER:
             raise NotPermitted(f"{org} is a reader: nothing is taken from it")
-        policy = self.office.policies().policies.get(org)
-        accept = policy.accept if policy else None
+        policies = self.office.policies().policies
+        policy = policies.get(org)
+        active = self.office.partners()
         return accept_page(
-            self.store, page, sender=peer.organisation, ours=self.organisation.org, accept=accept, now=now
+            self.office,
+            page,
+            sender=peer.organisation,
+            accept=policy.accept if policy else None,
+            onward=[partner for partner in active if partner in policies and policies[partner].relays],
+            origins=self.origin,
+            signer=self.delivery_signer,
+            budget=self.budget,
+            now=now,
+            pushed=pushed,
+        )
+
+    def origin(self, org: OrgId) -> Organisation | None:
+        """Return an organisation whose keys count here, for what others pass on; None where they do not."""
+        if org == self.organisation.org:
+            return self.organisation
+        peer = self.directory.find(org)
+        return peer.organisation if peer is not None and peer.state in _TRUSTED else None
+
+    def receipts(self, peer: OrgId) -> tuple[str, ...]:
+        """Return the receipts that a peer may not have yet, in order, as many as one message holds."""
+        return chain.pending(self.store, peer)
+
+    def receipts_behind(self, peer: OrgId, last: str) -> tuple[str, ...]:
+        """Return the receipts that go on from the last one that a peer says it holds."""
+        return chain.pending_behind(
+            self.store, peer, last, signer=self.delivery_signer, random=self.office.random, now=self.clock()
+        )
+
+    def handed_over(self, peer: OrgId, receipts: Sequence[str]) -> None:
+        """Keep that a peer has taken receipts."""
+        if receipts:
+            self.store.receipts.taken(peer, digest_of(receipts[-1]))
+
+    def sign_again(self, peer: OrgId, *, but: str = "") -> None:
+        """Sign what a peer did not take in another chain, without the receipt that it never takes."""
+        chain.begin_chain(
+            self.store, peer, but=but, signer=self.delivery_signer, random=self.office.random, now=self.clock()
         )
 
     def keep_request(self, peer: OrgId, request: v1.RequestDisclosureRequest) -> v1.RequestState.ValueType:
@@ -98,6 +151,10 @@ class Side:
         """Keep that a peer answers again after something had gone wrong."""
         if self.store.peers.get(peer).last_error_reason:
             self.store.peers.note_received(peer, now=self.clock())
+
+    def note_clock(self, peer: OrgId, now: int) -> None:
+        """Keep what a peer says its clock is."""
+        self.contacts.note_clock(peer, theirs=now, ours=self.clock())
 
     def note_error(self, peer: OrgId, error: TocsinError) -> None:
         """Keep what went wrong with a peer."""
