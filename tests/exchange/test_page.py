@@ -7,21 +7,50 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW, record_key, signer
 from tocsin.encoding import decode_base64url, dump_json, parse_json
 from tocsin.errors import PeerMisbehaved
-from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, MAX_UNTIL, PAGE_TYPE, PageEntry, build_page, parse_page
+from tocsin.exchange.entry import MAX_PATHS, MAX_UNTIL, PageEntry, disclosed_paths
+from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, PAGE_TYPE, build_page, parse_page, parse_statement
+from tocsin.records.disclosure import digest_of
 from tocsin.records.jws import CLOCK_SKEW, sign
-from tocsin.store.model import EntryKind, WithheldPath
+from tocsin.records.retraction import Action, sign_retraction
+from tocsin.store.model import EntryKind, Position, WithheldPath
 from tocsin.v1 import exchange_service_pb2 as v1
 
 FEED = "A" * 22
 LAB_A = founded(A)
 RECORD = make_record()
 OTHER = make_record()
+FURTHER = RECORD.disclosures_for(frozenset({"prompts"}))
+TAGS = [f"{number}" * 10 + "A" for number in range(5)]
+RETRACTION = sign_retraction(
+    issuer=A,
+    record_id=OTHER.record_id,
+    version=1,
+    action=Action.WITHDRAW,
+    tlp="GREEN",
+    signer=LAB_A.record,
+    now=NOW,
+)
 ENTRIES = (
     PageEntry(
-        1, EntryKind.RECORD, RECORD.digest, RECORD.token, withheld=(WithheldPath("steps", "infohazard", NOW + 9),)
+        1,
+        EntryKind.RECORD,
+        RECORD.digest,
+        RECORD.token,
+        disclosed=disclosed_paths(RECORD, RECORD.token.split("~")),
+        withheld=(WithheldPath("steps", "infohazard", NOW + 9),),
+        tag=TAGS[1],
     ),
-    PageEntry(2, EntryKind.DISCLOSURES, RECORD.digest, disclosures=RECORD.disclosures_for(frozenset({"prompts"}))),
-    PageEntry(3, EntryKind.VOID),
+    PageEntry(
+        2,
+        EntryKind.DISCLOSURES,
+        RECORD.digest,
+        disclosures=FURTHER,
+        disclosed=disclosed_paths(RECORD, FURTHER),
+        origin=C,
+        tag=TAGS[2],
+    ),
+    PageEntry(3, EntryKind.VOID, tag=TAGS[3]),
+    PageEntry(4, EntryKind.RETRACTION, OTHER.digest, retraction=RETRACTION.token),  # from before there were tags
 )
 
 
@@ -77,6 +106,23 @@ def test_a_page_reads_as_it_was_made():
     page = read(made())
     assert page.entries == ENTRIES
     assert (page.sender, page.feed_id) == (A, FEED)
+    assert (page.row.first, page.row.last, page.row.digest) == (1, 4, digest_of(page.row.statement))
+    assert page.behind(2) == Position(FEED, 2, TAGS[2])
+
+
+def test_a_page_says_which_fields_went_groups_and_lists_as_well():
+    assert ENTRIES[1].disclosed == ("prompts",)
+    assert {"subjects", "subjects.name", "subjects.version"} <= set(ENTRIES[0].disclosed) or {
+        "subjects",
+        "subjects[*].name",
+    } <= set(ENTRIES[0].disclosed)
+
+
+def test_the_statement_alone_proves_what_was_sent_to_whom():
+    stated = parse_statement(made().statement, sender=LAB_A.organisation)
+    assert (stated.sender, stated.audience, stated.issued_at) == (A, B, NOW)
+    assert [claim["kind"] for claim in stated.entries] == ["record", "disclosures", "void", "retraction"]
+    assert stated.entries[1]["origin"] == C
 
 
 BROKEN = {
@@ -102,11 +148,13 @@ BROKEN = {
     "entries no list": lambda: restated(entries={}),
     "entry claim no object": lambda: restated(entries=[1, 2, 3]),
     "numbers no numbers": lambda: restated(first="1"),
-    "numbers from nought": lambda: restated(first=0, last=2),
+    "numbers from nought": lambda: restated(first=0, last=3),
     "fewer stated than sent": lambda: restated(last=2),
-    "hole": lambda: changed(put(2, sequence=4)),
+    "more stated than sent": lambda: restated(last=5),
+    "more stated than a page holds": lambda: restated(last=2**40),
+    "hole": lambda: changed(put(2, sequence=5)),
     "entry dropped": lambda: changed(lambda page: page.entries.pop(1)),
-    "entry added": lambda: changed(lambda page: page.entries.add(sequence=4, kind=v1.ENTRY_KIND_VOID)),
+    "entry added": lambda: changed(lambda page: page.entries.add(sequence=5, kind=v1.ENTRY_KIND_VOID)),
     "entries swapped": lambda: changed(lambda page: page.entries.reverse()),
     "kind changed": lambda: changed(put(2, kind=v1.ENTRY_KIND_RECORD)),
     "kind unknown": lambda: changed(put(2, kind=99)),
@@ -120,6 +168,25 @@ BROKEN = {
     "record without text": lambda: changed(put(0, presentation="")),
     "record with disclosures beside it": lambda: changed(put(0, disclosures=["WyJhIiwiYiJd"])),
     "disclosures without any": lambda: changed(put(1, disclosures=[])),
+    "record with a retraction": lambda: changed(put(0, retraction=RETRACTION.token)),
+    "retraction without one": lambda: changed(put(3, retraction="")),
+    "retraction with a presentation": lambda: changed(put(3, presentation=RECORD.token)),
+    "retraction of no record": lambda: changed(put(3, digest="")),
+    "another retraction": lambda: changed(put(3, retraction=RETRACTION.token[:-1])),
+    "retraction that withholds": lambda: restated(entries=stated(3, withheld=[{"path": "steps"}])),
+    "retraction that discloses": lambda: restated(entries=stated(3, disclosed=["steps"])),
+    "void with a retraction": lambda: changed(put(2, retraction=RETRACTION.token)),
+    "void of an origin": lambda: restated(entries=stated(2, origin=C)),
+    "origin no organisation": lambda: restated(entries=stated(1, origin="xn--a.example")),
+    "origin no text": lambda: restated(entries=stated(1, origin=1)),
+    "origin the sender": lambda: restated(entries=stated(1, origin=A)),
+    "tag of another form": lambda: restated(entries=stated(0, tag="A" * 10)),
+    "tag no text": lambda: restated(entries=stated(0, tag=1)),
+    "disclosed left out": lambda: restated(entries=stated(0, disclosed=None)),
+    "disclosed no paths": lambda: restated(entries=stated(0, disclosed=["<b>"])),
+    "disclosed out of order": lambda: restated(entries=stated(0, disclosed=["title", "severity"])),
+    "disclosed twice": lambda: restated(entries=stated(0, disclosed=["title", "title"])),
+    "disclosed without end": lambda: restated(entries=stated(0, disclosed=[f"a{n}" for n in range(MAX_PATHS + 1)])),
     "text that is not ASCII": lambda: changed(put(0, presentation=RECORD.token + "é~")),
     "disclosure that is not ASCII": lambda: changed(put(1, disclosures=["é"])),
     "digest of another form": lambda: changed(put(1, digest="x")),
@@ -128,7 +195,7 @@ BROKEN = {
     "withheld no paths": lambda: restated(entries=stated(0, withheld=[{"reason": "infohazard"}])),
     "withheld path with control characters": lambda: restated(entries=stated(0, withheld=[{"path": "\x1b[2J"}])),
     "withheld path without end": lambda: restated(entries=stated(0, withheld=[{"path": "a" * 201}])),
-    "withheld without end": lambda: restated(entries=stated(0, withheld=[{"path": "steps"}] * 300)),
+    "withheld without end": lambda: restated(entries=stated(0, withheld=[{"path": "steps"}] * (MAX_PATHS + 1))),
     "withheld until no number": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": "soon"}])),
     "withheld until before time": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "until": -1}])),
     "withheld until no calendar goes": lambda: restated(
@@ -136,7 +203,8 @@ BROKEN = {
     ),
     "withheld reason no word": lambda: restated(entries=stated(0, withheld=[{"path": "steps", "reason": "<b>"}])),
     "void with something withheld": lambda: restated(entries=stated(2, withheld=[{"path": "steps"}])),
-    "cursor elsewhere": lambda: changed(lambda page: setattr(page, "cursor", f"{FEED}.4")),
+    "cursor elsewhere": lambda: changed(lambda page: setattr(page, "cursor", f"{FEED}.5")),
+    "cursor with another tag": lambda: changed(lambda page: setattr(page, "cursor", f"{FEED}.4.{TAGS[0]}")),
     "no cursor": lambda: changed(lambda page: setattr(page, "cursor", "")),
 }
 

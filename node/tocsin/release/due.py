@@ -1,8 +1,8 @@
 """This module does what is due: holds and embargoes end, markings are lowered, what may not be kept any longer goes.
 
     due                             what is done
-    hold, embargo     own record    weighed again for the partner: queued, or proposed to people, or noted again
-    downgrade         any record    the marking that counts is kept; an own record is weighed again for everybody
+    hold, embargo     any record    weighed again for the partner: queued, or proposed to people, or noted again
+    downgrade         any record    the marking that counts is kept; the record is weighed again for everybody
     retention         received      what is held of it is deleted; its plain claims stay, to know it by
     retention         own           nothing more of it goes; the origin keeps what it said
 
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from tocsin.audit.entry import Entry, Event
 from tocsin.errors import Malformed, NotFound, RecordRefused, StoreCorrupt
 from tocsin.identity.names import OrgId
-from tocsin.identity.root import Organisation, parse_identity
 from tocsin.records.record import VerifiedRecord, parse_record
-from tocsin.release.office import Office
+from tocsin.release.office import Office, read_organisation
 from tocsin.release.proposal import refresh, withdraw
 from tocsin.release.weigh import Weighed, weigh
 from tocsin.schema.check import unix_seconds
@@ -87,11 +86,11 @@ def _do(office: Office, due: Due, stored: StoredRecord, *, now: int) -> tuple[Or
     if due.kind is DueKind.RETENTION and not stored.own:
         office.store.records.erase(stored.digest)
         office.log.append(Entry(Event.ERASED, partner=stored.received_from, digest=stored.digest), now=now)
-    return _weigh_again(office, stored, due.partner, now=now) if stored.own else ()
+    return _weigh_again(office, stored, due.partner, now=now)
 
 
 def _weigh_again(office: Office, stored: StoredRecord, partner: str, *, now: int) -> tuple[OrgId, ...]:
-    """Weigh an own record for one partner, or for all, and return those that it is queued for."""
+    """Weigh a record for one partner, or for all, and return those that it is queued for."""
     record = office.load(stored.digest, now=now)
     if record is None:
         withdraw(office, stored.digest, now=now)
@@ -105,16 +104,13 @@ def _weigh_again(office: Office, stored: StoredRecord, partner: str, *, now: int
 
 def _remark(office: Office, stored: StoredRecord, *, now: int) -> None:
     """Keep the marking that counts now, as the origin signed it; where it cannot be verified the stricter one stays."""
+    if not stored.token:  # it was purged, or its retention has ended
+        return
     try:
-        record = parse_record(stored.token).verify(_origin(office, stored), now=now)
+        peers = office.store.peers
+        origin = office.organisation if stored.own else read_organisation(peers.get(stored.issuer).document)
+        record = parse_record(stored.token).verify(origin, now=now)
     except (Malformed, RecordRefused, NotFound):
         _log.warning("the marking of %s stays: its record does not verify today", stored.digest)
         return
     office.store.records.remark(stored.digest, record.marking_at(now))
-
-
-def _origin(office: Office, stored: StoredRecord) -> Organisation:
-    if stored.own:
-        return office.organisation
-    document = office.store.peers.get(stored.issuer).document  # verified when it was taken
-    return parse_identity(document, now=0, check_expiry=False)

@@ -30,7 +30,7 @@ class Weighed(StrEnum):
 
 
 def weigh(office: Office, record: VerifiedRecord, *, partner: OrgId, now: int) -> Weighed:
-    """Queue an own record for an active partner, or note when to look again.
+    """Queue a record for an active partner, or note when to look again.
 
     After the last partner the caller MUST call `proposal.refresh`, once for
     the record, so that what waits for people is proposed to them.
