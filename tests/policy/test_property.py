@@ -207,11 +207,11 @@ def test_what_is_told_to_be_withheld_is_nothing_that_goes_and_nothing_local(seed
 
 
 def test_the_drawn_cases_reach_every_way_to_decide():
-    drawn = [Drawn(seed) for seed in range(2500)]
+    drawn = [Drawn(seed) for seed in range(1500)]
     denials = Counter((one.own, one.decide().denial) for one in drawn)
     assert {denial for _, denial in denials} == {None, *Denial}
-    assert denials[True, None] > 400
-    assert denials[False, None] > 100
+    assert denials[True, None] > 200
+    assert denials[False, None] > 60
 
 
 def with_meaning(rule: dict[str, Any], *, own: bool) -> dict[str, Any]:

@@ -14,17 +14,16 @@ from tocsin.errors import MalformedName
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.policy.clauses import (
     DEFAULT_MAX_MB_PER_HOUR,
-    MOST_RELAYED_CLASS,
-    RELAYED_TLPS,
     Accept,
     Never,
     Require,
     Share,
 )
 from tocsin.policy.condition import Complaint, Condition, compile_condition
+from tocsin.policy.contradiction import check_match, check_relayed, check_reveal
 from tocsin.policy.document import SectionReader
-from tocsin.policy.idle import matches_nothing, shares_nothing
-from tocsin.policy.reach import covered, covered_leaves, leaves
+from tocsin.policy.idle import shares_nothing
+from tocsin.policy.reach import leaves
 from tocsin.policy.spelling import did_you_mean
 from tocsin.schema.contract import ELEMENT, KINDS, TLPS, WITHHOLD_REASONS, Disclosure
 
@@ -76,7 +75,7 @@ def read_share(reader: SectionReader) -> Share | None:
     condition = _condition(reader, kinds)
     withhold = _paths(reader, "withhold", kinds)
     reveal = _paths(reader, "reveal", kinds)
-    _check_reveal(reader, reveal, withhold, kinds)
+    check_reveal(reader, reveal, withhold, kinds)
     withhold_until = reader.time("withhold_until")
     if withhold_until is not None and not withhold:
         reader.report("withhold_until without withhold: there is nothing that it ends", key="withhold_until")
@@ -105,8 +104,8 @@ def read_share(reader: SectionReader) -> Share | None:
         approvals=approvals,
         relayed=relayed,
     )
-    _check_relayed(reader, share)
-    _check_match(reader, share)
+    check_relayed(reader, share)
+    check_match(reader, share)
     if shares_nothing(share):
         reader.report("shares nothing: every field up to its class is withheld, or open in every record", key="classes")
     return share
@@ -127,7 +126,7 @@ def read_never(reader: SectionReader) -> Never:
         until=reader.time("until"),
     )
     reader.finish(_REFUSED_IN_NEVER)
-    _check_match(reader, never)
+    check_match(reader, never)
     return never
 
 
@@ -149,7 +148,7 @@ def read_require(reader: SectionReader) -> Require | None:
         condition=condition,
         partners=partners,
     )
-    _check_match(reader, require)
+    check_match(reader, require)
     return require
 
 
@@ -241,42 +240,3 @@ def _paths(reader: SectionReader, key: str, kinds: Collection[str]) -> frozenset
         elif any(leaf.is_plain for kind in kinds if (leaf := leaves(kind).get(path))):
             reader.report(f"{key}: {path} is open in every record, whatever a policy says", key=key, value=written)
     return frozenset(paths)
-
-
-def _check_relayed(reader: SectionReader, share: Share) -> None:
-    """Report what a rule about others' records says and cannot do."""
-    if not share.relayed:
-        return
-    if share.max_tlp not in RELAYED_TLPS:
-        reader.report(f"max_tlp: records of others are passed on up to TLP:{RELAYED_TLPS[-1]}", key="max_tlp")
-    if share.classes > MOST_RELAYED_CLASS:
-        problem = f"classes: of others' records nothing above {MOST_RELAYED_CLASS.name} is passed on"
-        reader.report(problem, key="classes")
-    if share.reveal:
-        reader.report("reveal: fields of class NAMED are for those whom their origin names", key="reveal")
-    if share.name_withheld:
-        problem = "name_withheld: which fields others' records have is for their origin to tell"
-        reader.report(problem, key="name_withheld")
-
-
-def _check_match(reader: SectionReader, rule: Share | Never | Require) -> None:
-    """Report a condition that nothing can make true."""
-    if matches_nothing(rule):
-        reader.report("when: no record that this rule covers can make it true", key="when")
-
-
-def _check_reveal(
-    reader: SectionReader, reveal: Iterable[str], withhold: Collection[str], kinds: Collection[str]
-) -> None:
-    """Report revealed paths in which there is nothing to reveal."""
-    for path in sorted(reveal):
-        inside = {leaves(kind)[leaf].disclosure for kind in kinds for leaf in covered_leaves(kind, (path,))}
-        if covered(path, withhold):
-            reader.report(f"reveal: {path} is also withheld, by the same rule", key="reveal", value=path)
-        elif inside == {Disclosure.LOCAL}:
-            reader.report(f"reveal: {path} is of class LOCAL and never leaves the node", key="reveal", value=path)
-        elif inside and Disclosure.NAMED not in inside:
-            widest = max(inside - {Disclosure.LOCAL}).name
-            reader.report(
-                f"reveal: {path} is not of class NAMED but {widest}: say so in classes", key="reveal", value=path
-            )

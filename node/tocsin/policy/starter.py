@@ -27,10 +27,14 @@ partner   = "{partner}"
 # name_withheld = true                     # … if it may know which
 # hold     = "72h"                         # goes only so long after it was signed
 # approvals = 1                            # goes only when so many further people have agreed
+# relayed  = false                         # true: a rule about what others issued and let us pass on, not about ours
 
 [accept]
 kinds = ["*"]
-max_per_hour = 2000
+max_per_hour = 2000                        # records, and below megabytes; more is taken in the next hour
+max_mb_per_hour = 256
+# relayed  = true                          # take also what others issued and let {partner} pass on
+# legal_hold = true                        # a law forbids us to delete: what they purge is withdrawn, and kept
 """
 
 _FLOOR: Final = """\
