@@ -1,10 +1,14 @@
 """This module says how the node and its peers are doing, and what needs somebody's attention."""
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from tocsin import __version__
+from tocsin.audit.entry import Event
+from tocsin.audit.log import BATCH
+from tocsin.desk.answers import DAYS_OF_SILENCE, silent_partners
 from tocsin.desk.inforce import files_in_force
 from tocsin.desk.layout import FOR_OTHERS
 from tocsin.desk.messages import organisation_message
@@ -14,10 +18,20 @@ from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
 from tocsin.identity.certificate import DAY
 from tocsin.people.person import NEVER_TOGETHER, Person
+from tocsin.records.jws import CLOCK_SKEW
+from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
 DAYS_OF_WARNING = 60
 """Before an identity document expires: time for the people who hold the root keys to meet."""
+DAYS_OF_NEWS = 7
+"""What happened once is told for so long: whoever looks once a week has seen it."""
+_SET_BACK: Mapping[Event, str] = MappingProxyType(
+    {
+        Event.RESTORED: "this home was built from a backup",
+        Event.ROLLED_BACK: "the store was found to be an earlier state of itself",
+    }
+)
 
 
 class Status:
@@ -50,6 +64,7 @@ class Status:
                 *self._of_people(),
                 *self._of_policies(),
                 *self._of_records(),
+                *self._of_delivery(),
                 *_of_peers(peers, now=self._room.clock()),
             ),
         )
@@ -63,7 +78,7 @@ class Status:
         if left <= 0:
             yield "the identity document has expired: peers refuse what this node sends"
         elif left < DAYS_OF_WARNING * DAY:
-            day = datetime.fromtimestamp(home.organisation.expires, UTC).date().isoformat()
+            day = _day(home.organisation.expires)
             yield f"the identity document expires on {day}, in {left // DAY} days: sign its next version"
         for path in home.layout.root_keys_here():
             yield f"{home.layout.relative(path)} is still on this machine: move it offline"
@@ -91,12 +106,35 @@ class Status:
                 "they are kept as evidence and none is shown"
             )
 
+    def _of_delivery(self) -> Iterator[str]:
+        store, now = self._room.home.store, self._room.clock()
+        recently = now - DAYS_OF_NEWS * DAY
+        for act, said in _SET_BACK.items():
+            for row in store.audit.list(AuditFilter(act=act, since=recently), limit=1, newest_first=True):
+                yield f"{said}, on {_day(row.at)}: peers are asked for what was lost"
+        for org in sorted(store.recoveries.open()):
+            yield f"{org} is still to be asked for what this store has lost"
+        refused = store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=recently), limit=BATCH)
+        for org in sorted({row.partner for row in refused}):
+            yield f"{org} gave a receipt that was refused: tocsin audit show --partner {org}"
+        for retraction, silent in silent_partners(store, ours=self._room.home.organisation.org, now=now):
+            yield (
+                f"the {retraction.action} of {retraction.record_id} is not answered by {', '.join(silent)} "
+                f"after {DAYS_OF_SILENCE} days: tocsin retractions {retraction.record_id}"
+            )
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
 
 def _of_peers(peers: Iterable[v1.Peer], *, now: int) -> Iterator[str]:
     for peer in peers:
         org = peer.organisation.org
         if peer.state == v1.PEER_STATE_PENDING:
             yield f"{org} is pending until somebody confirms its fingerprint: tocsin peer add FILE --fingerprint F"
+        if peer.HasField("clock_ahead") and abs(peer.clock_ahead) > CLOCK_SKEW:
+            yield f"the clock of {org} is {peer.clock_ahead:+d} s ahead of this one: see which is wrong: tocsin doctor"
         if peer.entries_refused:
             yield f"{peer.entries_refused} entries of {org} were refused: tocsin peer show {org}"
         if peer.organisation.expires_at.ToSeconds() <= now:
