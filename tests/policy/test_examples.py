@@ -87,6 +87,18 @@ def test_the_example_floor_asks_for_people_and_the_examples_for_time():
     assert ask("public", "CLEAR").not_before == NOW + 7 * 86_400
 
 
+def test_the_examples_pass_on_what_others_let_the_community_have_and_take_it_from_a_peer_lab():
+    policies = all_examples()
+    partner, _ = example("academia")
+    record = holding(issuer=OrgId("lab-b.example"), relay="community")
+    rules = {"policy": policies.policies[partner], "floor": policies.floor, "now": NOW, "own": False}
+    decision = decide(record, partner=partner, recipients=frozenset(), granted=frozenset(), **rules)
+    assert decision.rule == "news of others"
+    accepts = {name: policies.policies[example(name)[0]].accept for name in EXAMPLES}
+    assert {name for name, accept in accepts.items() if accept and accept.relayed} == {"peer-lab"}
+    assert {name for name, accept in accepts.items() if accept and accept.legal_hold} == {"government"}
+
+
 def test_the_starter_files_are_in_order_and_share_nothing():
     partner = OrgId("lab-b.example")
     policies = parse_policies({f"{partner}.toml": starter_policy(partner), "floor.toml": starter_floor()})
