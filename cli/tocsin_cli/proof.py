@@ -15,7 +15,6 @@ The page is what its sender signed, the receipt what the receiver answered.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from tocsin.encoding import JSON, parse_json
 from tocsin.errors import MalformedRecord, ReceiptRefused, UntrustedIssuer
@@ -100,10 +99,11 @@ def verify_evidence(evidence: Evidence, *, organisations: Organisations, now: in
     giver = _known(parse_issuer(claims), organisations)  # 1
     sender = _known(parse_issuer({"iss": claims.get("aud", "")}), organisations)
     receipt = parse_receipt(evidence.receipt, giver=giver, audience=OrgId(sender.org), now=now)  # 2
-    stated = verify_receipt_of_page(receipt, evidence.page, sender=sender)  # 3
+    page = verify_receipt_of_page(receipt, evidence.page, sender=sender)  # 3
+    stated = {entry.get("seq"): entry for entry in page.entries if isinstance(entry, dict)}
     delivered = [
-        Delivered(cast("Mapping[str, JSON]", entry), verdict, evidence.content.get(verdict.sequence, ""))
-        for entry, verdict in zip(stated, receipt.verdicts, strict=True)
+        Delivered(stated[verdict.sequence], verdict, evidence.content.get(verdict.sequence, ""))
+        for verdict in receipt.verdicts
     ]
     for one in delivered:
         if one.text and sd_hash(one.text) != one.stated.get("sd_hash"):  # 4
