@@ -25,7 +25,6 @@ import grpc.aio
 from tocsin.errors import PeerUnreachable
 from tocsin.exchange.peer import PeerClient
 from tocsin.exchange.wire import CONNECT_SECONDS
-from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.root import Organisation
 from tocsin.services.doorkeeper import TLS_VERSION, PeerDoor
 from tocsin.services.interceptors import Gate
@@ -123,11 +122,11 @@ class Network:
             await self._mended.wait()
 
     @asynccontextmanager
-    async def dial(self, source: Organisation, organisation: Organisation, *, keys: TlsKeys) -> AsyncIterator["Client"]:
-        """Connect to a peer as `open_client` does."""
+    async def dial(self, source: str, certificate: bytes, organisation: Organisation) -> AsyncIterator["Client"]:
+        """Connect to a peer as `open_client` does, from an organisation and with its certificate."""
         failure = PeerUnreachable(f"{organisation.org} has no endpoint")
         for endpoint in organisation.endpoints:
-            channel = Channel(self, source.org, organisation.org, endpoint, certificate=keys.certificate)
+            channel = Channel(self, source, organisation.org, endpoint, certificate=certificate)
             self._channels[channel] = None
             try:
                 client = Client(organisation, endpoint, channel)

@@ -29,6 +29,7 @@ from tests.support.people import colleague
 from tocsin.audit.log import Log
 from tocsin.exchange.bell import Bell
 from tocsin.exchange.directory import Directory
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.side import Side
 from tocsin.exchange.timekeeper import Timekeeper
 from tocsin.exchange.worker import Pace, Workers
@@ -55,6 +56,7 @@ EVERYBODY = (*MEMBERS, PRESS)
 ANALYST = "analyst-1"
 HEARTBEAT_SECONDS = 20.0
 RETRY_CAP_SECONDS = 60.0
+VERIFY_SECONDS = 20.0
 QUOTA = Quota(calls_per_minute=600, streams=8)
 FLOOR = Floor((), "floor.toml", "", ())
 
@@ -152,7 +154,8 @@ class Node:
             keys=keys,
             directory=Directory(self.store, own_certificate=keys.certificate),
             clock=self.now,
-            dial=partial(federation.network.dial, organisation),
+            dial=partial(federation.network.dial, self.org, keys.certificate),
+            budget=Budget(VERIFY_SECONDS, monotonic=federation.loop.time, spent=lambda: 0.0),
         )
         self.bell = Bell()
         self.timekeeper = Timekeeper(self.office, clock=self.now, queued=self.bell.ring)

@@ -1,0 +1,220 @@
+"""This module says whether a federation behaves: what may be nowhere at any moment, and what must be there in the end.
+
+It keeps what was said, and what any policy ever let go, by the reference that
+shares no code with the policy room. A record comes to a node from its origin,
+or from somebody who passed it on; the second may give no more than it was ever
+given itself.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.policy import holdings, reference
+from tests.support.simulator import EVERYBODY, PRESS, Federation, Node
+from tocsin.audit.log import verify_log
+from tocsin.identity.names import OrgId
+from tocsin.policy.reach import leaves
+from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.records.retraction import Action
+from tocsin.release.gate import wait_of
+from tocsin.release.presentation import presentation
+
+Text = dict[str, Any]
+"""A rule of a policy, as both the policy room and the reference take it."""
+
+_USUAL: Text = {
+    "kinds": holdings.EVERYTHING,
+    "reveal": frozenset(),
+    "withhold": frozenset(),
+    "withhold_until": 0,
+    "hold": 0,
+    "approvals": 0,
+    "relayed": False,
+}
+_STANDINGS = {Action.WITHDRAW: {"withdrawn"}, Action.PURGE: {"purged", "withdrawn"}}
+
+
+@dataclass
+class Said:
+    """What an organisation said of one record; `over` is what it asked for in the end."""
+
+    issuer: OrgId
+    recipients: tuple[OrgId, ...]
+    versions: list[VerifiedRecord]
+    over: Action | None = None
+
+
+@dataclass
+class Judge:
+    """Knows what was said and allowed, and looks at what is held."""
+
+    federation: Federation
+    said: dict[str, Said] = field(default_factory=dict)  # by record id
+    texts: dict[tuple[OrgId, OrgId], Sequence[Text]] = field(default_factory=dict)  # by organisation and partner
+    _by_digest: dict[str, tuple[Said, VerifiedRecord]] = field(default_factory=dict)
+    _allowed: dict[tuple[OrgId, OrgId, str], frozenset[str]] = field(default_factory=dict)
+    _held: dict[tuple[OrgId, str], frozenset[str]] = field(default_factory=dict)  # that a node ever held of a digest
+    _seen: dict[tuple[OrgId, str], str] = field(default_factory=dict)  # the text that was looked at last
+
+    def note_said(self, record: VerifiedRecord, recipients: tuple[OrgId, ...] = ()) -> None:
+        """Keep a version that is about to be published."""
+        said = self.said.setdefault(record.record_id, Said(record.issuer, recipients, []))
+        said.versions.append(record)
+        self._by_digest[record.digest] = said, record
+        self.note_allowed(record.issuer)
+
+    def note_applied(self, org: OrgId, partner: OrgId, texts: Sequence[Text]) -> None:
+        """Keep the rules of a policy that is about to be put in force."""
+        self.texts[org, partner] = texts
+        self.note_allowed(org, partner)
+
+    def note_revealed(self, record: VerifiedRecord, partner: OrgId, name: str) -> bool:
+        """Keep that a field is about to be revealed; False where the policy of today does not let it go."""
+        org = record.issuer
+        verdict = self._verdict(record, org, partner, granted={name}, own=True)
+        self._allow(org, partner, record.digest, verdict)
+        return name in verdict
+
+    def note_allowed(self, org: OrgId, *partners: OrgId) -> None:
+        """Keep what the policies of an organisation let go today."""
+        store = self.federation.nodes[org].store
+        for digest, (said, record) in self._by_digest.items():
+            for partner in partners or EVERYBODY:
+                if (org, partner) in self.texts:
+                    own = said.issuer == org
+                    granted = store.feeds.granted(partner, digest) if own else frozenset()
+                    self._allow(org, partner, digest, self._verdict(record, org, partner, granted=granted, own=own))
+
+    def verify_moment(self) -> None:
+        """Look at what everybody holds now. Raises AssertionError."""
+        for node in self.federation.nodes.values():
+            if node.alive:
+                self._verify_held(node)
+                self._verify_feeds(node)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what keeps the federation from having converged."""
+        nodes = self.federation.nodes
+        for sender in nodes.values():
+            for org in EVERYBODY:
+                if org != sender.org:
+                    yield from self._way_faults(sender, nodes[org])
+        for said in self.said.values():
+            for node in nodes.values():
+                yield from self._standing_faults(said, node)
+
+    def verify_stores(self) -> None:
+        """Look whether each store fits together. Raises AssertionError."""
+        for node in self.federation.nodes.values():
+            assert not (problems := list(node.store.problems())), (node.org, problems)
+            verify_log(node.office.log.rows(), organisation=node.founded.organisation)
+
+    def _allow(self, org: OrgId, partner: OrgId, digest: str, paths: frozenset[str]) -> None:
+        self._allowed[org, partner, digest] = self._allowed.get((org, partner, digest), frozenset()) | paths
+
+    def _verdict(
+        self, record: VerifiedRecord, org: OrgId, partner: OrgId, *, granted: Iterable[str], own: bool
+    ) -> frozenset[str]:
+        """Return the fields that the reference lets go today."""
+        shares = [_USUAL | {"when": lambda content, tlp: True} | text for text in self.texts.get((org, partner), ())]
+        verdict = reference.allowed(
+            record,
+            partner=partner,
+            policy={"partner": partner, "expires": None, "shares": shares},
+            floor=[],
+            recipients=self.said[record.record_id].recipients if own else (),
+            granted=set(granted),
+            now=max(self.federation.nodes[org].now(), record.issued_at),  # a clock that is behind only delays
+            own=own,
+        )
+        return frozenset(verdict[0]) if verdict else frozenset()
+
+    def _verify_held(self, node: Node) -> None:
+        """Nobody holds what nobody was allowed to give it."""
+        for digest, (_, text) in node.held().items():
+            if not text or self._seen.get((node.org, digest)) == text:
+                continue
+            self._seen[node.org, digest] = text
+            said, whole = self._by_digest[digest]
+            issuer = self.federation.nodes[said.issuer].founded.organisation
+            record = parse_record(text).verify(issuer, now=whole.issued_at)
+            paths = record.paths & leaves(record.kind).keys()
+            if node.org != said.issuer:
+                may = self._may_hold(node.org, said, digest)
+                assert paths <= may, f"{node.org} holds {sorted(paths - may)} of {digest}"
+            self._held[node.org, digest] = self._held.get((node.org, digest), frozenset()) | paths
+
+    def _may_hold(self, org: OrgId, said: Said, digest: str) -> frozenset[str]:
+        """Return what somebody was ever allowed to give a node of a record."""
+        may = self._allowed.get((said.issuer, org, digest), frozenset())
+        for relay in EVERYBODY:
+            if relay not in (said.issuer, org):
+                may |= self._allowed.get((relay, org, digest), frozenset()) & self._held.get(
+                    (relay, digest), frozenset()
+                )
+        return may
+
+    def _verify_feeds(self, node: Node) -> None:
+        """Numbers are dense, and what a receiver has under a number is what its sender gave it."""
+        for other in EVERYBODY:
+            feed = node.store.feeds.get(other) if other != node.org else None
+            if feed is None:
+                continue
+            entries = node.store.feeds.entries(other, after=0, limit=100_000)
+            assert [entry.sequence for entry in entries] == list(range(1, feed.head + 1)), (node.org, other)
+            assert feed.acknowledged <= feed.head, (node.org, other)
+            receiver = self.federation.nodes[other]
+            held = receiver.store.intake.cursor(node.org) if receiver.alive else None
+            if held is not None and held.feed_id == feed.feed_id:
+                assert held.sequence <= feed.head, f"{other} has more of {node.org} than there is"
+
+    def _way_faults(self, sender: Node, receiver: Node) -> Iterator[str]:
+        """Yield what is missing between two nodes, one way."""
+        way, feed = f"{sender.org} -> {receiver.org}", sender.store.feeds.get(receiver.org)
+        if waiting := sender.store.feeds.waiting(receiver.org):
+            yield f"{way}: {waiting} candidates"
+        if feed is not None and feed.head:
+            held = receiver.store.intake.cursor(sender.org)
+            if held is None or (held.feed_id, held.sequence) != (feed.feed_id, feed.head):
+                yield f"{way}: the feed is at {feed.head}, and stored up to {held}"
+            if feed.acknowledged != feed.head:
+                yield f"{way}: the feed is at {feed.head}, and acknowledged up to {feed.acknowledged}"
+            given = receiver.store.receipts.last(sender.org, given=True)
+            taken = sender.store.receipts.last(receiver.org, given=False)
+            if (given and given.digest) != (taken and taken.digest):
+                yield f"{way}: the receipts differ"
+            if receiver.store.receipts.pending(sender.org, limit=1):
+                yield f"{way}: a receipt is pending"
+        for digest in self._by_digest:
+            yield from self._record_faults(sender, receiver, digest)
+
+    def _record_faults(self, sender: Node, receiver: Node, digest: str) -> Iterator[str]:
+        """Yield what a partner lacks that policy gives it today."""
+        if sender.org == PRESS or digest not in sender.held():
+            return
+        record = sender.office.load(digest, now=sender.now())
+        if record is None:
+            return
+        decision = sender.office.decide(record, partner=receiver.org, now=sender.now())
+        wait = wait_of(sender.office, record, decision, partner=receiver.org, now=sender.now())
+        if not decision.delivered or wait is not None:
+            return
+        standing, held = receiver.held().get(digest, ("", ""))
+        if standing != "current" or not set(presentation(record, decision).split("~")) <= set(held.split("~")):
+            yield f"{sender.org} -> {receiver.org}: lacks {digest}, which is {standing or 'not there'}"
+
+    def _standing_faults(self, said: Said, node: Node) -> Iterator[str]:
+        """Yield what is over, and shown as if it was not."""
+        held = node.held()
+        for version in said.versions:
+            standing, text = held.get(version.digest, ("", ""))
+            if not standing:
+                continue
+            where = f"{node.org} holds version {version.version} of {said.issuer}'s {version.record_id}"
+            if said.over is not None and standing not in _STANDINGS[said.over]:
+                yield f"{where} as {standing}, asked to {said.over}"
+            elif said.over is Action.PURGE and standing == "purged" and text:
+                yield f"{where} with its text, though purged"
+            elif said.over is None and version is not said.versions[-1] and standing == "current":
+                yield f"{where} as current, which was replaced"
