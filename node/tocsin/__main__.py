@@ -14,7 +14,7 @@ def main() -> int:
     """Run a node until it is told to stop, and return the exit code."""
     # gRPC would tell of every stranger's handshake on standard error; it reads this when it is first imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from tocsin.node import run
+    from tocsin.process import run
 
     parser = argparse.ArgumentParser(prog="python -m tocsin", description="Run a node on a home.")
     parser.add_argument(

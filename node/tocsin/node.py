@@ -1,103 +1,46 @@
 """This module is a running node: it opens a home, puts the parts together, and takes them apart again in order.
 
-    start   home (lock, keys, store) -> peer port, desk -> what is due -> workers
-    stop    health says NOT_SERVING -> workers end -> running calls may finish -> home
+    start     peer port, desk, figures -> what is due -> workers
+    reload    what speaks for the home is put together anew; listeners and their connections stay
+    stop      health says NOT_SERVING -> workers end -> running calls may finish
 
-`once` fetches from every peer in place of staying in touch, and stops.
-
-SIGTERM and SIGINT drain; a second one ends the calls that are still running.
 What a caller was told is stored is stored: stopping loses nothing, at
-whichever point it happens.
+whichever point it happens. `tocsin.process` runs a node until it is told to stop.
 """
 
 import asyncio
 import logging
 import secrets
-import signal
-import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Self
 
-from tocsin.config import NodeConfig, desk_socket_path, load_config
+from tocsin.config import NodeConfig, desk_socket_path
 from tocsin.desk.desk import Desk
-from tocsin.desk.home import Home, open_home
+from tocsin.desk.home import Home
 from tocsin.desk.room import open_office
+from tocsin.desk.rotation import pending_keys
 from tocsin.errors import TocsinError
 from tocsin.exchange.bell import Bell
+from tocsin.exchange.circuit import Contacts, ContactState, Pace
+from tocsin.exchange.directory import Directory
 from tocsin.exchange.pull import pull_feed
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.timekeeper import Timekeeper
-from tocsin.exchange.worker import Pace, Workers
+from tocsin.exchange.worker import Workers
 from tocsin.identity.names import OrgId
+from tocsin.reload import Renewal, read_renewal
 from tocsin.services.calls import Calls
-from tocsin.services.desk import desk_service, puller_of, requester_of, side_of
+from tocsin.services.current import exchange_service
+from tocsin.services.desk import desk_service, prober_of, puller_of, requester_of, side_of
 from tocsin.services.doorkeeper import DeskDoor, PeerDoor, Quota, colleagues_call
 from tocsin.services.exchange import ExchangeService
 from tocsin.services.listener import Listener, open_desk, open_peer_port
+from tocsin.services.metrics import Metrics
 from tocsin.services.roster import Roster
 
 _log = logging.getLogger(__name__)
-
-# Threads mostly wait: for the disk, or for the one writer. 50 peers with a page each must not queue behind a slow one.
-THREADS = 32
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-def run(home_path: Path, *, once: bool = False) -> None:
-    """Run a node on a home until it is told to stop; with `once`, until it has fetched from every peer.
-
-    Raises HomeMissing, HomeDamaged, HomeLocked, KeyExposed, IdentityExpired,
-    StoreCorrupt, MalformedConfig and PortBusy before anything is served. With
-    `once`, raises at its end what went wrong with a peer.
-    """
-    with open_home(home_path, now=_now()) as home:
-        config = load_config(home.layout.root)
-        logging.basicConfig(level=config.log_level.upper(), format=_LOG_FORMAT)
-        logging.Formatter.converter = time.gmtime
-        for problem in home.policies.problems:
-            _log.warning("%s", problem)
-        asyncio.run(_run_once(home, config) if once else _run_until_told(home, config))
-
-
-async def _run_once(home: Home, config: NodeConfig) -> None:
-    _prepare_threads()
-    node = await Node.start(home, replace(config, pull=False))
-    try:
-        failures = await node.fetch()
-    finally:
-        await node.stop(config.drain_seconds)
-    if failures:
-        raise failures[0]
-
-
-async def _run_until_told(home: Home, config: NodeConfig) -> None:
-    _prepare_threads()
-    loop = asyncio.get_running_loop()
-    told, hurry = asyncio.Event(), asyncio.Event()
-
-    def tell() -> None:
-        (hurry if told.is_set() else told).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, tell)
-    node = await Node.start(home, config)
-    desks = " and ".join(filter(None, (str(node.desk_socket), node.desk_address)))
-    _log.info("%s serves on %s, its people on %s", home.organisation.org, node.address or "no port", desks)
-    await told.wait()
-    _log.info("draining")
-    stopping = asyncio.create_task(node.stop(config.drain_seconds))
-    await asyncio.wait({stopping, asyncio.create_task(hurry.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.done():
-        await node.stop(0)
-    await stopping
-    _log.info("stopped")
-
-
-def _prepare_threads() -> None:
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="tocsin"))
 
 
 class Node:
@@ -105,42 +48,107 @@ class Node:
 
     def __init__(self, home: Home, config: NodeConfig, *, clock: Callable[[], int]) -> None:
         """Put the parts together; nothing runs yet."""
-        self._config = config
+        self._home = home
+        self.config = config
+        self._clock = clock
+        self._started_at = clock()
         self._loop = asyncio.get_running_loop()
         self._bell = Bell()
-        office = open_office(home, strict=config.strict, random=secrets.token_bytes)
-        self._side = side_of(home, office=office, clock=clock)
-        self._timekeeper = Timekeeper(office, clock=clock, queued=self._bell.ring)
+        self._directory = Directory(home.store, own_certificate=home.tls.certificate)
         self._roster = Roster(home.store, own_certificate=home.tls.certificate)
+        self._metrics = Metrics(home, clock=clock, in_touch=self._in_touch)
         self._desk_door = DeskDoor(self._roster, Calls(), strict=config.strict)
-        self._workers = Workers(self._side, bell=self._bell, pace=Pace(config.retry_cap_seconds))
-        quota = Quota(calls_per_minute=config.calls_per_minute, streams=config.streams_per_peer)
         self._door = PeerDoor(
-            self._side.directory, Calls(), quota=quota, clock=clock, contacted=self._workers.contacted
+            self._directory,
+            Calls(),
+            quota=_quota(config),
+            clock=clock,
+            contacted=lambda org: self._workers.contacted(org),
         )
+        self._contacts = Contacts()
         self._listeners: list[Listener] = []
-        self.address = self.desk_address = ""
+        self.address = self.desk_address = self.metrics_address = ""
         self.desk_socket = desk_socket_path(home.layout.root)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """Put together what speaks for the home to others, as its papers and the settings say now."""
+        home, config = self._home, self.config
+        office = open_office(home, strict=config.strict, random=secrets.token_bytes)
+        budget = Budget(config.verify_seconds_per_minute)
+        self._side = replace(
+            side_of(home, office=office, directory=self._directory, budget=budget, clock=self._clock),
+            contacts=self._contacts,
+        )
+        self._timekeeper = Timekeeper(office, clock=self._clock, queued=self._bell.ring)
+        self._workers = Workers(self._side, bell=self._bell, pace=Pace(config.retry_cap_seconds))
+        self._exchange = ExchangeService(self._side, bell=self._bell, heartbeat_seconds=config.heartbeat_seconds)
+
+    def _make_desk(self) -> Desk:
+        return Desk(
+            self._home,
+            clock=self._clock,
+            random=secrets.token_bytes,
+            strict=self.config.strict,
+            puller=puller_of(self._side),
+            requester=requester_of(self._side),
+            probe=prober_of(self._side),
+            contacts=self._contacts,
+            events=self,
+            listen=self.address,
+            started_at=self._started_at,
+        )
 
     @classmethod
-    async def start(cls, home: Home, config: NodeConfig, *, clock: Callable[[], int] | None = None) -> Self:
-        """Open both listeners, then call peers. Raises PortBusy and HomeDamaged, with nothing left open."""
-        clock = clock or _now
+    async def start(cls, home: Home, config: NodeConfig, *, clock: Callable[[], int]) -> Self:
+        """Open the listeners, then call peers. Raises PortBusy and HomeDamaged, with nothing left open."""
         node = cls(home, config, clock=clock)
         try:
             await node._listen()
-            await node._open_desk(home, clock)
+            await node._open_desk()
+            if config.metrics_listen:
+                port = node._metrics.serve(config.metrics_listen)
+                node.metrics_address = _bound(config.metrics_listen, port)
         except BaseException:
             await node.stop(0)
             raise
-        await node._timekeeper.start()
-        if config.pull:
-            node._workers.refresh()
+        await node._begin()
         return node
+
+    async def reload(self) -> Renewal:
+        """Read settings and papers anew, and go on under them.
+
+        Calls that run finish with what they began with; whoever calls next, and
+        every handshake from now on, meets the new ones. Raises a TocsinError
+        where anything is wrong, and then nothing has changed.
+        """
+        renewal = await asyncio.to_thread(read_renewal, self._home, self.config, now=self._clock())
+        await self._workers.stop()
+        await self._timekeeper.stop()
+        self._home.renew(renewal.papers)
+        self.config = renewal.config
+        self._door.quota = _quota(renewal.config)
+        self._directory.refresh()
+        self._roster.refresh()
+        self._assemble()
+        self._desk = self._make_desk()
+        self._door.end_streams()  # they were begun under the old papers; their readers come back at once
+        await self._begin()
+        return renewal
+
+    def is_key_due(self) -> bool:
+        """Say whether a new key waits whose time has come."""
+        waiting = pending_keys(self._home.layout, self._home.organisation)
+        return any(starts <= self._clock() for starts in waiting.values())
+
+    async def _begin(self) -> None:
+        await self._timekeeper.start()
+        if self.config.pull:
+            self._workers.refresh()
 
     async def fetch(self) -> tuple[TocsinError, ...]:
         """Fetch what every peer has for us, side by side, and return what went wrong."""
-        peers = [peer.org for peer in self._side.directory.peers() if peer.active and peer.organisation.endpoints]
+        peers = [peer.org for peer in self._directory.peers() if peer.active and peer.organisation.endpoints]
         ends = await asyncio.gather(*(self._fetch(org) for org in peers))
         return tuple(failure for failure in ends if failure is not None)
 
@@ -149,7 +157,7 @@ class Node:
             async for _ in pull_feed(org, side=self._side):
                 pass
         except TocsinError as error:
-            _log.warning("%s: %s", org, error)
+            _log.warning("%s: %s", org, error, extra={"peer": org})
             return error
         return None
 
@@ -161,6 +169,7 @@ class Node:
         await self._timekeeper.stop()
         self._door.end_streams()
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners))
+        await asyncio.to_thread(self._metrics.close)
         self.desk_socket.unlink(missing_ok=True)
 
     def queued(self, partners: Collection[OrgId]) -> None:
@@ -169,7 +178,7 @@ class Node:
 
     def peer_changed(self, org: OrgId) -> None:
         """Let a change of a peer count from now on: for new calls, for running ones, and for our own."""
-        self._side.directory.refresh()
+        self._directory.refresh()
         self._loop.call_soon_threadsafe(self._follow_change, org)
 
     def person_changed(self, name: str) -> None:
@@ -179,53 +188,52 @@ class Node:
 
     def due_changed(self) -> None:
         """Let the timekeeper look again when the next thing is due; called by the desk, from any thread."""
-        self._loop.call_soon_threadsafe(self._timekeeper.wake)
+        self._loop.call_soon_threadsafe(lambda: self._timekeeper.wake())
 
     def _follow_change(self, org: OrgId) -> None:
         self._door.end_unwelcome(org)
-        if self._config.pull:
+        if self.config.pull:
             self._workers.refresh()
 
+    def _in_touch(self, org: str) -> bool:
+        contact = self._contacts.of(OrgId(org))
+        return contact is not None and contact.state is ContactState.IN_TOUCH
+
     async def _listen(self) -> None:
-        if not self._config.listen:
+        if not self.config.listen:
             return
-        service = ExchangeService(self._side, bell=self._bell, heartbeat_seconds=self._config.heartbeat_seconds)
         listener, port = open_peer_port(
-            service, self._door, listen=self._config.listen, keys=self._side.keys, directory=self._side.directory
+            exchange_service(lambda: self._exchange),
+            self._door,
+            listen=self.config.listen,
+            keys=lambda: self._home.tls,
+            directory=self._directory,
+            meter=self._metrics,
         )
         self._listeners.append(listener)
-        self.address = _bound(self._config.listen, port)
+        self.address = _bound(self.config.listen, port)
         await listener.start()
 
-    async def _open_desk(self, home: Home, clock: Callable[[], int]) -> None:
-        desk = Desk(
-            home,
-            clock=clock,
-            random=secrets.token_bytes,
-            strict=self._config.strict,
-            puller=puller_of(self._side),
-            requester=requester_of(self._side),
-            events=self,
-            listen=self.address,
-            started_at=clock(),
-        )
+    async def _open_desk(self) -> None:
+        self._desk = self._make_desk()
         listener, port = open_desk(
-            desk_service(desk),
+            desk_service(lambda: self._desk),
             self._desk_door,
             path=self.desk_socket,
-            listen=self._config.desk_listen,
-            keys=self._side.keys,
+            listen=self.config.desk_listen,
+            keys=lambda: self._home.tls,
             roster=self._roster,
+            meter=self._metrics,
         )
         self._listeners.append(listener)
-        self.desk_address = _bound(self._config.desk_listen, port)
+        self.desk_address = _bound(self.config.desk_listen, port)
         await listener.start()
+
+
+def _quota(config: NodeConfig) -> Quota:
+    return Quota(calls_per_minute=config.calls_per_minute, streams=config.streams_per_peer)
 
 
 def _bound(listen: str, port: int) -> str:
     """Return the address that a listener has got: port 0 asks for any free one."""
     return f"{listen.rpartition(':')[0]}:{port}" if listen else ""
-
-
-def _now() -> int:
-    return int(time.time())

@@ -106,7 +106,7 @@ async def serve_port(
     directory = Directory(store, own_certificate=keys.certificate)
     door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted, monotonic=monotonic)
     service = NotingService()
-    listener, port = open_peer_port(service, door, listen="127.0.0.1:0", keys=keys, directory=directory)
+    listener, port = open_peer_port(service, door, listen="127.0.0.1:0", keys=lambda: keys, directory=directory)
     await listener.start()
     try:
         yield Port(server, store, directory, door, service, f"127.0.0.1:{port}")

@@ -9,18 +9,20 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from google.protobuf.message import Message
 
+from tocsin.desk.checks import Probe
 from tocsin.desk.desk import Desk, method_name
 from tocsin.desk.home import Home
 from tocsin.desk.room import Puller, Requester
 from tocsin.exchange.ask import ask_origin
 from tocsin.exchange.directory import Directory
+from tocsin.exchange.peer import open_client
 from tocsin.exchange.pull import pull_feed
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.side import Side
-from tocsin.people.person import Person
+from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
 from tocsin.services.doorkeeper import colleague
 from tocsin.services.interceptors import Context
@@ -31,25 +33,26 @@ Unary = Callable[[object, Message, Context], Awaitable[Message]]
 Stream = Callable[[object, Message, Context], AsyncIterator[Message]]
 
 
-def desk_service(desk: Desk) -> DeskServiceServicer:
-    """Return DeskService, as the desk does it."""
+def desk_service(desk: Callable[[], Desk]) -> DeskServiceServicer:
+    """Return DeskService, as the desk of the moment does it: a reload puts another one in its place."""
     service = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"]
     methods = {
-        rpc.name: (_stream if rpc.server_streaming else _unary)(getattr(desk, method_name(rpc.name)))
-        for rpc in service.methods
+        rpc.name: (_stream if rpc.server_streaming else _unary)(desk, method_name(rpc.name)) for rpc in service.methods
     }
     servicer: DeskServiceServicer = type("DeskService", (DeskServiceServicer,), methods)()
     return servicer
 
 
-def side_of(home: Home, *, office: Office, clock: Callable[[], int]) -> Side:
+def side_of(home: Home, *, office: Office, directory: Directory, budget: Budget, clock: Callable[[], int]) -> Side:
     """Return what an open home brings to an exchange."""
     return Side(
         office=office,
         delivery_signer=home.delivery_signer,
         keys=home.tls,
-        directory=Directory(home.store, own_certificate=home.tls.certificate),
+        directory=directory,
         clock=clock,
+        dial=partial(open_client, keys=home.tls),
+        budget=budget,
     )
 
 
@@ -63,8 +66,24 @@ def requester_of(side: Side) -> Requester:
     return partial(ask_origin, side=side)
 
 
-def _unary(method: Callable[[Message, Person], Any]) -> Unary:
+def prober_of(side: Side) -> Probe:
+    """Return the desk's way to see whether a peer lets us in.
+
+    It hands over no receipts: a call that passes every door there, and changes
+    nothing. What the peer said of its clock comes from the contact that there is.
+    """
+
+    async def probe(org: OrgId) -> int | None:
+        async with side.dial(side.directory.get(org).organisation) as client:
+            await client.acknowledge(())
+        return side.contacts.clock_ahead(org)
+
+    return probe
+
+
+def _unary(desk: Callable[[], Desk], name: str) -> Unary:
     async def call(service: object, request: Message, context: Context) -> Message:
+        method = getattr(desk(), name)
         answer: Message = await (
             method(request, colleague())
             if inspect.iscoroutinefunction(method)
@@ -75,8 +94,9 @@ def _unary(method: Callable[[Message, Person], Any]) -> Unary:
     return call
 
 
-def _stream(method: Callable[[Message, Person], AsyncIterator[Message]]) -> Stream:
+def _stream(desk: Callable[[], Desk], name: str) -> Stream:
     def call(service: object, request: Message, context: Context) -> AsyncIterator[Message]:
-        return method(request, colleague())
+        answers: AsyncIterator[Message] = getattr(desk(), name)(request, colleague())
+        return answers
 
     return call

@@ -117,10 +117,13 @@ class PeerDoor:
         contacted: Callable[[OrgId], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask the directory about each call; `contacted` hears of every peer that was let in."""
+        """Ask the directory about each call; `contacted` hears of every peer that was let in.
+
+        `quota` may be replaced, and counts from then on.
+        """
         self._directory = directory
         self._calls = calls
-        self._quota = quota
+        self.quota = quota
         self._clock = clock
         self._contacted = contacted
         self._monotonic = monotonic
@@ -170,12 +173,12 @@ class PeerDoor:
         started, count = self._minutes.get(org, (now, 0))
         if now - started >= _MINUTE:
             started, count = now, 0
-        if count >= self._quota.calls_per_minute:
+        if count >= self.quota.calls_per_minute:
             seconds = str(int(started + _MINUTE - now) + 1)
             raise QuotaExceeded("more calls in this minute than a peer may make", metadata={RETRY_AFTER: seconds})
         self._minutes[org] = (started, count + 1)
         alike = sum(other.streaming == call.streaming for other in self._calls.of(org))
-        if call.streaming and alike >= self._quota.streams:
+        if call.streaming and alike >= self.quota.streams:
             raise QuotaExceeded("more streams at once than a peer may have")
         if not call.streaming and alike >= CALLS_AT_ONCE:
             raise QuotaExceeded("more calls at once than a peer may have")
@@ -258,6 +261,8 @@ def _stranger() -> Unauthenticated:
 
 def _refusal(peer: KnownPeer) -> TocsinError | None:
     """Return why nothing is exchanged with a peer, or None where something is."""
+    if peer.state == PeerState.KNOWN:  # its keys count for records that others pass on, and open no door
+        return _stranger()
     if peer.state == PeerState.PENDING:
         return PeerPending("the peering waits until our people have confirmed the fingerprint")
     if peer.state == PeerState.SUSPENDED:

@@ -29,6 +29,11 @@ async def abort(
     await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))
 
 
+def code_name(code: grpc.StatusCode | int | None) -> str:
+    """Return the name of the status that a call has got: gRPC keeps a number, and 0 where nobody set one."""
+    return code.name if isinstance(code, grpc.StatusCode) else _CODES[code or 0].name
+
+
 def from_rpc_error(failure: grpc.RpcError) -> TocsinError:
     """Read the error that our own node has answered a call on the desk socket with."""
     code = getattr(failure, "code", lambda: grpc.StatusCode.UNKNOWN)()

@@ -14,6 +14,7 @@ would shut everybody else out.
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing
 from typing import Any, Protocol
@@ -25,10 +26,11 @@ from google.protobuf.message import DecodeError
 from tocsin.errors import MalformedRequest
 from tocsin.exchange.wire import CALL_SECONDS
 from tocsin.services.calls import Call
-from tocsin.services.errors import abort
+from tocsin.services.errors import abort, code_name
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # a grpc.RpcMethodHandler: the stubs know those of the blocking server only
+Method = Callable[[AsyncIterator[bytes], Context], Awaitable[object]]
 
 
 class Doorkeeper(Protocol):
@@ -38,12 +40,30 @@ class Doorkeeper(Protocol):
         """Let a caller in for as long as the returned context is open, or raise an AccessDenied or TryLater."""
 
 
+class Meter(Protocol):
+    """Keeps count of calls."""
+
+    def count_call(self, method: str, *, code: str, seconds: float) -> None:
+        """Take note of a call that has ended, with the name of the status that it was answered with."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def count_call(self, method: str, *, code: str, seconds: float) -> None:
+        """Do nothing."""
+
+
+NO_METER = NoMeter()
+
+
 class Gate(grpc.aio.ServerInterceptor):
     """Put a doorkeeper before every method of one listener; `at_home` is the desk socket."""
 
-    def __init__(self, doorkeeper: Doorkeeper, *, at_home: bool) -> None:
+    def __init__(self, doorkeeper: Doorkeeper, *, at_home: bool, meter: Meter = NO_METER) -> None:
         self._doorkeeper = doorkeeper
         self._at_home = at_home
+        self._meter = meter
 
     async def intercept_service(
         self,
@@ -57,14 +77,24 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             raise RuntimeError(f"{details.method} streams its requests, which the gate cannot check one by one")
         if handler.response_streaming:
-            guarded = self._guard(details.method, handler, _stream)
+            guarded = self._measure(details.method, self._guard(details.method, handler, _stream))
             return grpc.stream_stream_rpc_method_handler(guarded, None, handler.response_serializer)
-        guarded = self._guard(details.method, handler, _unary)
+        guarded = self._measure(details.method, self._guard(details.method, handler, _unary))
         return grpc.stream_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    def _measure(self, method: str, run: Method) -> Method:
+        async def measured(messages: AsyncIterator[bytes], context: Context) -> object:
+            started = time.monotonic()
+            try:
+                return await run(messages, context)
+            finally:
+                self._meter.count_call(method, code=code_name(context.code()), seconds=time.monotonic() - started)
+
+        return measured
 
     def _guard(
         self, method: str, handler: Handler, run: Callable[[Handler, object, Context, Call], Awaitable[object]]
-    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[object]]:
+    ) -> Method:
         async def guarded(messages: AsyncIterator[bytes], context: Context) -> object:
             call = Call(_current_task(), method, streaming=handler.response_streaming)
             try:

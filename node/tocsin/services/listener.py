@@ -22,7 +22,7 @@ from tocsin.errors import HomeDamaged, PortBusy
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS, Options
 from tocsin.identity.certificate import TlsKeys
-from tocsin.services.interceptors import Doorkeeper, Gate
+from tocsin.services.interceptors import NO_METER, Doorkeeper, Gate, Meter
 from tocsin.services.roster import Roster
 from tocsin.v1 import desk_service_pb2, exchange_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer, add_DeskServiceServicer_to_server
@@ -66,14 +66,22 @@ class Listener:
 
 
 def open_peer_port(
-    servicer: ExchangeServiceServicer, door: Doorkeeper, *, listen: str, keys: TlsKeys, directory: Directory
+    servicer: ExchangeServiceServicer,
+    door: Doorkeeper,
+    *,
+    listen: str,
+    keys: Callable[[], TlsKeys],
+    directory: Directory,
+    meter: Meter = NO_METER,
 ) -> tuple[Listener, int]:
     """Listen for other organisations and return the listener, not started yet, and its port.
 
-    Raises PortBusy.
+    `keys` returns what a handshake shows, each time that there is one. Raises PortBusy.
     """
     server = grpc.aio.server(
-        interceptors=(Gate(door, at_home=False),), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE
+        interceptors=(Gate(door, at_home=False, meter=meter),),
+        options=SERVER_OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE,
     )
     add_ExchangeServiceServicer_to_server(servicer, server)
     port = _listen(server, listen, _server_credentials(keys, lambda: directory.roots), setting="listen")
@@ -81,7 +89,14 @@ def open_peer_port(
 
 
 def open_desk(
-    servicer: DeskServiceServicer, door: Doorkeeper, *, path: Path, listen: str, keys: TlsKeys, roster: Roster
+    servicer: DeskServiceServicer,
+    door: Doorkeeper,
+    *,
+    path: Path,
+    listen: str,
+    keys: Callable[[], TlsKeys],
+    roster: Roster,
+    meter: Meter = NO_METER,
 ) -> tuple[Listener, int]:
     """Listen for the organisation's own people and return the listener, not started yet, and its port.
 
@@ -101,7 +116,7 @@ def open_desk(
         )
     path.unlink(missing_ok=True)
     server = grpc.aio.server(
-        interceptors=(Gate(door, at_home=True),),
+        interceptors=(Gate(door, at_home=True, meter=meter),),
         options=_DESK_SERVER_OPTIONS,
         maximum_concurrent_rpcs=DESK_CALLS_AT_ONCE,
     )
@@ -129,28 +144,30 @@ def _listen(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCreden
     return port
 
 
-def _server_credentials(keys: TlsKeys, current_roots: Callable[[], bytes]) -> grpc.ServerCredentials:
-    """Return credentials for one address that ask for the certificates to trust at every handshake.
+def _server_credentials(
+    current_keys: Callable[[], TlsKeys], current_roots: Callable[[], bytes]
+) -> grpc.ServerCredentials:
+    """Return credentials for one address that ask at every handshake what to show, and whom to trust.
 
-    So whoever is added may connect at once. Whoever is removed keeps the
-    connections it has; that is what the door's second step is for.
+    So a new certificate is shown, and whoever is added may connect, at once.
+    Whoever is removed keeps the connections it has; that is what the door's
+    second step is for.
     """
-    pair = [(keys.key, keys.certificate)]
 
-    def configure(roots: bytes) -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration(pair, root_certificates=roots)
+    def configure(keys: TlsKeys, roots: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(keys.key, keys.certificate)], root_certificates=roots)
 
-    last = current_roots()
+    last = (current_keys(), current_roots())
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
         nonlocal last
-        if (roots := current_roots()) == last:
+        if (current := (current_keys(), current_roots())) == last:
             return None  # the configuration in use stays; the stubs do not know this answer
-        last = roots
-        return configure(roots)
+        last = current
+        return configure(*current)
 
     return grpc.dynamic_ssl_server_credentials(
-        configure(last),
+        configure(*last),
         changed,  # type: ignore[arg-type]
         require_client_authentication=True,
     )
