@@ -11,6 +11,7 @@ whichever point it happens. `tocsin.process` runs a node until it is told to sto
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,11 @@ from tocsin.services.metrics import Metrics
 from tocsin.services.roster import Roster
 
 _log = logging.getLogger(__name__)
+
+
+def unix_time() -> int:
+    """Return the time of this machine, in unix seconds."""
+    return int(time.time())
 
 
 class Node:
@@ -100,7 +106,7 @@ class Node:
         )
 
     @classmethod
-    async def start(cls, home: Home, config: NodeConfig, *, clock: Callable[[], int]) -> Self:
+    async def start(cls, home: Home, config: NodeConfig, *, clock: Callable[[], int] = unix_time) -> Self:
         """Open the listeners, then call peers. Raises PortBusy and HomeDamaged, with nothing left open."""
         node = cls(home, config, clock=clock)
         try:

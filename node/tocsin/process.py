@@ -9,7 +9,6 @@
 import asyncio
 import logging
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from tocsin.desk.home import Home, open_home
 from tocsin.errors import TocsinError
 from tocsin.exchange.bell import heard_within
 from tocsin.logs import write_logs
-from tocsin.node import Node
+from tocsin.node import Node, unix_time
 from tocsin.services.supervisor import tell_ready, tell_reloading, tell_stopping
 
 _log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ def run(home_path: Path, *, once: bool = False) -> None:
     StoreCorrupt, MalformedConfig and PortBusy before anything is served. With
     `once`, raises at its end what went wrong with a peer.
     """
-    with open_home(home_path, now=_now()) as home:
+    with open_home(home_path, now=unix_time()) as home:
         config = load_config(home.layout.root)
         write_logs(level=config.log_level, form=config.log_format)
         for problem in home.policies.problems:
@@ -47,7 +46,7 @@ def run(home_path: Path, *, once: bool = False) -> None:
 
 async def _run_once(home: Home, config: NodeConfig) -> None:
     _prepare_threads()
-    node = await Node.start(home, replace(config, pull=False, metrics_listen=""), clock=_now)
+    node = await Node.start(home, replace(config, pull=False, metrics_listen=""))
     try:
         failures = await node.fetch()
     finally:
@@ -67,7 +66,7 @@ async def _run_until_told(home: Home, config: NodeConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, tell)
     loop.add_signal_handler(signal.SIGHUP, asked.set)
-    node = await Node.start(home, config, clock=_now)
+    node = await Node.start(home, config)
     desks = " and ".join(filter(None, (str(node.desk_socket), node.desk_address)))
     _log.info("%s serves on %s, its people on %s", home.organisation.org, node.address or "no port", desks)
     if node.metrics_address:
@@ -120,7 +119,3 @@ async def _reload(node: Node) -> None:
 
 def _prepare_threads() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="tocsin"))
-
-
-def _now() -> int:
-    return int(time.time())

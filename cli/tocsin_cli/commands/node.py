@@ -181,10 +181,11 @@ def _advertised(listen: str, org: str) -> tuple[str, ...]:
 def serve(session: Session, *, once: bool) -> None:
     """Run the node of a home until it is told to stop.
 
-    SIGTERM and Ctrl-C let running calls finish first. Settings are in
-    node.toml; the log goes to standard error and never holds a record's content.
+    SIGTERM and Ctrl-C let running calls finish first; SIGHUP reads settings,
+    identity, keys and certificates anew. Settings are in node.toml; the log
+    goes to standard error and never holds a record's content.
     """
-    from tocsin.node import run
+    from tocsin.process import run
 
     wait_for_lock(lambda: run(session.home, once=once))
 
