@@ -35,6 +35,7 @@ COLUMNS = (
     Column("state"),
     Column("received", right=True),
     Column("sent", right=True),
+    Column("in flight", right=True),
     Column("waiting", right=True),
     Column("oldest"),
     Column("contact"),
@@ -220,12 +221,14 @@ def print_peers(peers: Sequence[v1.Peer]) -> None:
 
 def _row(found: v1.Peer) -> list[Cell | str]:
     times = [time.seconds for time in (found.last_received_at, found.last_sent_at) if time.seconds]
+    in_flight = found.entries_sent - found.entries_acknowledged
     return [
         Cell(found.organisation.org, "bold"),
         _role(found),
         Cell(_state(found), STATE_STYLES.get(_state(found), "")),
         f"{found.records_received:,}",
         f"{found.entries_sent:,}",
+        f"{in_flight:,}" if in_flight else "",
         f"{found.waiting:,}",
         _age(found),
         Cell(_contact(found), CONTACT_STYLES.get(found.contact, "")),

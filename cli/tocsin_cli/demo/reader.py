@@ -8,7 +8,8 @@ import asyncio
 
 from tocsin.desk.layout import Layout
 from tocsin.errors import PeerMisbehaved, PeerRefused
-from tocsin.exchange.peer import PEER_REASON, PeerClient
+from tocsin.exchange.client import PEER_REASON
+from tocsin.exchange.peer import PeerClient
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -27,7 +28,7 @@ def try_to_publish(reader: Node, *, at: Node) -> str:
 async def _deliver(organisation: Organisation, endpoint: str, *, keys: TlsKeys) -> str:
     async with PeerClient(organisation, endpoint, keys=keys) as client:
         try:
-            await client.deliver(v1.Page())
+            await client.deliver(v1.Page(), last_receipt="")
         except PeerRefused as refused:
             if refused.metadata.get(PEER_REASON) == "NOT_PERMITTED":
                 return "PERMISSION_DENIED (NOT_PERMITTED)"
