@@ -16,6 +16,7 @@ from tocsin.desk.desk import Desk
 from tocsin.desk.founding import create_home
 from tocsin.desk.home import Home, open_home
 from tocsin.errors import PeerUnreachable
+from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.progress import Progress
 from tocsin.people.person import Person, Role
 from tocsin.policy.model import PolicySet
@@ -100,6 +101,10 @@ async def nobody_answers(org: str) -> AsyncIterator[Progress]:
 
 
 async def nobody_to_ask(org: str, *, digest: str, paths: object, why: str) -> int:
+    raise PeerUnreachable(f"{org} cannot be reached")
+
+
+async def nobody_lets_in(org: str) -> int | None:
     raise PeerUnreachable(f"{org} cannot be reached")
 
 
@@ -201,7 +206,8 @@ def open_office() -> Iterator[Callable[[Path], Office]]:
         home = open_home(root, now=clock())
         opened.append(home)
         events = Recorder()
-        settings = {"puller": nobody_answers, "requester": nobody_to_ask, **settings}
+        wires = {"puller": nobody_answers, "requester": nobody_to_ask, "probe": nobody_lets_in, "contacts": Contacts()}
+        settings = {**wires, **settings}
         desk = Desk(home, clock=clock, random=seeded(f"{root} desk"), events=events, **settings)
         return Office(home, desk, clock, events)
 

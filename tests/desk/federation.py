@@ -4,9 +4,10 @@ import secrets
 
 from tests.desk.conftest import Office
 from tocsin.desk.room import open_office
-from tocsin.exchange.outbox import next_page
-from tocsin.exchange.receive import Received, accept_page
-from tocsin.identity.names import OrgId
+from tocsin.exchange.directory import Directory
+from tocsin.exchange.quota import Budget
+from tocsin.exchange.receive import Received
+from tocsin.exchange.side import Side
 from tocsin.release import office as release
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -24,21 +25,35 @@ def office_of(office: Office) -> release.Office:
     return open_office(office.home, strict=False, random=secrets.token_bytes)
 
 
-def deliver(sender: Office, receiver: Office, *, cursor: str = "") -> Received | None:
-    """Move everything that waits, as the wire would; return what the last page brought."""
-    ours = OrgId(receiver.home.organisation.org)
+def side_of(office: Office) -> Side:
+    """Return what an open home brings to an exchange; it can dial nobody."""
+    home = office.home
+    return Side(
+        office=office_of(office),
+        delivery_signer=home.delivery_signer,
+        keys=home.tls,
+        directory=Directory(home.store, own_certificate=home.tls.certificate),
+        clock=office.clock,
+        dial=nobody,
+        budget=Budget(20),
+    )
+
+
+def nobody(organisation: object) -> None:
+    raise AssertionError("nobody is called here")
+
+
+def deliver(sender: Office, receiver: Office, *, answer: bool = True) -> Received | None:
+    """Move everything that waits, as the wire would; return what the last page brought.
+
+    Without `answer` the receipts stay on their way.
+    """
+    out, into = side_of(sender), side_of(receiver)
     received = None
-    while True:
-        page = next_page(office_of(sender), ours, cursor, signer=sender.home.delivery_signer, now=sender.clock())
-        if page is None:
-            return received
-        policy = receiver.home.policies.policies[sender.home.organisation.org]
-        received = accept_page(
-            receiver.home.store,
-            page,
-            sender=sender.home.organisation,
-            ours=ours,
-            accept=policy.accept,
-            now=receiver.clock(),
-        )
-        cursor = received.cursor
+    while (page := out.next_page(into.organisation.org, into.stored(out.organisation.org))) is not None:
+        received = into.accept(out.organisation.org, page)
+        if answer:
+            receipts = into.receipts(out.organisation.org)
+            out.acknowledge(into.organisation.org, receipts)
+            into.handed_over(out.organisation.org, receipts)
+    return received

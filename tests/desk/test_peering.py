@@ -1,5 +1,6 @@
 """Registering organisations, and beginning, stopping and ending the exchange with them."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -15,14 +16,17 @@ from tocsin.errors import (
     MalformedName,
     MalformedRequest,
     NotFound,
+    NotPermitted,
     TocsinError,
 )
+from tocsin.exchange.circuit import Contact, Contacts, Happened
 from tocsin.identity.root import next_version, parse_identity
 from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
 PENDING, ACTIVE = v1.PEER_STATE_PENDING, v1.PEER_STATE_ACTIVE
 SUSPENDED, REMOVED = v1.PEER_STATE_SUSPENDED, v1.PEER_STATE_REMOVED
+KNOWN = v1.PEER_STATE_KNOWN
 
 
 def renewed(peer: Founded, **changes: object) -> bytes:
@@ -297,3 +301,79 @@ def test_our_own_identity_is_what_others_add(office):
     assert answer.organisation.org == LAB_A
     assert answer.organisation.kind == v1.ORGANISATION_KIND_LAB
     assert [key.status for key in answer.organisation.record_keys] == ["active"]
+
+
+def know(office, org=AISI, *, compared=True):
+    """Register an organisation whose keys alone are of use."""
+    peer = found(org)
+    fingerprint = peer.organisation.fingerprint if compared else ""
+    request = v1.AddPeerRequest(document=peer.document, fingerprint=fingerprint, known=True)
+    return office.desk.add_peer(request, office.me).peer
+
+
+def test_an_organisation_can_be_known_without_anything_being_exchanged_with_it(root, office):
+    assert know(office).state == KNOWN
+    assert know(office).state == KNOWN
+    assert not (root / "policies" / f"{AISI}.toml").exists()
+    assert f"{AISI}.toml" not in office.home.store.policies.latest().files
+    office.post()
+    assert office.home.store.feeds.waiting(AISI) == 0
+    with pytest.raises(NotPermitted):
+        asyncio.run(anext(office.desk.sync_peers(v1.SyncPeersRequest(peers=[AISI]), office.me)))
+
+
+def test_the_exchange_with_a_known_organisation_begins_when_it_is_added_again(root, office):
+    know(office)
+    assert office.add_peer(AISI).state == ACTIVE
+    assert (root / "policies" / f"{AISI}.toml").exists()
+    assert f"{AISI}.toml" in office.home.store.policies.latest().files
+
+
+def test_a_newer_document_of_a_known_organisation_is_taken_and_it_stays_known(office):
+    know(office)
+    document = renewed(found(AISI), name="AI Safety Institute")
+    assert office.desk.add_peer(v1.AddPeerRequest(document=document), office.me).peer.state == KNOWN
+
+
+def test_a_pending_peer_can_become_known(office):
+    office.add_peer(AISI, confirmed=False)
+    assert know(office).state == KNOWN
+
+
+def test_a_known_organisation_can_be_removed(office):
+    know(office)
+    assert office.desk.remove_peer(v1.RemovePeerRequest(org=AISI), office.me).peer.state == REMOVED
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["a new one", "a pending one"])
+def test_nobody_is_known_whose_fingerprint_was_not_compared(office, pending):
+    if pending:
+        office.add_peer(AISI, confirmed=False)
+    with pytest.raises(MalformedRequest) as caught:
+        know(office, compared=False)
+    assert caught.value.reason == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_partner_does_not_become_known_only_by_a_slip(office, compared):
+    with pytest.raises(Conflict) as caught:
+        know(office, LAB_B, compared=compared)
+    assert (caught.value.reason, "remove" in caught.value.hint) == ("CONFLICT", True)
+
+
+def test_how_the_contact_with_a_peer_goes_is_shown(root, open_office):
+    contacts = Contacts()
+    office = open_office(root, contacts=contacts)
+    put_policy(office, LAB_B)
+    office.add_peer(LAB_B)
+    (peer,) = office.desk.list_peers(v1.ListPeersRequest(), office.me).peers
+    assert (peer.contact, peer.HasField("clock_ahead")) == (v1.CONTACT_STATE_UNSPECIFIED, False)
+    contacts.note(LAB_B, "follow", Contact().after(Happened.FAILED, next_attempt_at=NOW + 7))
+    contacts.note_clock(LAB_B, theirs=NOW - 3, ours=NOW)
+    office.post()
+    office.clock.now += 60
+    (peer,) = office.desk.list_peers(v1.ListPeersRequest(), office.me).peers
+    assert (peer.contact, peer.failures, peer.clock_ahead) == (v1.CONTACT_STATE_WAITING, 1, -3)
+    assert peer.next_attempt_at.ToSeconds() == NOW + 7
+    assert peer.oldest_waiting_at.ToSeconds() == NOW
+    assert not peer.HasField("last_acknowledged_at")
