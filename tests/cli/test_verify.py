@@ -12,6 +12,7 @@ from tests.support.shared import shared
 from tocsin.encoding import encode_base64url
 from tocsin.records.envelope import Downgrade
 from tocsin.records.record import Draft, issue
+from tocsin.records.retraction import Action, sign_retraction
 
 
 def issued(**settings):
@@ -56,6 +57,46 @@ def test_the_marking_is_the_one_that_counts_today(tocsin, posted, monkeypatch):
         assert text in tocsin(*command).out
         (found,) = json.loads(tocsin(*command, "--json").out)["results"]
         assert (found["tlp"], found["marking"]) == ("GREEN", marking)
+
+
+def retraction(**changes):
+    claims = {"action": Action.WITHDRAW, "tlp": "GREEN", "version": 1, "reason": "error"} | changes
+    signer = found("lab-a.example").record
+    return sign_retraction(issuer="lab-a.example", record_id=RECORD_ID, signer=signer, now=NOW, **claims).token
+
+
+def test_a_retraction_verifies_too(tocsin, posted):
+    (posted / "retraction.jws").write_text(f"{retraction()}\n")
+    command = ("verify", posted / "retraction.jws", "--identity", posted / "lab-a.tocsin")
+    shown = tocsin(*command)
+    assert (shown.code, shown.err) == (0, "")
+    assert f"retraction        withdraw of {RECORD_ID}, versions up to 1, TLP:GREEN\n" in shown.out
+    assert "reason            error\n" in shown.out
+    (told,) = json.loads(tocsin(*command, "--json").out)["results"]
+    assert (told["verified"], told["action"], told["retraction_reason"]) == (True, "withdraw", "error")
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        pytest.param(lambda token: token + "AAAA", "BAD_SIGNATURE", id="another signature"),
+        pytest.param(lambda token: f"{token}~", "BAD_TYP", id="one that would pass for a record"),
+        pytest.param(lambda token: token.replace(".", "..", 1), "BAD_FORM", id="what is no token"),
+    ],
+)
+def test_a_retraction_that_does_not_hold_is_refused(tocsin, posted, document, reason):
+    (posted / "retraction.jws").write_text(document(retraction()))
+    shown = tocsin("verify", posted / "retraction.jws", "--identity", posted / "lab-a.tocsin")
+    assert shown.code == 4
+    assert f"[{reason}]" in shown.err
+
+
+def test_a_retraction_of_an_organisation_without_a_document_is_refused_as_one(tocsin, posted):
+    (posted / "lab-b.tocsin").write_bytes(found("lab-b.example").document)
+    (posted / "retraction.jws").write_text(retraction())
+    shown = tocsin("verify", posted / "retraction.jws", "--identity", posted / "lab-b.tocsin")
+    assert shown.code == 4
+    assert "the retraction is of lab-a.example, and none of the identity documents is [KEY_NOT_OF_ISSUER]" in shown.err
 
 
 def changed(token):
