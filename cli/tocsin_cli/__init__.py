@@ -8,7 +8,10 @@
     output      everything that is printed; ask: what somebody is asked before it takes effect
     document    a response as a JSON document
     view        a record as lines for people
+    docket      what waits for somebody's decision, for people
     proposed    a proposed release, read from the bytes that would be sent
+    proof       receipts with their pages, as they prove something to somebody who has no node
+    redraft     a record as the file that somebody could have posted it from
     commands/   one module a noun
     demo/       three organisations on this machine
 
