@@ -92,6 +92,9 @@ class Feeds(Protocol):
     def sent(self, partner: str, digest: str) -> frozenset[str] | None:
         """Return the field paths of a record that went to a partner; None where the record never went, or is void."""
 
+    def told(self, partner: str, issuer: str, record_id: str) -> frozenset[str]:
+        """Return the digests of the retractions of a record that went to a partner."""
+
     def holds(self, partner: str, digest: str, *, before: int) -> bool:
         """Say whether an entry below this number still carries the record itself."""
 

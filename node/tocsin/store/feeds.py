@@ -189,6 +189,15 @@ class SqliteFeeds:
                 paths |= frozenset(json.loads(str(disclosed)))
         return paths
 
+    def told(self, partner: str, issuer: str, record_id: str) -> frozenset[str]:
+        """Return the digests of the retractions of a record that went to a partner."""
+        rows = self._db.rows(
+            "SELECT e.disclosed FROM records AS r JOIN entries AS e ON e.record = r.id AND e.partner = ?"
+            " WHERE r.issuer = ? AND r.record_id = ? AND e.kind = 'retraction' AND NOT e.void",
+            (partner, issuer, record_id),
+        )
+        return frozenset(digest for (disclosed,) in rows for digest in json.loads(str(disclosed)))
+
     def holds(self, partner: str, digest: str, *, before: int) -> bool:
         """Say whether an entry below this number still carries the record itself."""
         row = self._db.row(

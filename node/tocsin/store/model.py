@@ -182,7 +182,11 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """Hold an entry that has its number; `disclosed` is what it carried when it was last sent."""
+    """Hold an entry that has its number.
+
+    `disclosed` is what it carried when it was last sent: field paths, and of a
+    retraction entry the digest of the retraction.
+    """
 
     sequence: int
     kind: EntryKind
