@@ -9,6 +9,7 @@ from tocsin.identity.keys import generate_p256
 from tocsin.identity.names import new_record_id
 from tocsin.people.person import Person, Role
 from tocsin.records.record import Draft, issue, parse_record
+from tocsin.records.retraction import Action, sign_retraction
 
 CONTENT = {
     "title": "Prompt injection through a calendar invitation",
@@ -52,6 +53,17 @@ def seen_by_others(record, *paths, by=None, now=NOW):
     """Return the record as somebody holds it who was given these fields only."""
     by = by or organisation()
     return parse_record(record.present(frozenset(paths))).verify(by.organisation, now=now)
+
+
+def make_retraction(record, action=Action.WITHDRAW, *, by=None, now=NOW, **values):
+    """Retract a record as its issuer; `by` as in make_record."""
+    by = by or organisation()
+    if action is Action.CORRECT:
+        values.setdefault("successor", "B" * 43)
+    said = {"version": record.version, "tlp": record.tlp} | values
+    return sign_retraction(
+        issuer=record.issuer, record_id=record.record_id, action=action, signer=by.record, now=now, **said
+    )
 
 
 @cache

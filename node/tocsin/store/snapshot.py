@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from tocsin.errors import HomeDamaged
 from tocsin.store.damage import reported
 
 COPY = ".format-"  # and the number of the format: what a copy is called that is made before a migration
@@ -17,6 +18,8 @@ COPY = ".format-"  # and the number of the format: what a copy is called that is
 
 def copy_to(connection: sqlite3.Connection, target: Path) -> None:
     """Write a copy without what was deleted to a new file, durably. Raises HomeDamaged where one stands there."""
+    if target.exists():
+        raise HomeDamaged("a file stands there already", where=str(target), hint="name another, or move it away")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)  # what a copy that was cut off has left
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
