@@ -27,8 +27,8 @@ A record of another organisation is passed on where that organisation signed
 `relay = community`, its marking is TLP:CLEAR or TLP:GREEN, and the partner is
 not that organisation. Of its fields nothing above class COMMUNITY goes, nobody
 is named for it, and nobody is told what stays: that is for its origin to say.
-That it does not go back to who sent it to us is not known here
-(`tocsin.exchange.outbox`).
+Who sent it to us, and does not get it back, is not known here
+(`tocsin.release.office`).
 """
 
 from collections.abc import Iterable
