@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-from tocsin.exchange.peer import open_client
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -20,5 +19,5 @@ async def ask_origin(
     """
     peer = await asyncio.to_thread(side.directory.get, org)
     verify_exchanging(peer, now=side.clock())
-    async with open_client(peer.organisation, keys=side.keys) as client:
+    async with side.dial(peer.organisation) as client:
         return await client.request_disclosure(digest, paths=paths, why=why)

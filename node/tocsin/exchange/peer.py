@@ -8,11 +8,15 @@ that a peer answers is passed on as it came:
     no connection, or too slow            PeerUnreachable
     anything else                         PeerMisbehaved
 
+Each call must end in time, so a peer that reads or writes a byte a second is
+as good as none.
+
 A stranger's handshake is just closed (TLS says no more), so an unreachable
 peer may be one that has not added us yet.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -22,19 +26,24 @@ import grpc
 import grpc.aio
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, TocsinError, by_reason
+from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT
 from tocsin.exchange.status import RETRY_AFTER, parse_trailing
 from tocsin.exchange.wire import CALL_SECONDS, CONNECT_SECONDS, SILENCE_SECONDS, client_options
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
+from tocsin.records.envelope import DIGEST
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceStub
 
 Answer = TypeVar("Answer")
 
-PEER_REASON = "peer_reason"
-"""Metadata of a PeerRefused: the reason code that the peer gave."""
-
+# Of what a peer says beside its reason, only what has one of these forms is looked at.
+_TAKEN_OVER = {
+    RETRY_AFTER: re.compile(r"[0-9]{1,9}", re.ASCII),
+    PEER_CURSOR: re.compile(r"[A-Za-z0-9_-]{22}\.[0-9]{1,16}(?:\.[A-Za-z0-9_-]{11})?", re.ASCII),
+    PEER_RECEIPT: DIGEST,
+}
 _NO_CHANNEL = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 _NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -63,13 +72,12 @@ class PeerClient:
         except TimeoutError:
             raise self._unreachable("does not answer") from None
 
-    async def pull(self, cursor: str) -> v1.Page | None:
-        """Return the page that follows a cursor, or None where nothing does."""
-        answer = await self._answer(self._stub.Pull(v1.PullRequest(cursor=cursor), timeout=CALL_SECONDS))
-        return answer.page if answer.HasField("page") else None
+    async def pull(self, cursor: str) -> v1.PullResponse:
+        """Ask for the page that follows a cursor."""
+        return await self._answer(self._stub.Pull(v1.PullRequest(cursor=cursor), timeout=CALL_SECONDS))
 
-    async def subscribe(self, cursor: str) -> AsyncGenerator[v1.Page | None, None]:
-        """Yield the pages that follow a cursor, and then each new one, or None as a sign of life; the peer ends it.
+    async def subscribe(self, cursor: str) -> AsyncGenerator[v1.SubscribeResponse, None]:
+        """Yield the pages that follow a cursor, and then each new one, with signs of life between; the peer ends it.
 
         The peer may take as long as it likes, but not without a sign of life.
         """
@@ -80,21 +88,25 @@ class PeerClient:
                     answer = await self._answer(call.read())
                 if not isinstance(answer, v1.SubscribeResponse):  # grpc.aio.EOF
                     return
-                yield answer.page if answer.HasField("page") else None
+                yield answer
         except TimeoutError:
             raise self._unreachable("has gone silent") from None
         finally:
             call.cancel()
 
-    async def acknowledge(self, cursor: str) -> None:
-        """Tell the peer how far its feed is stored here."""
-        await self._answer(self._stub.Acknowledge(v1.AcknowledgeRequest(cursor=cursor), timeout=CALL_SECONDS))
+    async def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Hand over receipts, in the order of their numbers."""
+        await self._answer(self._stub.Acknowledge(v1.AcknowledgeRequest(receipts=receipts), timeout=CALL_SECONDS))
 
-    async def deliver(self, page: v1.Page) -> str:
-        """Hand over a page of our feed for the peer, and return the cursor up to which it has stored it."""
-        request = v1.DeliverRequest(page=page)
+    async def deliver(self, page: v1.Page, *, last_receipt: str) -> Sequence[str]:
+        """Hand over a page of our feed for the peer, and return its receipts behind the one that is held here."""
+        request = v1.DeliverRequest(page=page, last_receipt=last_receipt)
         answer = await self._answer(self._stub.Deliver(request, timeout=CALL_SECONDS))
-        return answer.cursor
+        return tuple(answer.receipts)
+
+    async def recover(self, after: str) -> v1.RecoverResponse:
+        """Ask for what we have signed and the peer holds."""
+        return await self._answer(self._stub.Recover(v1.RecoverRequest(after=after), timeout=CALL_SECONDS))
 
     async def request_disclosure(self, digest: str, *, paths: Sequence[str], why: str) -> v1.RequestState.ValueType:
         """Ask the peer for fields of its record, and return where the request stands."""
@@ -160,6 +172,7 @@ def _refused(org: OrgId, said: TocsinError) -> PeerRefused:
     known = by_reason(said.reason)
     meaning = known.reasons[said.reason] if known else ""
     metadata = {PEER_REASON: said.reason}
-    if RETRY_AFTER in said.metadata:
-        metadata[RETRY_AFTER] = said.metadata[RETRY_AFTER]
+    for name, form in _TAKEN_OVER.items():
+        if form.fullmatch(said.metadata.get(name, "")):
+            metadata[name] = said.metadata[name]
     return PeerRefused(f"{org} refused: {said.reason}, {meaning}", metadata=metadata)

@@ -1,24 +1,30 @@
 """This module fetches what peers have for us, and hands over what we have for those who cannot fetch it.
 
-A page is acknowledged only after it is stored, with the cursor, in one
-transaction: whatever breaks in between, the same page comes again and changes
-nothing. A cursor that the peer does not know any more (its home was restored
-from a backup, say) is given up once, and its feed read from the beginning.
+A page is acknowledged by a receipt, which is signed and stored together with
+what was in the page: whatever breaks in between, the same page comes again and
+changes nothing, and the same receipt is handed over the next time. A cursor
+that the peer does not know any more (its home was restored from a backup, say)
+is given up once, and its feed read from the beginning.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from tocsin.errors import PeerMisbehaved, PeerRefused, TocsinError
+from tocsin.errors import PeerMisbehaved, PeerRefused, StaleCursor, TocsinError
+from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
-from tocsin.exchange.peer import PEER_REASON, PeerClient, open_client
 from tocsin.exchange.progress import Progress
+from tocsin.exchange.receipt import load_receipt
 from tocsin.exchange.receive import Received
+from tocsin.exchange.recovery import keep_recovered
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page
+
+_NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
+"""By these reasons a peer says that it never takes a receipt as it is."""
 
 
 async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:
@@ -27,14 +33,15 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]
     Nothing is fetched from a reader, which has nothing to say. Where we have
     no endpoint that the peer could call, our feed for it is handed over too.
 
-    Raises NotFound, IdentityOutdated, NotPermitted, and what a PeerClient
+    Raises NotFound, IdentityOutdated, NotPermitted, and what a Client
     raises. Each is noted with the peer.
     """
     peer = await asyncio.to_thread(side.directory.get, org)
     try:
         verify_exchanging(peer, now=side.clock())
-        async with open_client(peer.organisation, keys=side.keys) as client:
+        async with side.dial(peer.organisation) as client:
             if peer.role == PeerRole.MEMBER:
+                await recover_from(client, org, side=side)
                 async with aclosing(_pull(client, org, side=side)) as pages:
                     async for progress in pages:
                         yield progress
@@ -46,54 +53,123 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]
     await asyncio.to_thread(side.note_contact, org)
 
 
-async def follow_feed(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[None, None]:
-    """Stay on a peer's feed; yields once when the peer answers, and after each page. Ends when the peer ends it."""
+async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Received | None, None]:
+    """Stay on a peer's feed; yields what each page brought, and None for each sign of life. Ends when the peer ends it.
+
+    It also ends where not all of a page could be taken: what follows would
+    leave a hole.
+    """
+    await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
     try:
-        async with aclosing(client.subscribe(cursor)) as pages:
-            async for page in pages:
-                if page is not None:
-                    received = await _take(page, cursor, org, side=side)
-                    cursor = received.cursor
-                    await client.acknowledge(cursor)
-                yield
+        async with aclosing(client.subscribe(cursor)) as answers:
+            async for answer in answers:
+                side.note_clock(org, answer.now)
+                if not answer.HasField("page"):
+                    yield None
+                    continue
+                received = await _take(answer.page, cursor, org, side=side)
+                cursor = received.cursor
+                await hand_over(client, org, side=side)
+                yield received
+                if cursor != answer.page.cursor:
+                    return
     except PeerRefused as error:
         if not cursor or error.metadata[PEER_REASON] != "STALE_CURSOR":
             raise
         await asyncio.to_thread(side.begin_again, org)
 
 
-async def push_feed(client: PeerClient, org: OrgId, *, side: Side) -> None:
-    """Hand over our feed for a peer, page by page, until it has everything."""
+async def push_feed(client: Client, org: OrgId, *, side: Side) -> None:
+    """Hand over our feed for a peer, page by page, until it has everything.
+
+    A peer that does not stand where we believe says where it stands: once we
+    go on from there, or from the beginning where our feed has no such place.
+    """
     cursor = await asyncio.to_thread(side.acknowledged, org)
-    while (page := await asyncio.to_thread(side.next_page, org, cursor)) is not None:
-        stored = await client.deliver(page)
-        await asyncio.to_thread(side.acknowledge, org, stored)
-        if _sequence(stored) <= _sequence(cursor):
-            raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
-        cursor = stored
+    may_move = True
+    while True:
+        try:
+            page = await asyncio.to_thread(side.next_page, org, cursor)
+        except StaleCursor:
+            if not cursor:
+                raise
+            cursor = ""
+            continue
+        if page is None:
+            return
+        last = await asyncio.to_thread(side.last_held, org)
+        try:
+            receipts = await client.deliver(page, last_receipt=last)
+        except PeerRefused as error:
+            if not may_move or error.metadata[PEER_REASON] != "STALE_CURSOR":
+                raise
+            may_move, cursor = False, error.metadata.get(PEER_CURSOR, "")
+            continue
+        await asyncio.to_thread(side.acknowledge, org, receipts)
+        cursor = _further(receipts, page, cursor, org)
 
 
-async def _pull(client: PeerClient, org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:
+async def hand_over(client: Client, org: OrgId, *, side: Side) -> None:
+    """Hand over the receipts that a peer may not have, and sign again what it does not take.
+
+    The peer's store, or ours, was put back to an earlier state, or a clock was
+    wrong. A receipt for a page that the peer does not know at all is dropped.
+    """
+    while receipts := await asyncio.to_thread(side.receipts, org):
+        try:
+            await client.acknowledge(receipts)
+        except PeerRefused as error:
+            if error.metadata[PEER_REASON] not in _NOT_TAKEN:
+                raise
+            await _hand_over_again(client, org, error, side=side)
+            return
+        await asyncio.to_thread(side.handed_over, org, receipts)
+
+
+async def recover_from(client: Client, org: OrgId, *, side: Side) -> None:
+    """Ask a peer for what our store has lost, if it is to be asked; what it gives back is kept page by page."""
+    after = await asyncio.to_thread(side.to_recover, org)
+    while after is not None:
+        answer = await client.recover(after)
+        if answer.next and answer.next == after:
+            raise PeerMisbehaved(f"{org} gives the same things back again and again")
+        await asyncio.to_thread(keep_recovered, side.office, org, answer, now=side.clock())
+        after = answer.next or None
+
+
+async def _hand_over_again(client: Client, org: OrgId, error: PeerRefused, *, side: Side) -> None:
+    """Sign what was not taken in another chain, and hand that over, once; what is left is for the next contact."""
+    never_sent = error.metadata[PEER_REASON] == "NEVER_SENT"
+    refused = error.metadata.get(PEER_RECEIPT, "") if never_sent else ""
+    await asyncio.to_thread(side.sign_again, org, but=refused)
+    if receipts := await asyncio.to_thread(side.receipts, org):
+        await client.acknowledge(receipts)
+        await asyncio.to_thread(side.handed_over, org, receipts)
+
+
+async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:
     progress = Progress()
+    await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
     may_begin_again = True
     while True:
         try:
-            page = await client.pull(cursor)
+            answer = await client.pull(cursor)
         except PeerRefused as error:
             if not may_begin_again or error.metadata[PEER_REASON] != "STALE_CURSOR":
                 raise
             may_begin_again, cursor = False, ""
             await asyncio.to_thread(side.begin_again, org)
             continue
-        if page is None:
+        side.note_clock(org, answer.now)
+        if not answer.HasField("page"):
             return
-        received = await _take(page, cursor, org, side=side)
+        received = await _take(answer.page, cursor, org, side=side)
         if received.cursor == cursor:
             raise PeerMisbehaved(f"{org} sends the same page again and again")
         cursor = received.cursor
-        await client.acknowledge(cursor)
+        await hand_over(client, org, side=side)
         progress = progress.plus(received)
         yield progress
 
@@ -109,6 +185,11 @@ async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
     return await asyncio.to_thread(side.accept, org, page)
 
 
-def _sequence(cursor: str) -> int:
-    position = parse_cursor(cursor)
-    return position.sequence if position else 0
+def _further(receipts: Sequence[str], page: Page, cursor: str, org: OrgId) -> str:
+    """Return where a peer that took a page says to go on: further than before, or it would be given pages for ever."""
+    stored = load_receipt(receipts[-1]).cursor if receipts else ""
+    position, asked, sent = parse_cursor(stored), parse_cursor(cursor), parse_cursor(page.cursor)
+    before = asked.sequence if asked and sent and asked.feed_id == sent.feed_id else 0
+    if position is None or sent is None or position.feed_id != sent.feed_id or position.sequence <= before:
+        raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
+    return stored

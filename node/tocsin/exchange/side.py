@@ -19,7 +19,9 @@ from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import Received, accept_page
+from tocsin.exchange.recovery import what_is_held
 from tocsin.exchange.request import keep_request
+from tocsin.exchange.reread import Rereading
 from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -36,7 +38,7 @@ _TRUSTED = frozenset({PeerState.ACTIVE, PeerState.SUSPENDED, PeerState.KNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Who we are to our peers; `contacts` is what was seen of them since the node started."""
+    """Who we are to our peers; `contacts` and `rereading` are what was seen of them since the node started."""
 
     office: Office
     delivery_signer: Signer
@@ -46,6 +48,7 @@ class Side:
     dial: Dial
     budget: Budget
     contacts: Contacts = field(default_factory=Contacts)
+    rereading: Rereading = field(default_factory=Rereading)
 
     @property
     def organisation(self) -> Organisation:
@@ -61,7 +64,15 @@ class Side:
         """Return the page of a partner's feed that follows a cursor; see `outbox.next_page`."""
         limits = replace(LIMITS, entries=min(max_entries or LIMITS.entries, LIMITS.entries))
         now = self.clock()
-        page = outbox.next_page(self.office, partner, cursor, signer=self.delivery_signer, now=now, limits=limits)
+        page = outbox.next_page(
+            self.office,
+            partner,
+            cursor,
+            signer=self.delivery_signer,
+            now=now,
+            limits=limits,
+            reread=self.rereading,
+        )
         if page is not None:
             self.store.peers.note_sent(partner, now=now)
         return page
@@ -146,6 +157,14 @@ class Side:
     def begin_again(self, peer: OrgId) -> None:
         """Forget how far a peer's feed is stored, because the peer has another one now."""
         self.store.intake.forget(peer)
+
+    def to_recover(self, peer: OrgId) -> str | None:
+        """Return where to go on asking a peer for what our store has lost; None: it is not to be asked."""
+        return self.store.recoveries.open().get(peer)
+
+    def what_is_held(self, caller: OrgId, after: str) -> v1.RecoverResponse:
+        """Return what a peer has signed and we hold; see `recovery.what_is_held`."""
+        return what_is_held(self.store, caller, after)
 
     def note_contact(self, peer: OrgId) -> None:
         """Keep that a peer answers again after something had gone wrong."""

@@ -1,25 +1,24 @@
 """This module stays in touch with peers: one task for each, so that a dead or slow one costs the others nothing.
 
-A worker follows its peer's feed and, where the peer cannot call us, hands
+A worker follows its peer's feed; another, where the peer cannot call us, hands
 over ours. What goes wrong is noted with the peer and tried again after a pause
-with full jitter: somewhere between nothing and 1, 2, 4, … seconds up to the
-cap. A peer that calls us is up, so its worker tries again at once.
+(`tocsin.exchange.circuit`), or when the peer says; a peer that calls us is up,
+so its workers try again at once. Whatever the backlog, a worker holds one page
+of it.
 """
 
 import asyncio
 import logging
-import random
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from tocsin.errors import InternalError, TocsinError
 from tocsin.exchange.bell import Bell, heard_within
+from tocsin.exchange.circuit import Contact, Happened, Pace
 from tocsin.exchange.directory import KnownPeer
-from tocsin.exchange.peer import open_client
-from tocsin.exchange.pull import follow_feed, push_feed
+from tocsin.exchange.pull import follow_feed, push_feed, recover_from
 from tocsin.exchange.side import Side
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
@@ -27,9 +26,6 @@ from tocsin.store.model import PeerRole
 
 _log = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 1.0
-# 2^20 s is twelve days: doubling further says nothing, whatever the cap.
-_MOST_DOUBLINGS = 20
 # How often our feed is looked at without a ring of the bell: a peer may have asked for an earlier page meanwhile.
 PUSH_SECONDS = 60.0
 
@@ -37,12 +33,12 @@ PUSH_SECONDS = 60.0
 class Worker:
     """One kind of contact with one peer, for as long as its task runs."""
 
-    def __init__(self, peer: KnownPeer, job: "Job", *, side: Side, pace: "Pace") -> None:
+    def __init__(self, peer: KnownPeer, job: "Job", *, side: Side, pace: Pace) -> None:
         self.peer = peer
         self._job = job
         self._side = side
         self._pace = pace
-        self._failures = 0
+        self._contact = Contact()
         self._contacted = asyncio.Event()
         self.task = asyncio.create_task(self._stay(), name=f"{job.__name__} {peer.org}")
 
@@ -52,27 +48,41 @@ class Worker:
 
     async def alive(self) -> None:
         """Take note that the peer does its part."""
-        if self._failures:
-            self._failures = 0
+        if self._contact.failures:
             _log.info("%s answers again", self.peer.org)
+        self._becomes(Happened.ANSWERED)
         await asyncio.to_thread(self._side.note_contact, self.peer.org)
 
     async def _stay(self) -> None:
+        self._show()
         while True:
             self._contacted.clear()
             told = 0.0
+            happened = Happened.ENDED
             try:
                 await self._job(self)
             except Exception as error:  # noqa: BLE001 -- outermost: a bug met with one peer must not end all contact
-                self._failures += 1
+                happened = Happened.FAILED
                 said = error if isinstance(error, TocsinError) else self._bug(error)
                 told = min(float(said.metadata.get(RETRY_AFTER, 0)), self._pace.cap)
                 await self._note(said)
-            longest = self._pace.longest(self._failures)
-            await heard_within(self._contacted, told + self._pace.jitter(longest))
+            pause = told + self._pace.jitter(self._pace.longest(self._failures_with(happened)))
+            self._becomes(happened, next_attempt_at=self._side.clock() + round(pause))
+            is_up = await heard_within(self._contacted, pause)
+            self._becomes(Happened.PEER if is_up else Happened.TIME)
+
+    def _failures_with(self, happened: Happened) -> int:
+        return self._contact.after(happened).failures
+
+    def _becomes(self, happened: Happened, *, next_attempt_at: int = 0) -> None:
+        self._contact = self._contact.after(happened, next_attempt_at=next_attempt_at)
+        self._show()
+
+    def _show(self) -> None:
+        self._side.contacts.note(self.peer.org, self._job.__name__, self._contact)
 
     async def _note(self, error: TocsinError) -> None:
-        if self._failures == 1:
+        if not self._contact.failures:
             _log.warning("%s: %s", self.peer.org, error.reason)
         try:
             await asyncio.to_thread(self._side.note_error, self.peer.org, error)
@@ -83,18 +93,6 @@ class Worker:
         frames = "".join(traceback.format_tb(error.__traceback__))
         _log.error("exchange with %s ended in %s\n%s", self.peer.org, type(error).__name__, frames)
         return InternalError("the exchange failed in this node; see its log")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long to stay away after failures; `jitter` picks a pause out of the longest one."""
-
-    cap: float
-    jitter: Callable[[float], float] = lambda longest: random.uniform(0, longest)  # noqa: S311 -- spreads load, guards nothing
-
-    def longest(self, failures: int) -> float:
-        """Return the longest pause after this many failures in a row."""
-        return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS), self.cap)
 
 
 class Workers:
@@ -114,6 +112,7 @@ class Workers:
                 for worker in workers:
                     worker.task.cancel()
                 del self._workers[org]
+                self._side.contacts.forget(org)
         for org in peers.keys() - self._workers.keys():
             if jobs := self._jobs(peers[org]):
                 self._workers[org] = tuple(Worker(peers[org], job, side=self._side, pace=self._pace) for job in jobs)
@@ -140,16 +139,19 @@ class Workers:
     async def _follow(self, worker: Worker) -> None:
         org = worker.peer.org
         async with (
-            open_client(worker.peer.organisation, keys=self._side.keys) as client,
+            self._side.dial(worker.peer.organisation) as client,
             aclosing(follow_feed(client, org, side=self._side)) as signs,
         ):
-            async for _ in signs:
+            async for received in signs:
                 await worker.alive()
+                if received is not None:
+                    self._bell.ring(received.onward)
+                await recover_from(client, org, side=self._side)
 
     async def _push(self, worker: Worker) -> None:
         org = worker.peer.org
         with self._bell.listening(org) as queued:
-            async with open_client(worker.peer.organisation, keys=self._side.keys) as client:
+            async with self._side.dial(worker.peer.organisation) as client:
                 while True:
                     queued.clear()
                     await push_feed(client, org, side=self._side)

@@ -1,4 +1,4 @@
-"""This module serves other organisations: their feeds go out, their pages come in.
+"""This module serves other organisations: their feeds go out, their pages come in, and receipts for both.
 
 Who calls was settled at the door, so every method is about the caller's own
 feed and nobody else's. The work is done in threads: signing, verifying and
@@ -6,15 +6,23 @@ the disk would hold up every other peer on the event loop.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
+from tocsin.errors import MalformedRequest
 from tocsin.exchange.bell import Bell, heard_within
+from tocsin.exchange.chain import MOST_AT_ONCE
+from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.side import Side
 from tocsin.exchange.wire import STREAM_SECONDS
+from tocsin.identity.names import OrgId
 from tocsin.services.doorkeeper import caller
 from tocsin.services.interceptors import Context
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
+
+WINDOW = 16
+"""Pages of a subscription that may be on their way without a receipt: 4,000 entries, and what a slow line buffers."""
 
 
 class ExchangeService(ExchangeServiceServicer):
@@ -24,45 +32,58 @@ class ExchangeService(ExchangeServiceServicer):
         self._side = side
         self._bell = bell
         self._heartbeat_seconds = heartbeat_seconds
+        self._acknowledged = Bell()
 
     async def Pull(self, request: v1.PullRequest, context: Context) -> v1.PullResponse:  # noqa: N802 -- gRPC names it
         """Return the page of the caller's feed that follows a cursor."""
         page = await asyncio.to_thread(
             self._side.next_page, caller().org, request.cursor, max_entries=request.max_entries
         )
-        return v1.PullResponse(page=page)
+        return v1.PullResponse(page=page, now=self._side.clock())
 
     async def Subscribe(  # noqa: N802
         self, request: v1.SubscribeRequest, context: Context
     ) -> AsyncIterator[v1.SubscribeResponse]:
         """Stream the caller's feed after a cursor: the backlog, then live pages, with heartbeats between them.
 
-        One page at a time is made and sent, so a backlog of any length takes
-        the memory of a page. The first answer comes at once, if only to say
-        that the caller was let in.
+        One page at a time is made and sent, and no more than a window of them
+        before a receipt comes, so a backlog of any length takes the memory of
+        a page. The first answer comes at once, if only to say that the caller
+        was let in.
         """
         partner, cursor = caller().org, request.cursor
         clock = asyncio.get_running_loop().time
         end = clock() + STREAM_SECONDS
-        with self._bell.listening(partner) as queued:
+        window = _Window(self._side, partner)
+        with self._bell.listening(partner) as queued, self._acknowledged.listening(partner) as acknowledged:
             while clock() < end:
                 queued.clear()  # before looking: what is queued from here on rings
-                page = await asyncio.to_thread(self._side.next_page, partner, cursor)
-                yield v1.SubscribeResponse(page=page)
+                acknowledged.clear()
+                is_full = await asyncio.to_thread(window.is_full)
+                page = None if is_full else await asyncio.to_thread(self._side.next_page, partner, cursor)
+                yield v1.SubscribeResponse(page=page, now=self._side.clock())
                 if page is not None:
                     cursor = page.cursor
+                    window.sent(cursor)
                 else:
-                    await heard_within(queued, self._heartbeat_seconds)
+                    await heard_within(acknowledged if is_full else queued, self._heartbeat_seconds)
 
     async def Acknowledge(self, request: v1.AcknowledgeRequest, context: Context) -> v1.AcknowledgeResponse:  # noqa: N802
-        """Keep how far the caller has durably stored its feed."""
-        await asyncio.to_thread(self._side.acknowledge, caller().org, request.cursor)
+        """Take what the caller says became of the pages that it was sent."""
+        if len(request.receipts) > MOST_AT_ONCE:
+            raise MalformedRequest(f"{len(request.receipts)} receipts; at most {MOST_AT_ONCE} are taken at once")
+        partner = caller().org
+        await asyncio.to_thread(self._side.acknowledge, partner, tuple(request.receipts))
+        self._acknowledged.ring((partner,))
         return v1.AcknowledgeResponse()
 
     async def Deliver(self, request: v1.DeliverRequest, context: Context) -> v1.DeliverResponse:  # noqa: N802
         """Take in a page of the feed that the caller keeps for us. Readers were refused at the door."""
-        received = await asyncio.to_thread(self._side.accept, caller().org, request.page)
-        return v1.DeliverResponse(cursor=received.cursor)
+        sender = caller().org
+        received = await asyncio.to_thread(self._side.accept, sender, request.page, pushed=True)
+        self._bell.ring(received.onward)
+        receipts = await asyncio.to_thread(self._side.receipts_behind, sender, request.last_receipt)
+        return v1.DeliverResponse(receipts=receipts)
 
     async def RequestDisclosure(  # noqa: N802
         self, request: v1.RequestDisclosureRequest, context: Context
@@ -70,3 +91,34 @@ class ExchangeService(ExchangeServiceServicer):
         """Keep which further fields of a record the caller asks for, and say where the request stands."""
         state = await asyncio.to_thread(self._side.keep_request, caller().org, request)
         return v1.RequestDisclosureResponse(state=state)
+
+    async def Recover(self, request: v1.RecoverRequest, context: Context) -> v1.RecoverResponse:  # noqa: N802
+        """Return what the caller has signed and is held here."""
+        return await asyncio.to_thread(self._side.what_is_held, caller().org, request.after)
+
+
+class _Window:
+    """The pages of one stream whose receipts are not here yet."""
+
+    def __init__(self, side: Side, partner: OrgId) -> None:
+        self._side = side
+        self._partner = partner
+        self._on_their_way: deque[int] = deque()
+
+    def sent(self, cursor: str) -> None:
+        """Take note of a page that went."""
+        self._on_their_way.append(_sequence(cursor))
+
+    def is_full(self) -> bool:
+        """Say whether nothing more may go before a receipt comes."""
+        if len(self._on_their_way) < WINDOW:
+            return False
+        acknowledged = _sequence(self._side.acknowledged(self._partner))
+        while self._on_their_way and self._on_their_way[0] <= acknowledged:
+            self._on_their_way.popleft()
+        return len(self._on_their_way) >= WINDOW
+
+
+def _sequence(cursor: str) -> int:
+    position = parse_cursor(cursor)
+    return position.sequence if position else 0
