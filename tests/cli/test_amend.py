@@ -131,8 +131,11 @@ QUEUED = (answer("aisi.example", v1.ANSWER_STATE_QUEUED, 0), answer("lab-b.examp
 
 
 def planned(desk, found):
+    rehearsal = v1.Retraction()
+    rehearsal.CopyFrom(found)
+    rehearsal.ClearField("at")
     return desk(
-        v1.RetractRecordResponse(retraction=found),
+        v1.RetractRecordResponse(retraction=rehearsal),
         v1.GetRecordResponse(record=record()),
         v1.RetractRecordResponse(retraction=found),
     )
@@ -185,6 +188,13 @@ def test_nobody_is_asked_with_yes_and_nothing_is_signed_on_a_dry_run(tocsin, des
     assert shown.out.startswith(f"would purge {SHORT}  ")
     assert "  would tell aisi.example, lab-b.example\n" in shown.out
     assert shown.err == ""
+
+
+def test_what_is_retracted_already_is_told_and_nobody_is_asked(tocsin, desk):
+    fake = desk(v1.RetractRecordResponse(retraction=retraction()))
+    shown = tocsin("retract", "3f", "--purge")
+    assert [asked.dry_run for asked in fake.asked] == [True]
+    assert shown.out == f"{SHORT} was purged already, at 2026-03-01T12:00:00Z\n"
 
 
 ANSWERED = (

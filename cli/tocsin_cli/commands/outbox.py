@@ -35,8 +35,8 @@ COLUMNS = (
 def outbox(session: Session, *, partner: str, limit: int, as_json: bool) -> None:
     """List what waits to go, each with the reason why.
 
-    And what went and is not acknowledged, or was refused. Oldest first for
-    each partner.
+    And what went and is not acknowledged, or was refused. By partner, and then
+    by record.
     """
     request = v1.ListOutboxRequest(partner=partner)
     found = session.collect(request, v1.ListOutboxResponse, items="deliveries", limit=limit, most=MOST_A_PAGE)

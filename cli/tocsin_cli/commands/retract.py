@@ -108,7 +108,8 @@ def retract(
     request = v1.RetractRecordRequest(id=record_id, action=ACTIONS[action or ""], dry_run=True)
     request.reason = enum_number("RetractionReason", reason or "")  # type: ignore[assignment]
     planned = session.call(request, v1.RetractRecordResponse)
-    if not dry_run:
+    is_new = not planned.retraction.HasField("at")
+    if is_new and not dry_run:
         if not yes and not _is_agreed(session, planned.retraction):
             output.talk("nothing was signed")
             return
@@ -118,7 +119,7 @@ def retract(
     if as_json:
         output.document(document(planned))
         return
-    _print_retracted(planned.retraction, dry_run=dry_run)
+    _print_retracted(planned.retraction, is_new=is_new, dry_run=dry_run)
 
 
 def _correct(
@@ -152,9 +153,13 @@ def _is_agreed(session: Session, planned: v1.Retraction) -> bool:
     return True
 
 
-def _print_retracted(found: v1.Retraction, *, dry_run: bool) -> None:
+def _print_retracted(found: v1.Retraction, *, is_new: bool, dry_run: bool) -> None:
     done = {"withdraw": "withdrawn", "purge": "purged"}
     short = found.record_id[:ID_LENGTH]
+    if not is_new:
+        output.data(f"{short} was {done[_what(found)]} already, at {timestamp_text(found.at)}")
+        output.hint(f"see what became of it: tocsin retractions {short}")
+        return
     said = f"would {_what(found)} {short}" if dry_run else f"{done[_what(found)]} {short}"
     output.data(f"{said}  {MEANINGS[_what(found)]}")
     output.data(f"  {'would tell' if dry_run else 'tells'} {_partners(found.answers)}")
