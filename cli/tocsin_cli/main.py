@@ -115,6 +115,7 @@ SECTIONS = (
             Entry(
                 "doctor", "tocsin_cli.commands.doctor:doctor", "Look the node over, and say how to mend what is wrong."
             ),
+            Entry("keys", "tocsin_cli.commands.keys:keys", "Replace keys, and renew the identity document."),
         ),
     ),
     Section(

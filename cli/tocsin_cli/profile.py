@@ -35,7 +35,7 @@ from tocsin.errors import HomeDamaged, Malformed, MalformedName, ProfileExists, 
 from tocsin.identity.certificate import TlsKeys, certificate_pem, make_certificate
 from tocsin.identity.keys import generate_ed25519, generate_p256, load_private_key, save_private_key, sync_folder
 from tocsin.identity.names import KeyId, OrgId, parse_endpoint, parse_org
-from tocsin.identity.root import Organisation, parse_identity
+from tocsin.identity.root import Organisation, parse_identity, update_identity
 from tocsin.identity.signer import FileSigner, Signer, load_signer
 from tocsin.people.card import make_card
 from tocsin.people.person import parse_person_name
@@ -111,6 +111,21 @@ class Profile:
         """Read who the organisation is, whether or not its document has expired. Raises ProfileMissing."""
         with _readable(self.folder):
             return parse_identity((self.folder / IDENTITY_FILE).read_bytes(), now=0, check_expiry=False)
+
+    def renew_identity(self, document: bytes, *, now: int) -> None:
+        """Keep a newer identity document, by which the node is known when it shows another certificate.
+
+        Raises MalformedIdentity and IdentityOutdated for one that does not go
+        on from the one kept, and ProfileMissing where it cannot be kept.
+        """
+        held = self.load_organisation()
+        newer, _ = update_identity(held, document, now=now)
+        if newer.version == held.version:
+            return
+        with _readable(self.folder):
+            _save(beside := self.folder / f".{IDENTITY_FILE}.new", document)
+            beside.replace(self.folder / IDENTITY_FILE)
+            sync_folder(self.folder)
 
 
 def make_keys(org: OrgId, *, now: int, random: Callable[[int], bytes]) -> PersonKeys:

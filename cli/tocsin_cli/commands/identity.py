@@ -1,12 +1,15 @@
 """This module has the commands about the own identity: show, export, fingerprint."""
 
+from contextlib import suppress
+
 import click
 
+from tocsin.errors import ProfileMissing
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, group, json_option
 from tocsin_cli.document import claim, document, timestamp_text
-from tocsin_cli.session import Session
+from tocsin_cli.session import Session, now
 
 _HERE = "tocsin_cli.commands.identity"
 
@@ -46,9 +49,11 @@ def export(session: Session, *, as_json: bool) -> None:
     """Print the identity document that partners need.
 
     It holds nothing secret. Send it any way you like, and the fingerprint by
-    another one.
+    another one. A newer one is kept in your profile as well.
     """
     found = session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse)
+    with suppress(ProfileMissing):  # one that cannot be written must not keep the document from partners
+        session.profile.renew_identity(found.document, now=now())
     if as_json:
         output.document(document(found))
         return
