@@ -30,6 +30,7 @@ from tocsin.desk.outlook import (
 )
 from tocsin.desk.room import Room
 from tocsin.errors import Conflict, Malformed, MalformedRequest, ReleaseBlocked
+from tocsin.exchange.publish import amend
 from tocsin.identity.keys import generate_ed25519
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import FileSigner, Signer
@@ -97,7 +98,6 @@ class Amending:
             except ReleaseBlocked as error:
                 return v1.AmendRecordResponse(result=refused_message(error, linted=made.linted))
             record = made.record
-            from tocsin.exchange.publish import amend
 
             published = amend(
                 self._room.office,

@@ -50,7 +50,7 @@ def answers_to(store: Store, row: RetractionRow) -> tuple[v1.Answer, ...]:
     digests = [one.digest for one in store.records.history(row.issuer, row.record_id)]
     said: dict[str, AnswerRow] = {}
     for answer in sorted((one for digest in digests for one in store.receipts.answers(digest)), key=lambda one: one.at):
-        if answer.kind is EntryKind.RETRACTION and _sent_at(store, answer) >= row.stored_at:
+        if answer.kind is EntryKind.RETRACTION and _is_about(store, answer, row):
             said[answer.partner] = answer
     answers = []
     for partner in sorted(store.feeds.holders(row.issuer, row.record_id)):
@@ -60,12 +60,12 @@ def answers_to(store: Store, row: RetractionRow) -> tuple[v1.Answer, ...]:
     return tuple(answers)
 
 
-def _sent_at(store: Store, answer: AnswerRow) -> int:
-    """Return when the entry went that was answered; of a feed that was begun anew only the answer is left to tell."""
+def _is_about(store: Store, answer: AnswerRow, row: RetractionRow) -> bool:
+    """Say whether an answer is to this retraction; of a feed that was begun anew only its time is left to tell."""
     for entry in store.feeds.entries(answer.partner, after=answer.sequence - 1, limit=1):
         if (entry.sequence, entry.kind, entry.digest) == (answer.sequence, answer.kind, answer.digest):
-            return entry.sent_at
-    return answer.at
+            return row.digest in entry.disclosed
+    return answer.at >= row.stored_at
 
 
 def _said(answer: AnswerRow) -> v1.Answer:
@@ -78,12 +78,11 @@ def _said(answer: AnswerRow) -> v1.Answer:
 
 def _not_said(store: Store, row: RetractionRow, partner: OrgId, digests: Iterable[str]) -> v1.Answer | None:
     """Return where a retraction is on its way to a partner; None for a correction of which it need not be told."""
-    rows = [one for digest in digests for one in on_its_way(store, partner, digest) if not one.due_at]
-    sent = max((one.since for one in rows if one.sequence and one.since >= row.stored_at), default=0)
-    is_queued = any(not one.sequence for one in rows)
-    if row.action == Action.CORRECT and not is_queued and not sent:
+    is_sent = row.digest in store.feeds.told(partner, row.issuer, row.record_id)
+    rows = [one for digest in digests for one in on_its_way(store, partner, digest)]
+    if row.action == Action.CORRECT and not is_sent and all(one.sequence or one.due_at for one in rows):
         return None
-    state = v1.ANSWER_STATE_QUEUED if is_queued else v1.ANSWER_STATE_ASKED
-    message = v1.Answer(partner=partner, state=state)
-    message.since.FromSeconds(row.stored_at if is_queued else sent or row.stored_at)
+    sent_at = max((one.since for one in rows if one.sequence), default=0)
+    message = v1.Answer(partner=partner, state=v1.ANSWER_STATE_ASKED if is_sent else v1.ANSWER_STATE_QUEUED)
+    message.since.FromSeconds(max(sent_at, row.stored_at) if is_sent else row.stored_at)
     return message

@@ -12,6 +12,7 @@ from tocsin.desk.lookup import find_own
 from tocsin.desk.messages import claim_value
 from tocsin.desk.room import Room
 from tocsin.errors import Conflict, MalformedRequest, NotFound
+from tocsin.exchange.retract import retract
 from tocsin.people.person import Person
 from tocsin.records.retraction import Action
 from tocsin.schema.contract import enum_claim
@@ -54,7 +55,6 @@ class Retracting:
         reason = enum_claim("RetractionReason", request.reason)
         if request.dry_run:
             return v1.RetractRecordResponse(retraction=self._rehearsed(stored, action, reason))
-        from tocsin.exchange.retract import retract
 
         retracted = retract(
             self._room.office,

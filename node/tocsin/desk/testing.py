@@ -25,6 +25,7 @@ from tocsin.desk.room import Room
 from tocsin.errors import NotPermitted, TocsinError
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.publish import publish
+from tocsin.exchange.retract import retract
 from tocsin.identity.keys import generate_ed25519
 from tocsin.identity.names import OrgId, new_record_id
 from tocsin.identity.signer import FileSigner, Signer
@@ -160,7 +161,6 @@ class Testing:
         return _Test(peer, record, caller)
 
     def _take_back(self, test: _Test) -> None:
-        from tocsin.exchange.retract import retract
 
         retracted = retract(
             self._room.office,
