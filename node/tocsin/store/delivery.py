@@ -34,8 +34,8 @@ class Feeds(Protocol):
         decides when the page is made.
         """
 
-    def queue_all(self, partner: str, *, now: int) -> None:
-        """Make every current own record a candidate for a partner's feed."""
+    def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
+        """Make every current own record a candidate for a partner's feed; `relayed`: and what others let us pass on."""
 
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
         """Return digests of candidates, in the order in which their records were stored."""
@@ -163,6 +163,9 @@ class Receipts(Protocol):
 
     def last(self, peer: str, *, given: bool) -> ReceiptRow | None:
         """Return the last receipt of a direction, in whatever chain; None: there is none."""
+
+    def numbered(self, peer: str, chain: str, number: int) -> ReceiptRow | None:
+        """Return the receipt that a peer gave with this place in a chain; None: there is none."""
 
     def pending(self, peer: str, *, limit: int) -> tuple[ReceiptRow, ...]:
         """Return receipts that we gave and that the peer may not have, in the order of their numbers."""

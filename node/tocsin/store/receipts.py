@@ -85,6 +85,12 @@ class SqliteReceipts:
         row = self._db.row(f"{_SELECT} WHERE t.given = ? AND t.peer = ? ORDER BY t.id DESC LIMIT 1", (given, peer))
         return None if row is None else _receipt(row)
 
+    def numbered(self, peer: str, chain: str, number: int) -> ReceiptRow | None:
+        """Return the receipt of a peer with this place in a chain."""
+        where = "WHERE t.given = 0 AND t.peer = ? AND t.chain = ? AND t.number = ?"
+        row = self._db.row(f"{_SELECT} {where}", (peer, chain, number))
+        return None if row is None else _receipt(row)
+
     def pending(self, peer: str, *, limit: int) -> tuple[ReceiptRow, ...]:
         """Return receipts that we gave and that the peer may not have, in the order of their numbers."""
         rows = self._db.rows(f"{_SELECT} WHERE t.peer = ? AND t.pending ORDER BY t.id LIMIT ?", (peer, limit))
