@@ -79,6 +79,19 @@ class TestVersions:
         with pytest.raises(NotFound, match="no version 4"):
             store.records.find(name, version=4)
 
+    def test_what_others_let_us_pass_on_is_told_from_what_is_ours_and_from_what_they_keep(self, store):
+        own = make_record(record_id=record_id("own"), relay="community")
+        open_, kept = (make_record(record_id=record_id(relay), relay=relay) for relay in ("community", "none"))
+        store.records.add(own, now=NOW)
+        for record in (open_, kept):
+            store.records.add(record, received_from="lab-a.example", now=NOW)
+        assert list(store.records.own_current()) == [own.digest]
+        assert list(store.records.relayable()) == [open_.digest]
+        store.feeds.queue_all("lab-b.example", now=NOW)
+        store.feeds.queue_all("aisi.example", now=NOW, relayed=True)
+        assert store.feeds.candidates("lab-b.example", limit=9) == (own.digest,)
+        assert store.feeds.candidates("aisi.example", limit=9) == (own.digest, open_.digest)
+
     def test_two_records_under_one_version_are_kept_as_evidence_and_neither_is_current(self, store):
         name = record_id("twice")
         pair = [make_record({"title": title}, record_id=name) for title in ("one", "other")]

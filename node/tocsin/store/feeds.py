@@ -30,13 +30,14 @@ class SqliteFeeds:
             )
             return added == 1
 
-    def queue_all(self, partner: str, *, now: int) -> None:
-        """Make every current own record a candidate for a partner's feed, in one statement."""
+    def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
+        """Make every current own record, and what others let us pass on, a candidate for a feed, in one statement."""
         with self._db.transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
-                " SELECT ?, id, ? FROM records WHERE standing = 'current' AND received_from = ''",
-                (partner, now),
+                " SELECT ?, id, ? FROM records"
+                " WHERE standing = 'current' AND (received_from = '' OR (? AND relay = 'community'))",
+                (partner, now, relayed),
             )
 
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ class SqliteFeeds:
         with self._db.transaction():
             self._db.execute("DELETE FROM entries WHERE partner = ?", (partner,))
             self._db.execute("DELETE FROM feeds WHERE partner = ?", (partner,))
-            self.queue_all(partner, now=now)
+            self.queue_all(partner, now=now, relayed=True)
             self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
                 " SELECT partner, record, ?2 FROM holders WHERE partner = ?1",

@@ -93,6 +93,9 @@ class Records(Protocol):
     def own_current(self) -> Iterator[str]:
         """Yield the digest of each current record of this organisation's own making that is held, oldest first."""
 
+    def relayable(self) -> Iterator[str]:
+        """Yield the digest of each current record of others that is held and that its origin lets us pass on."""
+
     def equivocations(self) -> tuple[tuple[str, str, int, tuple[str, ...]], ...]:
         """Return each issuer, record id and version that stands for several digests."""
 

@@ -109,12 +109,22 @@ class SqliteRecords:
 
     def own_current(self) -> Iterator[str]:
         """Yield the digest of each current own record that is held, oldest first."""
-        last = 0
-        while rows := self._db.rows(
+        yield from self._current(
             "SELECT id, digest FROM records WHERE standing = 'current' AND received_from = '' AND id > ?"
-            " AND EXISTS (SELECT 1 FROM holdings WHERE record = records.id) ORDER BY id LIMIT ?",
-            (last, OWN_BATCH),
-        ):
+            " AND EXISTS (SELECT 1 FROM holdings WHERE record = records.id) ORDER BY id LIMIT ?"
+        )
+
+    def relayable(self) -> Iterator[str]:
+        """Yield the digest of each current record of others that is held and may be passed on, oldest first."""
+        yield from self._current(
+            "SELECT id, digest FROM records WHERE standing = 'current' AND received_from <> '' AND id > ?"
+            " AND relay = 'community' AND EXISTS (SELECT 1 FROM holdings WHERE record = records.id)"
+            " ORDER BY id LIMIT ?"
+        )
+
+    def _current(self, query: str) -> Iterator[str]:
+        last = 0
+        while rows := self._db.rows(query, (last, OWN_BATCH)):
             for _, digest in rows:
                 yield str(digest)
             last = int(rows[-1][0] or 0)
