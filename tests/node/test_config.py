@@ -123,3 +123,27 @@ def test_a_runtime_folder_that_is_a_link_is_refused(tmp_path, deep_home, monkeyp
     assert stat.S_ISLNK(folder.lstat().st_mode)
     with pytest.raises(HomeDamaged):
         desk_socket_path(deep_home)
+
+
+METRICS = {
+    "nowhere": ("", True),
+    "this machine": ("127.0.0.1:9470", True),
+    "this machine by IPv6": ("[::1]:9470", True),
+    "this machine by name": ("localhost:9470", True),
+    "every address": ("0.0.0.0:9470", False),
+    "every address by IPv6": ("[::]:9470", False),
+    "a network": ("192.0.2.7:9470", False),
+    "a name": ("metrics.lab-a.example:9470", False),
+    "no port": ("127.0.0.1", False),
+}
+
+
+@pytest.mark.parametrize(("listen", "allowed"), METRICS.values(), ids=METRICS)
+def test_figures_are_shown_to_this_machine_alone(tmp_path, listen, allowed):
+    home = write(tmp_path, f'metrics_listen = "{listen}"')
+    if allowed:
+        assert load_config(home).metrics_listen == listen
+        return
+    with pytest.raises(MalformedConfig) as caught:
+        load_config(home)
+    assert caught.value.reason == "BAD_CONFIG"
