@@ -1,4 +1,4 @@
-"""How workers keep their pace, and who gets one."""
+"""How workers keep in touch, and who gets one."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.organisations import found
+from tests.support.organisations import NOW, found
 from tocsin.errors import PeerUnreachable, QuotaExceeded
 from tocsin.exchange.bell import Bell, heard_within
+from tocsin.exchange.circuit import Contacts, ContactState, Pace
 from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.status import RETRY_AFTER
-from tocsin.exchange.worker import Pace, Worker, Workers
+from tocsin.exchange.worker import Worker, Workers
 from tocsin.store.model import PeerRole, PeerState
 
 LAB = found("lab-b.example", endpoints=("127.0.0.1:1",)).organisation
@@ -26,8 +27,12 @@ class Notes:
         default_factory=lambda: found("lab-a.example", endpoints=("127.0.0.1:2",)).organisation
     )
     errors: list[str] = field(default_factory=list)
-    contacts: int = 0
+    answers: int = 0
     peers: list[KnownPeer] = field(default_factory=list)
+    contacts: Contacts = field(default_factory=Contacts)
+
+    def clock(self):
+        return NOW
 
     @property
     def directory(self):
@@ -37,20 +42,10 @@ class Notes:
         self.errors.append(error.reason)
 
     def note_contact(self, org):
-        self.contacts += 1
+        self.answers += 1
 
-
-PAUSES = {0: 1.0, 1: 2.0, 3: 8.0, 8: 256.0, 9: 300.0, 1000: 300.0}
-
-
-@pytest.mark.parametrize(("failures", "seconds"), PAUSES.items())
-def test_pauses_double_up_to_the_cap(failures, seconds):
-    assert Pace(cap=300).longest(failures) == seconds
-
-
-def test_a_pause_is_anything_up_to_the_longest():
-    picked = [Pace(cap=300).jitter(8.0) for _ in range(200)]
-    assert 0 <= min(picked) < 2 < 6 < max(picked) <= 8
+    def contacts_of(self):
+        return self.contacts.of(LAB.org)
 
 
 def watch(job, *, pace=None) -> tuple[Notes, list[float]]:
@@ -94,7 +89,7 @@ def test_failures_lengthen_the_pause_and_success_ends_that():
     notes, pauses = watch(scripted(down, down, down, "alive", down))
     assert pauses == [2, 4, 8, 1, 2]
     assert notes.errors == ["PEER_UNREACHABLE"] * 4
-    assert notes.contacts == 1
+    assert notes.answers == 1
 
 
 def test_a_bug_is_noted_without_its_text_and_the_worker_goes_on(caplog):
@@ -126,6 +121,56 @@ def test_a_worker_stays_away_for_as_long_as_the_peer_asks_but_not_beyond_the_cap
         assert worker.task.cancelled()
 
     asyncio.run(run())
+
+
+def test_how_the_contact_goes_is_to_be_seen():
+    async def run():
+        notes = Notes()
+        seen = []
+
+        async def job(worker):
+            seen.append(notes.contacts_of())
+            if len(seen) == 3:
+                await worker.alive()
+                seen.append(notes.contacts_of())
+                raise asyncio.CancelledError
+            raise PeerUnreachable("down")
+
+        def no_pause(longest):
+            return 0.0
+
+        peer = KnownPeer(LAB, PeerRole.MEMBER, PeerState.ACTIVE)
+        worker = Worker(peer, job, side=notes, pace=Pace(cap=300, jitter=no_pause))
+        with pytest.raises(asyncio.CancelledError):
+            await worker.task
+        return seen
+
+    assert [(contact.state, contact.failures) for contact in asyncio.run(run())] == [
+        (ContactState.CALLING, 0),
+        (ContactState.CALLING, 1),
+        (ContactState.CALLING, 2),
+        (ContactState.IN_TOUCH, 0),
+    ]
+
+
+def test_the_next_attempt_is_to_be_seen():
+    async def run():
+        notes = Notes()
+        paused = asyncio.Event()
+
+        def a_minute(longest):
+            asyncio.get_running_loop().call_soon(paused.set)
+            return 60.0
+
+        peer = KnownPeer(LAB, PeerRole.MEMBER, PeerState.ACTIVE)
+        worker = Worker(peer, scripted(PeerUnreachable("down")), side=notes, pace=Pace(cap=300, jitter=a_minute))
+        await paused.wait()
+        contact = notes.contacts_of()
+        worker.task.cancel()
+        return contact
+
+    contact = asyncio.run(run())
+    assert (contact.state, contact.failures, contact.next_attempt_at) == (ContactState.WAITING, 1, NOW + 60)
 
 
 def test_a_peer_that_calls_cuts_the_pause_short():

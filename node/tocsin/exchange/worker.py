@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 # How often our feed is looked at without a ring of the bell: a peer may have asked for an earlier page meanwhile.
 PUSH_SECONDS = 60.0
+# A peer that calls us all the time has us call it back no more often than this.
+LEAST_PAUSE_SECONDS = 0.2
 
 
 class Worker:
@@ -66,13 +68,13 @@ class Worker:
                 said = error if isinstance(error, TocsinError) else self._bug(error)
                 told = min(float(said.metadata.get(RETRY_AFTER, 0)), self._pace.cap)
                 await self._note(said)
-            pause = told + self._pace.jitter(self._pace.longest(self._failures_with(happened)))
-            self._becomes(happened, next_attempt_at=self._side.clock() + round(pause))
+            pause = self._pace.jitter(self._pace.longest(self._contact.after(happened).failures))
+            self._becomes(happened, next_attempt_at=self._side.clock() + round(told + pause))
+            await asyncio.sleep(told)  # a peer that asks for it is given it, whatever it calls us for meanwhile
             is_up = await heard_within(self._contacted, pause)
+            if is_up:
+                await asyncio.sleep(LEAST_PAUSE_SECONDS)
             self._becomes(Happened.PEER if is_up else Happened.TIME)
-
-    def _failures_with(self, happened: Happened) -> int:
-        return self._contact.after(happened).failures
 
     def _becomes(self, happened: Happened, *, next_attempt_at: int = 0) -> None:
         self._contact = self._contact.after(happened, next_attempt_at=next_attempt_at)
