@@ -6,6 +6,8 @@ import pytest
 
 from tests.desk.conftest import AISI, FINDING, LAB_B, SHARING, copy_home, draft, put_policy
 from tests.desk.federation import deliver, introduce
+from tests.store.making import make_record, record_id
+from tests.support.organisations import found
 from tocsin.desk import planning
 from tocsin.errors import Conflict, HomeDamaged, MalformedName, MalformedPolicy, MalformedRequest, TocsinError
 from tocsin.people.act import Act, policy_subject
@@ -68,6 +70,27 @@ def test_files_that_say_what_is_in_force_change_nothing(office):
     changes, last = plan(office)
     assert (changes, list(last.changed_files), list(last.problems)) == ([], [], [])
     assert last.total == 0
+
+
+RELAYING = SHARES.replace(
+    "[accept]",
+    '[[share]]\nname = "news"\nkinds = ["*"]\nmax_tlp = "GREEN"\nclasses = "COMMUNITY"\nrelayed = true\n\n[accept]',
+)
+
+
+def test_a_file_that_passes_on_what_others_issued_releases_that_but_not_to_whom_it_came_from(office):
+    origin = found(AISI)
+    office.add_peer(AISI)
+    kept, open_, back = (
+        make_record(FINDING, by=origin, record_id=record_id(name), relay=relay, now=office.clock())
+        for name, relay in (("kept", "none"), ("open", "community"), ("back", "community"))
+    )
+    for record, received_from in ((kept, AISI), (open_, AISI), (back, LAB_B)):
+        office.home.store.records.add(record, received_from=received_from, now=office.clock())
+    (change,), last = plan(office, RELAYING)
+    assert (change.digest, change.partner, change.whole, change.rule) == (open_.digest, LAB_B, True, "news")
+    assert {"title", "severity"} <= set(change.released) <= open_.paths
+    assert {cell.relayed for cell in last.cells_after} == {True}
 
 
 def test_a_looser_file_releases_exactly_what_it_lets_go(office):

@@ -1,11 +1,11 @@
 """This module plans a change of policies over the real records, and puts it in force.
 
-A plan decides about every current record and every active partner twice, by
-what is in force and by the files, and tells what is different as it is found.
-It ends with what `apply` signs. Applying takes effect whole or not at all: in
-one transaction the files come in force, the home's folder says the same,
-proposed releases that they touch become void and are proposed anew, and
-records are weighed for the partners whose files have changed.
+A plan decides about every current record that may go or be passed on, and every
+active partner, twice: by what is in force and by the files, and tells what is
+different as it is found. It ends with what `apply` signs. Applying takes effect
+whole or not at all: in one transaction the files come in force, the home's
+folder says the same, proposed releases that they touch become void and are
+proposed anew, and records are weighed for the partners whose files have changed.
 """
 
 import asyncio
@@ -48,6 +48,13 @@ class _Weighing:
     holding: frozenset[OrgId]  # to whom anything ever went
     now: int
 
+    def digests(self) -> tuple[str, ...]:
+        """Return the records to weigh: our own, and where either set passes anything on, what others let us pass on."""
+        records = self.office.store.records
+        relays = any(files.relays_to(org) for files in (self.before, self.after) for org in self.partners)
+        own = tuple(records.own_current()) if self.partners else ()
+        return (*own, *records.relayable()) if relays else own
+
     def changes(self, digests: Sequence[str]) -> list[v1.PolicyChange]:
         """Return what is different about some records."""
         return [change for digest in digests for change in self._of_record(digest)]
@@ -56,6 +63,7 @@ class _Weighing:
         record = self.office.load(digest, now=self.now)
         if record is None:
             return
+        stored = self.office.store.records.get(digest)
         recipients = self.office.store.records.recipients(digest)
         base = v1.PolicyChange(
             digest=digest,
@@ -64,6 +72,8 @@ class _Weighing:
             tlp=claim_value("Tlp", record.marking_at(self.now)),
         )
         for partner in self.partners:
+            if partner == stored.received_from:  # it is not passed back
+                continue
             change = compare(
                 record,
                 before=self.before,
@@ -72,6 +82,7 @@ class _Weighing:
                 recipients=recipients,
                 granted=self.granted.get((partner, digest), frozenset()),
                 now=self.now,
+                own=stored.own,
             )
             if change is not None:
                 yield from self._told(record, partner, change, base)
@@ -144,8 +155,7 @@ class Planning:
                 ending.cells_before.append(cell_message(old))
                 ending.cells_after.append(cell_message(new))
         weighing = self._weighing(after)
-        digests = tuple(store.records.own_current()) if weighing.partners and not ending.problems else ()
-        return ending, weighing, digests
+        return ending, weighing, () if ending.problems else weighing.digests()
 
     def _weighing(self, after: PolicySet) -> _Weighing:
         office = self._room.office

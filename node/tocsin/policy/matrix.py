@@ -56,7 +56,7 @@ def matrix(policies: PolicySet, partners: Iterable[OrgId], *, now: int) -> tuple
     A partner to whom a rule passes on records of others has cells for those behind its own.
     """
     every = (cell for partner in partners for cell in _cells(policies, partner, now))
-    return tuple(cell for cell in every if not cell.relayed or _relays(policies, cell.partner))
+    return tuple(cell for cell in every if not cell.relayed or policies.relays_to(cell.partner))
 
 
 def changed_cells(before: PolicySet, after: PolicySet, *, now: int) -> tuple[tuple[Cell, Cell], ...]:
@@ -105,12 +105,6 @@ def _cell(policies: PolicySet, empty: Cell, now: int) -> Cell:
         file=policy.file,
         line=letting[0].line,
     )
-
-
-def _relays(policies: PolicySet, partner: OrgId) -> bool:
-    """Say whether a rule passes records of others on to a partner."""
-    policy = policies.policies.get(partner)
-    return policy is not None and policy.relays
 
 
 def _tried(policy: Policy, cell: Cell) -> Iterator[Share]:

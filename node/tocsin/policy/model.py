@@ -58,6 +58,11 @@ class PolicySet:
     warnings: tuple[Problem, ...] = ()
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
+    def relays_to(self, partner: OrgId) -> bool:
+        """Say whether a rule passes records of others on to a partner."""
+        policy = self.policies.get(partner)
+        return policy is not None and policy.relays
+
     def decide(
         self,
         record: VerifiedRecord,
