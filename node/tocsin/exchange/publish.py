@@ -7,18 +7,20 @@ yet. What may go later is noted, or proposed to people.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict
+from tocsin.exchange.retract import tell_holders
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, sd_hash
+from tocsin.records.retraction import VerifiedRetraction
 from tocsin.release.due import note_dates
 from tocsin.release.office import Office
 from tocsin.release.proposal import refresh, withdraw
 from tocsin.release.weigh import Weighed, weigh
-from tocsin.store.model import Added
+from tocsin.store.model import Added, Standing, StoredRecord
 
 AT_ONCE = 64
 """Records weighed in one transaction: with twenty partners a third of a second, in which others wait to write."""
@@ -26,10 +28,15 @@ AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Say for which partners a record is queued, and which of them get something of it later, perhaps."""
+    """Say for which partners a record is queued, and which of them get something of it later, perhaps.
+
+    Those in `told` hold an earlier version and do not get this one now: they
+    are told that theirs is over.
+    """
 
     queued: tuple[OrgId, ...]
     waiting: tuple[OrgId, ...]
+    told: tuple[OrgId, ...] = ()
 
 
 def publish(
@@ -47,25 +54,86 @@ def publish(
     is sent at all; `recipients` narrows the record to some of them (empty: not
     narrowed).
 
-    Raises Conflict (EQUIVOCATION) where another record stands under the same
-    id and version.
+    Raises Conflict: EQUIVOCATION where another record stands under the same
+    id and version, RETRACTED where the record was taken back.
     """
-    recipients = tuple(recipients)
     with office.store.transaction():
         office = office.at_once()
-        added = office.store.records.add(record, author=author, now=now)
-        if added is Added.EQUIVOCATION:
-            raise Conflict(
-                f"version {record.version} of {record.record_id} was signed already, with other content",
-                reason="EQUIVOCATION",
-                hint="issue the next version instead",
-            )
-        office.store.records.narrow(record.digest, recipients)
-        if added is Added.NEW:
-            office.log.append(_posted(record, author, recipients), now=now)
-            note_dates(office.store, record)
-            withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
+        _keep(office, record, author=author, recipients=tuple(recipients), now=now)
         return weigh_for(office, record, partners=partners, by=(author,), now=now)
+
+
+def amend(
+    office: Office,
+    record: VerifiedRecord,
+    correction: VerifiedRetraction,
+    *,
+    author: str,
+    partners: Iterable[OrgId],
+    recipients: Iterable[OrgId] = (),
+    now: int,
+) -> Published:
+    """Store the next version of an own record with the correction of the one before, and weigh it, all or nothing.
+
+    Whoever holds an earlier version and may have this one just gets it; the
+    others get the correction. The rest is as in `publish`.
+
+    Raises Conflict as well where the record before is not the current one.
+    """
+    store = office.store
+    with store.transaction():
+        office = office.at_once()
+        before = store.records.get(record.supersedes)
+        _verify_succeeds(before, record, correction)
+        _keep(office, record, author=author, recipients=tuple(recipients), now=now)
+        store.retractions.add(correction, person=author, now=now)
+        details: dict[str, JSON] = {"successor": record.digest, "retraction": correction.digest}
+        office.log.append(Entry(Event.AMENDED, person=author, digest=before.digest, details=details), now=now)
+        published = weigh_for(office, record, partners=partners, by=(author,), now=now)
+        told = tell_holders(store, before, now=now)
+    return replace(published, told=tuple(org for org in told if org not in published.queued))
+
+
+def _verify_succeeds(before: StoredRecord, record: VerifiedRecord, correction: VerifiedRetraction) -> None:
+    """Refuse a version that does not follow the current one. What does not fit together is a bug (RuntimeError)."""
+    if (correction.record_id, correction.version, correction.successor) != (
+        record.record_id,
+        record.version - 1,
+        record.digest,
+    ):
+        raise RuntimeError("the correction is not of the version before this one")
+    if before.standing in (Standing.WITHDRAWN, Standing.PURGED):
+        raise _retracted(record.record_id)
+    if (
+        before.issuer != record.issuer
+        or before.standing is not Standing.CURRENT
+        or before.version != record.version - 1
+    ):
+        hint = "look at what is current: tocsin show ID"
+        raise Conflict("the version that is amended is not the current one", reason="CONFLICT", hint=hint)
+
+
+def _keep(office: Office, record: VerifiedRecord, *, author: str, recipients: tuple[OrgId, ...], now: int) -> None:
+    """Store an own record; where it is held already, it only gets further recipients."""
+    added = office.store.records.add(record, author=author, now=now)
+    if added is Added.EQUIVOCATION:
+        raise Conflict(
+            f"version {record.version} of {record.record_id} was signed already, with other content",
+            reason="EQUIVOCATION",
+            hint="issue the next version instead",
+        )
+    if added is Added.RETRACTED:
+        raise _retracted(record.record_id)
+    office.store.records.narrow(record.digest, recipients)
+    if added is Added.NEW:
+        office.log.append(_posted(record, author, recipients), now=now)
+        note_dates(office.store, record)
+        withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
+
+
+def _retracted(record_id: str) -> Conflict:
+    hint = f"what was said about it: tocsin retractions {record_id}"
+    return Conflict("the record was retracted, and stays so", reason="RETRACTED", hint=hint)
 
 
 def weigh_for(
@@ -81,34 +149,41 @@ def weigh_for(
 
 
 def queue_partners(office: Office, partners: Iterable[OrgId], *, now: int) -> tuple[OrgId, ...]:
-    """Queue every current own record for some active partners, unweighed, and return those who have a policy.
+    """Queue every record that may go to some active partners, unweighed, and return those who have a policy.
 
-    For partners that were just confirmed or resumed, or whose policy changed.
-    It takes one statement for each, so that whatever else is to happen with it
-    can be one transaction. `weigh_queued` then finds out what of it goes; if
-    it is never called, or comes to no end, the outbox does.
+    That is every current own record, and what others let us pass on where the
+    partner's policy passes on anything. For partners that were just confirmed
+    or resumed, or whose policy changed. It takes one statement for each, so
+    that whatever else is to happen with it can be one transaction.
+    `weigh_queued` then finds out what of it goes; if it is never called, or
+    comes to no end, the outbox does.
     """
     with office.store.transaction():
-        wanted = tuple(partner for partner in partners if partner in office.policies().policies)
+        policies = office.policies().policies
+        wanted = tuple(partner for partner in partners if partner in policies)
         for partner in wanted:
-            office.store.feeds.queue_all(partner, now=now)
+            office.store.feeds.queue_all(partner, now=now, relayed=policies[partner].relays)
     return wanted
 
 
 def weigh_queued(office: Office, partners: Iterable[OrgId], *, now: int) -> dict[OrgId, int]:
-    """Weigh every current own record for partners for whom it was queued, and say how many go to each.
+    """Weigh every record for partners for whom it was queued, and say how many go to each.
 
     Others write in between: it MUST stand outside a transaction.
     """
     partners = tuple(partners)
     counts = dict.fromkeys(partners, 0)
-    digests = tuple(office.store.records.own_current()) if partners else ()
-    for start in range(0, len(digests), AT_ONCE):
-        with office.store.transaction():
-            today = office.at_once()
-            for digest in digests[start : start + AT_ONCE]:
-                for partner in _weigh_again(today, digest, partners, now=now):
-                    counts[partner] += 1
+    policies = office.policies().policies
+    relaying = tuple(partner for partner in partners if partner in policies and policies[partner].relays)
+    records = office.store.records
+    for wanted, found in ((partners, records.own_current()), (relaying, records.relayable())):
+        digests = tuple(found) if wanted else ()
+        for start in range(0, len(digests), AT_ONCE):
+            with office.store.transaction():
+                today = office.at_once()
+                for digest in digests[start : start + AT_ONCE]:
+                    for partner in _weigh_again(today, digest, wanted, now=now):
+                        counts[partner] += 1
     return {partner: count for partner, count in counts.items() if count}
 
 

@@ -1,0 +1,55 @@
+"""This module finds the place of a partner's cursor, and finds out by it that our own store was put back.
+
+A cursor that this store must have given and does not know says that the store
+is an earlier one: an old backup, or a disk that was put back. What the partner
+holds behind it was sent under numbers that would be given again. So its feed
+begins anew, under another name: nothing is lost by that, since what the partner
+holds already is recognised when it comes again. And the peers are asked for
+what of ours they hold (`tocsin.exchange.recovery`).
+
+Anybody can make up such a cursor of its own feed: a feed that was begun within
+the hour is not begun again for it.
+"""
+
+import logging
+
+from tocsin.errors import StaleCursor
+from tocsin.exchange.cursor import new_feed_id, proves_rollback, resolve_cursor
+from tocsin.exchange.recovery import recognise
+from tocsin.identity.names import OrgId
+from tocsin.release.office import Office
+
+_log = logging.getLogger(__name__)
+
+FEED_SECONDS = 3600
+"""A feed lives as long at least: a partner that lies has it made and sent anew no more often."""
+
+
+def find_place(office: Office, partner: OrgId, cursor: str, *, now: int) -> int:
+    """Return the number behind which a partner's feed goes on; see `resolve_cursor`.
+
+    Where the cursor proves that our store was put back, that is acted upon
+    before it is refused.
+
+    Raises MalformedCursor and StaleCursor.
+    """
+    feeds = office.store.feeds
+    feed = feeds.get(partner)
+    try:
+        return resolve_cursor(cursor, feed=feed, feeds=feeds)
+    except StaleCursor:
+        if proves_rollback(cursor, feed=feed, feeds=feeds):
+            _begin_anew(office, partner, now=now)
+        raise
+
+
+def _begin_anew(office: Office, partner: OrgId, *, now: int) -> None:
+    """Begin a partner's feed anew, and see to it that what was lost is asked for."""
+    feeds = office.store.feeds
+    with office.store.transaction():
+        feed = feeds.get(partner)
+        if feed is None or 0 <= now - feed.opened_at < FEED_SECONDS:
+            return
+        feeds.renew(partner, feed_id=new_feed_id(office.random), now=now)
+        recognise(office, now=now)
+    _log.warning("%s holds more of its feed than this store knows of: the feed begins anew", partner)
