@@ -41,7 +41,7 @@ def test_an_amendment_says_nothing_of_what_its_file_does_not_say(tocsin, desk, f
         "  queued for lab-b.example\n"
         "  told that what they hold is over: aisi.example\n"
     )
-    assert shown.err == f"tocsin: hint: see what became of it: tocsin retractions {SHORT}\n"
+    assert shown.err == f"tocsin: hint: see what they answer: tocsin retractions {SHORT}\n"
 
 
 def test_an_amendment_takes_status_recipients_and_overrides_from_the_command_line(tocsin, desk, file):
@@ -155,7 +155,7 @@ def test_a_purge_asks_for_the_beginning_of_the_id_and_retracts_what_was_shown(to
     assert second.action == record_pb2.RETRACTION_ACTION_PURGE
     assert second.reason == record_pb2.RETRACTION_REASON_PERSONAL_DATA
     assert "Tool output redirects an agent" in shown.err
-    assert "told: aisi.example, lab-b.example" in shown.err
+    assert "this tells aisi.example, lab-b.example" in shown.err
     assert shown.out.splitlines()[0].startswith(f"purged {SHORT}  ")
     assert shown.out.splitlines()[1] == "  tells aisi.example, lab-b.example"
 
@@ -181,7 +181,7 @@ def test_nobody_is_asked_with_yes_and_nothing_is_signed_on_a_dry_run(tocsin, des
     fake = planned(desk, retraction())
     shown = tocsin("retract", "3f", "--purge", "--yes")
     assert [asked.dry_run for asked in fake.asked] == [True, False]
-    assert "  tells nobody: it never went anywhere\n" in shown.out
+    assert "  tells nobody, because it never went anywhere\n" in shown.out
     fake = planned(desk, retraction(answers=QUEUED))
     shown = tocsin("retract", "3f", "--withdraw", "--dry-run")
     assert [asked.dry_run for asked in fake.asked] == [True]

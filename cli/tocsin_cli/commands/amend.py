@@ -155,4 +155,5 @@ def send_amendment(session: Session, request: v1.AmendRecordRequest, *, where: s
         output.data(f"  {verb} that what they hold is over: {', '.join(answer.told)}")
     if not request.dry_run:
         print_review_hint(answer.result.waiting)
-        output.hint(f"see what became of it: tocsin retractions {short_id(record)}")
+        if answer.told:
+            output.hint(f"see what they answer: tocsin retractions {short_id(record)}")

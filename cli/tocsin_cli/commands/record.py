@@ -219,8 +219,9 @@ def print_record(record: v1.Record) -> None:
         output.styled(f"{claim(v1.Standing.DESCRIPTOR, record.standing).upper()}: {OVER[record.standing]}", "bold red")
     output.data()
     title = Line(0, "title", record.title)  # stands above already
-    print_lines([line for line in record_lines(record) if line != title])
-    output.data()
+    if lines := [line for line in record_lines(record) if line != title]:
+        print_lines(lines)
+        output.data()
     for label, value in _provenance(record):
         if value:  # whole on one line, so that an id can be copied
             output.data(f"{label:<{LABEL_COLUMNS}} {value}")
@@ -243,7 +244,7 @@ def _provenance(record: v1.Record) -> list[tuple[str, str]]:
     return [
         ("id", record.envelope.record_id),
         ("digest", record.digest),
-        ("signature", f"{record.signature}, key {record.key_id}"),
+        ("signature", f"{record.signature}, key {record.key_id}" if record.signature else ""),
         ("received from", received),
         ("narrowed to", ", ".join(record.recipients)),
         ("posted by", record.author),

@@ -145,7 +145,8 @@ def _is_agreed(session: Session, planned: v1.Retraction) -> bool:
     record = session.call(v1.GetRecordRequest(id=planned.record_id), v1.GetRecordResponse).record
     short = planned.record_id[:ID_LENGTH]
     output.talk(f"{record.title or planned.record_id}\n")
-    output.talk(f"{_what(planned)}: {MEANINGS[_what(planned)]}; told: {_partners(planned.answers)}")
+    output.talk(f"{_what(planned)}: {MEANINGS[_what(planned)]}")
+    output.talk(f"this tells {_partners(planned.answers)}")
     if planned.action != record_pb2.RETRACTION_ACTION_PURGE:
         return is_agreed(f"{_what(planned)} record {short}, for good?")
     if ask(f"what is deleted does not come back; type {short} to delete it: ") != short:
@@ -168,7 +169,7 @@ def _print_retracted(found: v1.Retraction, *, is_new: bool, dry_run: bool) -> No
 
 
 def _partners(answers: Sequence[v1.Answer]) -> str:
-    return ", ".join(answer.partner for answer in answers) or "nobody: it never went anywhere"
+    return ", ".join(answer.partner for answer in answers) or "nobody, because it never went anywhere"
 
 
 @click.command(
@@ -236,12 +237,13 @@ def _print_retraction(found: v1.Retraction) -> None:
     )
     if found.answers:
         output.data()
-        output.table(ANSWER_COLUMNS, [_answer(one) for one in found.answers])
+        output.table(ANSWER_COLUMNS, [answer_row(one) for one in found.answers])
     elif not found.received_from:
-        output.talk("nobody was told: it never went anywhere")
+        output.talk("nobody was told, because it never went anywhere")
 
 
-def _answer(found: v1.Answer) -> list[Cell | str]:
+def answer_row(found: v1.Answer) -> list[Cell | str]:
+    """Return the cells of a partner's answer for `ANSWER_COLUMNS`."""
     since = output.minute(found.since.seconds) if found.HasField("since") else ""
     return [Cell(found.partner, "bold"), ANSWERS.get(found.state, Cell("")), since, found.reason]
 

@@ -7,6 +7,7 @@
     exchange  the steps that move records
     promises  the steps that show what holds
     release   the steps by which more goes: a second person agrees, a policy is loosened, a field is revealed
+    life      the steps by which a record is amended, signed for and taken back
     compare   one record in several views, side by side
     reader    a reader that tries what only members may
 
