@@ -145,7 +145,7 @@ def test_a_stranger_leaves_no_trace_on_standard_error(tmp_path):
         asyncio.run(knock())
         running.send_signal(signal.SIGTERM)
         _, told = running.communicate(timeout=20)
-    assert [line for line in told.splitlines() if " INFO tocsin.node: " not in line] == []
+    assert [line for line in told.splitlines() if " INFO tocsin.process: " not in line] == []
 
 
 def test_a_node_says_at_its_start_that_nothing_is_in_force(tmp_path):
