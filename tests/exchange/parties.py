@@ -8,18 +8,24 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW, Founded, found, seeded
 from tests.support.people import colleague
 from tocsin.audit.log import Log
-from tocsin.exchange import outbox
+from tocsin.exchange import chain, outbox
+from tocsin.exchange.acknowledge import take_receipts
 from tocsin.exchange.cursor import format_cursor
+from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.outbox import LIMITS
-from tocsin.exchange.publish import publish, queue_partners, weigh_queued
+from tocsin.exchange.publish import amend, publish, queue_partners, weigh_queued
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import accept_page
+from tocsin.exchange.retract import retract
 from tocsin.exchange.reveal import reveal
 from tocsin.identity.names import OrgId
 from tocsin.people.act import Act
 from tocsin.people.person import Role
 from tocsin.policy.parse import parse_policies
+from tocsin.records.disclosure import digest_of
+from tocsin.records.retraction import Action, sign_retraction
 from tocsin.release.due import act_on_due
-from tocsin.release.office import Office
+from tocsin.release.office import Office, vouched_organisation
 from tocsin.release.proposal import refresh_all
 from tocsin.release.review import decide_review
 from tocsin.store.model import AuditFilter, PeerRole, PeerState, Proposal
@@ -50,8 +56,16 @@ name_withheld = true
 NARROW = OPEN.replace('"PARTNER"', '"COMMUNITY"')
 APPROVED = OPEN + "approvals = 1\n"
 HELD = OPEN + 'hold = "72h"\n'
+RELAYED = """
+[[share]]
+name = "of others"
+kinds = ["*"]
+max_tlp = "GREEN"
+classes = "COMMUNITY"
+relayed = true
+"""
 HOUR = 3600
-ACCEPT = '[accept]\nkinds = ["*"]\nmax_per_hour = 2000\n'
+ACCEPT = '[accept]\nkinds = ["*"]\nmax_per_hour = 2000\nrelayed = true\n'
 
 
 def policy_set(partners, *, floor=""):
@@ -123,6 +137,37 @@ class Party:
         self.publish(record, to=to, partners=[org for org in partners if org != self.org], author=author)
         return record
 
+    def amend(self, before, content=None, *, to=(), partners=(B, C), author=AUTHOR, **draft):
+        """Say a record again as its next version; return the version and what became of it."""
+        draft = {"record_id": before.record_id, "version": before.version + 1, "supersedes": before.digest} | draft
+        record = make_record(content, by=self.founded, now=self.now, **draft)
+        correction = sign_retraction(
+            issuer=self.org,
+            record_id=before.record_id,
+            version=before.version,
+            action=Action.CORRECT,
+            tlp=record.tlp,
+            signer=self.founded.record,
+            now=self.now,
+            successor=record.digest,
+        )
+        partners = [org for org in partners if org != self.org]
+        published = amend(
+            self.office, record, correction, author=author, partners=partners, recipients=to, now=self.now
+        )
+        return record, published
+
+    def retract(self, record, action=Action.WITHDRAW, *, reason="", person=AUTHOR):
+        return retract(
+            self.office,
+            record.digest,
+            action=action,
+            reason=reason,
+            person=person,
+            signer=self.founded.record,
+            now=self.now,
+        )
+
     def publish(self, record, *, to=(), partners=(B, C), author=AUTHOR):
         return publish(self.office, record, author=author, partners=partners, recipients=to, now=self.now)
 
@@ -149,34 +194,61 @@ class Party:
         rows = self.store.audit.list(AuditFilter(act=act), limit=10_000)
         return [json.loads(row.body) for row in rows]
 
-    def page_for(self, partner, cursor="", *, limits=LIMITS, now=None):
-        return outbox.next_page(
-            self.office, partner, cursor, signer=self.founded.delivery, now=now or self.now, limits=limits
-        )
+    def page_for(self, partner, cursor="", *, limits=LIMITS, now=None, reread=None):
+        signer, now = self.founded.delivery, now or self.now
+        return outbox.next_page(self.office, partner, cursor, signer=signer, now=now, limits=limits, reread=reread)
 
     def cursor_of(self, sender):
         return format_cursor(self.store.intake.cursor(sender))
 
-    def take(self, page, *, sender=A, now=None):
-        policy = self.policies.policies.get(sender)
+    def take(self, page, *, sender=A, now=None, pushed=False):
+        """Take in a page of a peer's feed; its receipt is pending from then on."""
+        policies = self.policies.policies
+        policy = policies.get(sender)
         return accept_page(
-            self.store,
+            self.office,
             page,
             sender=founded(sender).organisation,
-            ours=self.org,
             accept=policy.accept if policy else None,
+            onward=[org for org in self.office.partners() if org in policies and policies[org].relays],
+            origins=self.origin,
+            signer=self.founded.delivery,
+            budget=Budget(20.0, spent=lambda: 0.0),
             now=now or self.now,
+            pushed=pushed,
         )
 
+    def origin(self, org):
+        return self.founded.organisation if org == self.org else vouched_organisation(self.store, org)
+
+    def receipts_for(self, sender):
+        """Return the receipts that a sender may not have yet, in order."""
+        return chain.pending(self.store, sender)
+
+    def take_receipts(self, receipts, *, giver, now=None):
+        """Take what a partner says became of this one's pages."""
+        peer = KnownPeer(founded(giver).organisation, PeerRole.MEMBER, PeerState.ACTIVE)
+        take_receipts(self.office, peer, receipts, now=now or self.now)
+
+    def hand_over(self, sender):
+        """Give a sender the receipts that it does not have; `sender` is a party."""
+        receipts = self.receipts_for(sender.org)
+        if receipts:
+            sender.take_receipts(receipts, giver=self.org)
+            self.store.receipts.taken(sender.org, digest_of(receipts[-1]))
+
     def pull(self, sender, *, limits=LIMITS):
-        """Take everything that a party has for this one; return what each page brought."""
+        """Take everything that a party has for this one, with receipts; return what each page brought."""
         brought = []
         while (page := sender.page_for(self.org, self.cursor_of(sender.org), limits=limits)) is not None:
             brought.append(self.take(page, sender=sender.org))
-            outbox.acknowledge(sender.store, self.org, brought[-1].cursor, now=self.now)
+            self.hand_over(sender)
         return brought
 
     def state(self, *, but=frozenset()):
         """Return everything in the store that an intake could change, to see that it did not."""
-        tables = ("records", "holdings", "withheld", "verdicts", "intake", "peers", "candidates", "entries", "dues")
+        tables = (
+            *("records", "holdings", "retractions", "withheld", "verdicts", "intake", "peers", "candidates"),
+            *("entries", "dues", "receipts"),
+        )
         return [self.store._db.rows(f"SELECT * FROM {table}") for table in tables if table not in but]  # noqa: S608
