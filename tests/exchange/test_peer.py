@@ -12,7 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.support.wire import founded, keys_of
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, StaleCursor, TocsinError
 from tocsin.exchange import peer as peer_module
-from tocsin.exchange.peer import PEER_REASON, PeerClient, open_client
+from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT
+from tocsin.exchange.peer import PeerClient, open_client
 from tocsin.exchange.status import RETRY_AFTER, STATUS_KEY, status_of
 from tocsin.exchange.wire import MAX_MESSAGE_BYTES
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -29,6 +30,15 @@ class Hostile(ExchangeServiceServicer):
         self.answer = answer
 
     async def Pull(self, request, context):  # noqa: N802
+        return await self.answer(context)
+
+    async def Acknowledge(self, request, context):  # noqa: N802
+        return await self.answer(context)
+
+    async def Deliver(self, request, context):  # noqa: N802
+        return await self.answer(context)
+
+    async def Recover(self, request, context):  # noqa: N802
         return await self.answer(context)
 
     async def RequestDisclosure(self, request, context):  # noqa: N802
@@ -104,6 +114,23 @@ def test_a_time_to_come_back_is_kept():
     assert error.metadata[RETRY_AFTER] == "44"
 
 
+SAID = {
+    "a cursor": (PEER_CURSOR, f"{'A' * 22}.41.{'B' * 10}A", True),
+    "a cursor from before there were tags": (PEER_CURSOR, f"{'A' * 22}.41", True),
+    "a cursor that is none": (PEER_CURSOR, ESCAPES, False),
+    "the digest of a receipt": (PEER_RECEIPT, "A" * 43, True),
+    "a receipt that is none": (PEER_RECEIPT, "A" * 44, False),
+    "something else": ("advice", "run this", False),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "is_taken"), SAID.values(), ids=SAID)
+def test_of_what_a_refusal_says_only_what_has_a_form_of_ours_is_taken(name, value, is_taken):
+    status = status_of(StaleCursor("stale", metadata={name: value}), at_home=False)
+    error = answer_to_pull(aborting(grpc.StatusCode.OUT_OF_RANGE, status.SerializeToString()))
+    assert (error.metadata.get(name) == value) is is_taken
+
+
 STRANGE = {
     "a status without details": aborting(grpc.StatusCode.PERMISSION_DENIED),
     "details that do not parse": aborting(grpc.StatusCode.PERMISSION_DENIED, b"\xff\xff"),
@@ -134,6 +161,29 @@ def test_a_node_that_never_answers_is_unreachable(monkeypatch):
     assert isinstance(answer_to_pull(answer), PeerUnreachable)
 
 
+SLOW = {
+    "pulling": lambda client: client.pull(""),
+    "acknowledging": lambda client: client.acknowledge(["receipt"]),
+    "delivering": lambda client: client.deliver(v1.Page(), last_receipt=""),
+    "recovering": lambda client: client.recover(""),
+}
+
+
+@pytest.mark.parametrize("call", SLOW.values(), ids=SLOW)
+def test_no_call_waits_for_a_peer_that_takes_its_time(monkeypatch, call):
+    monkeypatch.setattr(peer_module, "CALL_SECONDS", 0.1)
+
+    async def answer(context):
+        await asyncio.Event().wait()
+
+    async def act(client):
+        with pytest.raises(PeerUnreachable) as caught:
+            await call(client)
+        return caught.value
+
+    assert calling(answer, act).reason == "PEER_UNREACHABLE"
+
+
 def test_a_stream_without_a_sign_of_life_is_given_up(monkeypatch):
     monkeypatch.setattr(peer_module, "SILENCE_SECONDS", 0.1)
 
@@ -142,7 +192,7 @@ def test_a_stream_without_a_sign_of_life_is_given_up(monkeypatch):
 
     async def act(client):
         stream = client.subscribe("")
-        assert await anext(stream) is None
+        assert not (await anext(stream)).HasField("page")
         with pytest.raises(PeerUnreachable) as caught:
             await anext(stream)
         return caught.value
@@ -153,7 +203,7 @@ def test_a_stream_without_a_sign_of_life_is_given_up(monkeypatch):
 def test_a_stream_that_breaks_is_told_as_it_broke():
     async def act(client):
         stream = client.subscribe("")
-        assert await anext(stream) is None
+        assert not (await anext(stream)).HasField("page")
         with pytest.raises(PeerMisbehaved):
             await anext(stream)
         return True
@@ -169,7 +219,7 @@ def test_the_first_endpoint_that_answers_is_used():
         async with serving(nothing_new) as address:
             there = replace(PEER.organisation, endpoints=("127.0.0.1:1", address))
             async with open_client(there, keys=keys_of(US)) as client:
-                assert await client.pull("") is None
+                assert not (await client.pull("")).HasField("page")
         assert (await complaint(there)).where == address
 
     asyncio.run(run())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tocsin.encoding import encode_base64url
+from tocsin.exchange.acknowledge import MOST_RECEIPTS
 from tocsin.exchange.receipt import Receipt, load_receipt, sign_receipt
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
@@ -18,8 +19,6 @@ from tocsin.store.model import PageRow, ReceiptRow, Verdict
 from tocsin.store.protocol import Store
 
 CHAIN_BYTES = 16
-MOST_AT_ONCE = 64
-"""Receipts handed over together, as the contract says."""
 MOST_CHARACTERS = 2 * 1024 * 1024
 """Of receipts handed over together: with whatever else is in a message they stay below its 4 MiB."""
 
@@ -62,7 +61,7 @@ def pending(store: Store, sender: OrgId) -> tuple[str, ...]:
     """Return what a sender may not have yet, in order, as much as one message holds."""
     statements: list[str] = []
     room = MOST_CHARACTERS
-    for row in store.receipts.pending(sender, limit=MOST_AT_ONCE):
+    for row in store.receipts.pending(sender, limit=MOST_RECEIPTS):
         room -= len(row.statement)
         if statements and room < 0:
             break

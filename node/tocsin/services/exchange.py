@@ -9,9 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from tocsin.errors import MalformedRequest
 from tocsin.exchange.bell import Bell, heard_within
-from tocsin.exchange.chain import MOST_AT_ONCE
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.side import Side
 from tocsin.exchange.wire import STREAM_SECONDS
@@ -70,8 +68,6 @@ class ExchangeService(ExchangeServiceServicer):
 
     async def Acknowledge(self, request: v1.AcknowledgeRequest, context: Context) -> v1.AcknowledgeResponse:  # noqa: N802
         """Take what the caller says became of the pages that it was sent."""
-        if len(request.receipts) > MOST_AT_ONCE:
-            raise MalformedRequest(f"{len(request.receipts)} receipts; at most {MOST_AT_ONCE} are taken at once")
         partner = caller().org
         await asyncio.to_thread(self._side.acknowledge, partner, tuple(request.receipts))
         self._acknowledged.ring((partner,))
