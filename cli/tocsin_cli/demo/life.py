@@ -1,7 +1,7 @@
 """This module tells the further life of records: one is amended, one is signed for, one is deleted everywhere."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tocsin.errors import PeerMisbehaved
@@ -16,9 +16,19 @@ from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member
 from tocsin_cli.demo.story import Row, Story, view, wait_until
 from tocsin_cli.document import content_of, rfc3339
 from tocsin_cli.output import Cell, Column
-from tocsin_cli.proof import Evidence, Proof, verify_evidence
+from tocsin_cli.proof import Evidence, Proof, missing_numbers, verify_chain, verify_evidence
 from tocsin_cli.session import Session, now
 from tocsin_cli.view import disclosed_fields, kind_of, short_id
+
+FIELDS_NAMED = 4
+SIGNED_COLUMNS = (
+    Column("signed by"),
+    Column("at"),
+    Column("receipt", right=True),
+    Column("entry", right=True),
+    Column("outcome"),
+    Column("fields that went", flexible=True, wraps=True),
+)
 
 CORRECTION = "Corrected: the rates were measured anew, and the first ones were too high."
 
@@ -68,46 +78,41 @@ def sign_for(story: Story, record_id: str) -> None:
     """Verify what a partner has signed for, as somebody without a node would."""
     story.tell(
         "lab-b has signed for what it was sent",
-        "For every page its node gives a receipt. With lab-a's page and both identity documents, anybody can check "
-        "what went, which fields of it, when it was acknowledged, and that no receipt before it is missing.",
+        "For every page its node gives a receipt. With lab-a's pages and both identity documents, anybody can check "
+        "what went, which fields of it, when it was acknowledged, and that none of the receipts is missing.",
     )
-    session = story.network[LAB_A].session
-    digest = view(story, LAB_A, record_id=record_id).digest
-    output.data(f"$ tocsin receipts export --partner {LAB_B.org} --record {record_id[:8]} > receipts.json")
+    session, digest = story.network[LAB_A].session, view(story, LAB_A, record_id=record_id).digest
+    output.data(f"$ tocsin receipts export --partner {LAB_B.org} > receipts.json")
     output.data("$ tocsin receipts verify receipts.json --identity lab-a.tocsin --identity lab-b.tocsin\n")
-    request = v1.ListReceiptsRequest(partner=LAB_B.org, digest=digest)
+    about = v1.ListReceiptsRequest(partner=LAB_B.org, digest=digest)
     wait_until(
-        lambda: bool(session.call(request, v1.ListReceiptsResponse).receipts),
+        lambda: bool(session.call(about, v1.ListReceiptsResponse).receipts),
         otherwise=f"{LAB_B.org} has given no receipt",
     )
-    (found, *_) = session.call(request, v1.ListReceiptsResponse).receipts
+    given = session.call(v1.ListReceiptsRequest(partner=LAB_B.org, page_size=500), v1.ListReceiptsResponse).receipts
     organisations = {member.org: _organisation(story, member) for member in (LAB_A, LAB_B)}
-    proof = verify_evidence(Evidence(found.statement, found.page_statement), organisations=organisations, now=now())
-    columns = (
-        Column("signed by"),
-        Column("at"),
-        Column("receipt", right=True),
-        Column("entry", right=True),
-        Column("outcome"),
-        Column("fields that went", flexible=True, wraps=True),
-    )
-    output.table(columns, _signed(proof, digest))
+    pairs = [Evidence(one.statement, one.page_statement) for one in given]
+    proofs = [verify_evidence(pair, organisations=organisations, now=now()) for pair in pairs]
+    verify_chain(proofs)
+    if missing := missing_numbers(proofs, proofs[-1].receipt):
+        raise PeerMisbehaved(f"receipts of {LAB_B.org} are missing: {missing}")
+    output.table(SIGNED_COLUMNS, [row for proof in proofs for row in _signed(proof, digest)])
+    output.data(f"\n{len(proofs)} receipts verify, and none is missing")
 
 
-def _signed(proof: Proof, digest: str) -> list[Row]:
+def _signed(proof: Proof, digest: str) -> Iterator[Row]:
     receipt = proof.receipt
-    return [
-        (
-            Cell(receipt.issuer, "bold"),
-            rfc3339(receipt.issued_at),
-            str(receipt.number),
-            str(one.verdict.sequence),
-            Cell(one.verdict.outcome.value, "green"),
-            ", ".join(disclosed_fields(one.disclosed)),
-        )
-        for one in proof.delivered
-        if one.verdict.digest == digest
-    ]
+    for one in proof.delivered:
+        if one.verdict.digest == digest:
+            fields = disclosed_fields(one.disclosed)
+            yield (
+                Cell(receipt.issuer, "bold"),
+                rfc3339(receipt.issued_at),
+                str(receipt.number),
+                str(one.verdict.sequence),
+                Cell(one.verdict.outcome.value, "green"),
+                f"{len(fields)}: {', '.join(fields[:FIELDS_NAMED])}, …",
+            )
 
 
 def _organisation(story: Story, member: Member) -> Organisation:
