@@ -73,10 +73,7 @@ class Log:
 
     def rows(self) -> Iterator[AuditRow]:
         """Yield every row, oldest first."""
-        after = 0
-        while batch := self._store.audit.list(AuditFilter(), after=after, limit=BATCH):
-            yield from batch
-            after = batch[-1].sequence
+        return rows_of(self._store)
 
     def _write(self, entries: Iterable[Entry], *, after: AuditRow | None, now: int) -> None:
         rows: list[AuditRow] = []
@@ -89,6 +86,14 @@ class Log:
 
     def _seal(self, row: AuditRow) -> str:
         return sign(dump_json(_claims(row, org=self._org)), typ=SEAL_TYPE, signer=self._signer)
+
+
+def rows_of(store: Store) -> Iterator[AuditRow]:
+    """Yield every row of the log in a store, oldest first."""
+    after = 0
+    while batch := store.audit.list(AuditFilter(), after=after, limit=BATCH):
+        yield from batch
+        after = batch[-1].sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def create_home(
     file that cannot be used.
     """
     root = root.expanduser().absolute()
-    _verify_free(root)
+    verify_free(root)
     _verify_threshold(threshold, root_keys)
     passphrase = load_passphrase(passphrase_file) if passphrase_file else None
     keys = _generate_keys(root_keys, random=random)
@@ -103,14 +103,14 @@ def create_home(
     organisation = parse_identity(document, now=now)
     person = _first(founder, org=organisation.org, now=now)
     try:
-        with _beside(root, random=random) as layout:
+        with beside(root, random=random) as layout:
             _write(
                 layout, keys=keys, passphrase=passphrase, document=document, settings=_settings(listen, passphrase_file)
             )
             _settle(layout, person, founder=founder, organisation=organisation, keys=keys, now=now)
     except OSError as error:
-        _verify_free(root)  # somebody else was faster
-        raise _cannot_build(root, error) from None
+        verify_free(root)  # somebody else was faster
+        raise cannot_build(root, error) from None
     return organisation
 
 
@@ -153,12 +153,12 @@ def _verify_threshold(threshold: int, root_keys: int) -> None:
         raise MalformedIdentity(message, reason="BAD_IDENTITY", hint="give more with --root-keys, or ask for fewer")
 
 
-def _verify_free(root: Path) -> None:
+def verify_free(root: Path) -> None:
     """Refuse a place where anything stands but an empty folder."""
     try:
         taken = root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir())))
     except OSError as error:
-        raise _cannot_build(root, error) from None
+        raise cannot_build(root, error) from None
     if not taken:
         return
     if Layout(root).document.exists():
@@ -232,16 +232,16 @@ def _settings(listen: str, passphrase_file: Path | None) -> str:
 
 
 @contextmanager
-def _beside(root: Path, *, random: Callable[[int], bytes]) -> Iterator[Layout]:
+def beside(root: Path, *, random: Callable[[int], bytes]) -> Iterator[Layout]:
     """Give a folder to build in, and move it to its place if the building succeeds."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    beside = root.with_name(f".{root.name}.{random(8).hex()}.new")
-    beside.mkdir(mode=PRIVATE_FOLDER)
+    building = root.with_name(f".{root.name}.{random(8).hex()}.new")
+    building.mkdir(mode=PRIVATE_FOLDER)
     try:
-        yield Layout(beside)
-        beside.replace(root)  # the system refuses where somebody has put something there since
+        yield Layout(building)
+        building.replace(root)  # the system refuses where somebody has put something there since
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
         raise
     sync_folder(root.parent)
 
@@ -249,17 +249,18 @@ def _beside(root: Path, *, random: Callable[[int], bytes]) -> Iterator[Layout]:
 def _write(layout: Layout, *, keys: _Keys, passphrase: bytes | None, document: bytes, settings: str) -> None:
     for folder in layout.folders():
         folder.mkdir(mode=PRIVATE_FOLDER)
-    _save(layout.settings, settings.encode())
+    save_file(layout.settings, settings.encode())
     load_config(layout.root)  # settings that would not read back make no home
-    _save(layout.document, document)
-    _save(layout.policies / FLOOR, starter_floor().encode())
+    save_file(layout.document, document)
+    save_file(layout.policies / FLOOR, starter_floor().encode())
     for number, key in enumerate(keys.root, 1):
         save_private_key(layout.root_key(number), key, passphrase=passphrase)
     for name in KEY_NAMES:
         save_private_key(layout.key(name), getattr(keys, name), passphrase=passphrase)
 
 
-def _save(path: Path, data: bytes) -> None:
+def save_file(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read, durably."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
@@ -267,6 +268,7 @@ def _save(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _cannot_build(root: Path, error: OSError) -> HomeDamaged:
+def cannot_build(root: Path, error: OSError) -> HomeDamaged:
+    """Return what to raise where the disk refuses."""
     hint = "name a folder that you may write in"
     return HomeDamaged(f"the home cannot be made: {cause(error)}", where=str(root), hint=hint)

@@ -17,7 +17,8 @@ are asked for: a home in which none are believed opens, and shares nothing.
 
 import fcntl
 import os
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,8 +103,7 @@ def open_home(root: Path, *, now: int) -> Home:
     """Open a home and hold it, in the order above."""
     layout = Layout(root.expanduser().absolute())
     with ExitStack() as opening:
-        _verify_whole(layout)  # 1.
-        opening.callback(os.close, _take_lock(layout.lock))  # 2.
+        opening.enter_context(hold(layout))  # 1. 2.
         settle_keys(layout, now=now)  # 3.
         papers = load_papers(layout, now=now)  # 4.
         store = open_store(layout.store)  # 5.
@@ -117,6 +117,17 @@ def open_home(root: Path, *, now: int) -> Home:
             log=log,
             resources=opening.pop_all(),
         )
+
+
+@contextmanager
+def hold(layout: Layout) -> Iterator[None]:
+    """Hold a home that is whole. Raises HomeMissing, HomeDamaged, and HomeLocked while another process does."""
+    _verify_whole(layout)
+    descriptor = _take_lock(layout.lock)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _verify_whole(layout: Layout) -> None:

@@ -77,7 +77,7 @@ def rotate_key(
     Raises Conflict where the key before waits to take over, MalformedIdentity
     where the root keys here cannot sign, KeyExposed and HomeDamaged for files.
     """
-    with _held(layout):
+    with hold_keys(layout):
         held = load_organisation(layout)
         _settle(layout, held, now=now)
         path = _next_path(layout, name)
@@ -101,7 +101,7 @@ def renew_document(layout: Layout, *, now: int, root_keys: Sequence[Path] = ()) 
 
     Raises MalformedIdentity where the root keys here cannot sign, KeyExposed and HomeDamaged for files.
     """
-    with _held(layout):
+    with hold_keys(layout):
         held = load_organisation(layout)
         document = _sign(layout, held, held, root_keys=root_keys, passphrase=find_passphrase(layout), now=now)
         with _written():
@@ -112,7 +112,7 @@ def renew_document(layout: Layout, *, now: int, root_keys: Sequence[Path] = ()) 
 def settle_keys(layout: Layout, *, now: int) -> None:
     """Finish or undo what was begun, and let keys take over whose time has come. Raises HomeDamaged and KeyExposed."""
     if any(_next_path(layout, name).exists() for name in ROTATED):
-        with _held(layout):
+        with hold_keys(layout):
             _settle(layout, load_organisation(layout), now=now)
 
 
@@ -245,7 +245,7 @@ def _written() -> Iterator[None]:
 
 
 @contextmanager
-def _held(layout: Layout) -> Iterator[None]:
+def hold_keys(layout: Layout) -> Iterator[None]:
     """Hold the folder of the keys; whoever else wants it waits."""
     try:
         folder = os.open(layout.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -115,7 +115,7 @@ class Records(Protocol):
         """Return every version held of a record, whatever its standing, oldest first."""
 
     def issued(self, issuer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
-        """Return what is held of an issuer's records, by digest, behind one; for `Recover`."""
+        """Return what is held of an issuer's records (empty: of everybody's), by digest, behind one."""
 
     def erase(self, digest: str) -> None:
         """Delete what is held of a record (token, content, search); the row with its plain claims stays.
@@ -151,7 +151,7 @@ class Retractions(Protocol):
         """Return retractions, newest first, corrections left out, and the token of the next page."""
 
     def issued(self, issuer: str) -> Iterator[RetractionRow]:
-        """Yield every retraction of an issuer; for `Recover`."""
+        """Yield every retraction of an issuer (empty: of everybody)."""
 
 
 class Peers(Protocol):

@@ -67,10 +67,10 @@ class SqliteRetractions:
         return tuple(_retraction(row) for row in rows[:limit]), token
 
     def issued(self, issuer: str) -> Iterator[RetractionRow]:
-        """Yield every retraction of an issuer, in the order in which they were kept."""
+        """Yield every retraction of an issuer (empty: of everybody), in the order in which they were kept."""
         last = 0
         while rows := self._db.rows(
-            f"{_SELECT} WHERE issuer = ? AND id > ? ORDER BY id LIMIT ?", (issuer, last, BATCH)
+            f"{_SELECT} WHERE (?1 = '' OR issuer = ?1) AND id > ?2 ORDER BY id LIMIT ?3", (issuer, last, BATCH)
         ):
             yield from (_retraction(row) for row in rows)
             last = int(rows[-1][0] or 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from tocsin.errors import HomeDamaged
-from tocsin.store.damage import reported
+from tocsin.errors import HomeDamaged, StoreCorrupt
+from tocsin.store.damage import RESTORE_HINT, reported
 
 COPY = ".format-"  # and the number of the format: what a copy is called that is made before a migration
 
@@ -35,10 +35,10 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> None:
 
 
 def unnamed_copy(path: Path) -> BinaryIO:
-    """Return an open file with a copy of a store, which no process that dies can leave behind.
+    """Return an open file with a copy of a store that is whole, which no process that dies can leave behind.
 
     The file has a name while it is empty, and none from then on. It lies in
-    the folder of the store, on the same disk.
+    the folder of the store, on the same disk. Raises StoreCorrupt and HomeDamaged.
     """
     name = path.with_name(f"{path.name}.snapshot-{os.getpid()}")
     name.unlink(missing_ok=True)
@@ -49,8 +49,11 @@ def unnamed_copy(path: Path) -> BinaryIO:
         name.unlink()
         try:
             target.execute("PRAGMA journal_mode = OFF")  # or it would have a journal beside it, which has a name
-            with reported(path):
+            with reported(path, opening=True):
+                (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
                 source.backup(target)
+            if said != "ok":  # or the last good backup would be followed by one of a damaged store
+                raise StoreCorrupt(f"the store is damaged: {said}", where=str(path), hint=RESTORE_HINT)
         finally:
             target.close()
             source.close()
