@@ -58,7 +58,7 @@ def test_the_next_version_says_it_anew_and_stands_in_place_of_the_one_before(off
 
 def test_what_is_not_given_stays_as_it_was(office):
     content = {**FINDING, "success_rate": {"n": 100, "k": 60}}  # it has a twin, which nobody writes
-    posted = office.post(content, recipients=[LAB_B], permitted_use=[record_pb2.PERMITTED_USE_DEFENCE])
+    posted = office.post(content, recipients=[LAB_B], permitted_use=[record_pb2.PERMITTED_USE_RESEARCH])
     record = amend(office, posted, tlp=GREEN).result.record
     before = show(office, posted.record.digest)
     after = show(office, record.digest)
@@ -102,9 +102,9 @@ def test_a_dry_run_says_the_same_and_changes_nothing(office, lab_b):
     posted = office.post()
     deliver(office, lab_b)
     before = office.home.store.audit.head()
-    for change in ({"content": CORRECTED}, {"tlp": RED}):
+    for version, change in enumerate(({"content": CORRECTED}, {"tlp": RED}), start=2):
         rehearsed = amend(office, posted, dry_run=True, **change)
-        assert rehearsed.result.record.envelope.version == 2
+        assert rehearsed.result.record.envelope.version == version
         assert office.home.store.audit.head() == before
         assert show(office, posted.record.digest).standing == v1.STANDING_CURRENT
         done = amend(office, posted, **change)

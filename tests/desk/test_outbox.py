@@ -53,7 +53,7 @@ WAITS = {
     "a hold": (HELD, FINDING, v1.DELIVERY_STATE_HELD, NOW + 3 * DAY),
     "an embargo": (SHARING, {**FINDING, "embargo": IN_DAYS}, v1.DELIVERY_STATE_HELD, NOW + 10 * DAY),
     "people": (REVIEWED, FINDING, IN_REVIEW, 0),
-    "people and a hold": (HELD.replace("hold", "approvals = 1\nhold"), FINDING, IN_REVIEW, NOW + 3 * DAY),
+    "people and a hold": (HELD.replace("[[share]]", "[[share]]\napprovals = 1"), FINDING, IN_REVIEW, NOW + 3 * DAY),
 }
 
 

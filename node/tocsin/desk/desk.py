@@ -28,7 +28,7 @@ from tocsin.desk.reviewing import Reviewing
 from tocsin.desk.room import NO_EVENTS, Events, Puller, Requester, Room, open_office
 from tocsin.desk.status import Status
 from tocsin.desk.syncing import Syncing
-from tocsin.desk.testing import Testing
+from tocsin.desk.testing import Trials
 from tocsin.errors import PeerUnreachable
 from tocsin.exchange.circuit import Contacts
 from tocsin.identity.names import OrgId
@@ -85,7 +85,7 @@ class Desk:
         self._syncing = Syncing(room, puller)
         self._outbox = Outbox(room, contacts)
         self._receipts = Receipts(room)
-        self._testing = Testing(room, probe)
+        self._testing = Trials(room, probe)
         self._checks = Checks(room, probe)
         self._status = Status(room, self._peering, listen=listen, started_at=started_at)
 

@@ -68,7 +68,7 @@ class _Test:
     caller: Person
 
 
-class Testing:
+class Trials:
     """Tries the whole way to a peer."""
 
     def __init__(self, room: Room, probe: Probe, *, pause: Pause = asyncio.sleep) -> None:
