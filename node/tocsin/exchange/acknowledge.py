@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import MalformedRequest, ReceiptRefused, StaleCursor
+from tocsin.exchange.client import PEER_RECEIPT
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.receipt import Receipt, parse_receipt, verify_receipt_of_page
@@ -50,6 +51,7 @@ def take_receipts(office: Office, partner: KnownPeer, receipts: Sequence[str], *
             _take(office, partner, statement, now=now)
         except ReceiptRefused as error:
             _note_refused(office, partner.org, statement, error, now=now)
+            error.metadata[PEER_RECEIPT] = digest_of(statement)
             raise
 
 

@@ -21,7 +21,7 @@ from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.clauses import Accept
-from tocsin.records.envelope import NO_RELAY
+from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import VerifiedRetraction, parse_retraction
@@ -117,7 +117,7 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
         record = unverified.verify(_organisation(origin, terms), now=terms.now)
     if origin == terms.ours:
         return record
-    if is_relayed and record.relay == NO_RELAY:
+    if is_relayed and record.relay != MAY_RELAY:
         raise NotPermitted(f"{origin} does not let it be passed on")
     if record.kind not in terms.accept.kinds:
         raise NotPermitted(f"our policy does not accept {record.kind} records from {terms.sender.org}")

@@ -27,13 +27,10 @@ from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import digest_of
-from tocsin.release.office import Office
-from tocsin.store.model import PeerRole, PeerState
+from tocsin.release.office import Office, vouched_organisation
+from tocsin.store.model import PeerRole
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
-
-_TRUSTED = frozenset({PeerState.ACTIVE, PeerState.SUSPENDED, PeerState.KNOWN})
-"""In these states somebody has confirmed the fingerprint, and the keys count for what others pass on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +117,7 @@ class Side:
 
     def origin(self, org: OrgId) -> Organisation | None:
         """Return an organisation whose keys count here, for what others pass on; None where they do not."""
-        if org == self.organisation.org:
-            return self.organisation
-        peer = self.directory.find(org)
-        return peer.organisation if peer is not None and peer.state in _TRUSTED else None
+        return self.organisation if org == self.organisation.org else vouched_organisation(self.store, org)
 
     def receipts(self, peer: OrgId) -> tuple[str, ...]:
         """Return the receipts that a peer may not have yet, in order, as many as one message holds."""

@@ -17,7 +17,7 @@ from tocsin.encoding import JSON
 from tocsin.exchange.check import Checked
 from tocsin.identity.names import OrgId
 from tocsin.policy.clauses import Accept
-from tocsin.records.envelope import NO_RELAY
+from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import Action, VerifiedRetraction
 from tocsin.release.due import note_dates
@@ -82,7 +82,7 @@ class Taking:
         note_dates(self._store, record)
         withheld = [note for note in checked.entry.withheld if note.path not in record.paths]
         self._store.intake.note_withheld(self._peer, record.digest, withheld)
-        if added in (Added.NEW, Added.GROWN) and record.relay != NO_RELAY:
+        if added in (Added.NEW, Added.GROWN) and record.relay == MAY_RELAY:
             withdraw(self._office, record.supersedes, now=self._now)  # what was proposed of the version before
             self._queue(self._onward, record.digest, issuer=record.issuer)
         return _OUTCOMES[added], Added.EQUIVOCATION.upper() if added is Added.EQUIVOCATION else ""
