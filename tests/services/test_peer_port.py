@@ -88,8 +88,8 @@ def test_a_peer_is_known_by_its_key(tmp_path):
             port.know(LAB)
             port.know(OTHER)
             async with client(port, keys_of(LAB)) as lab, client(port, keys_of(OTHER)) as other:
-                assert await lab.pull("") is None
-                assert await other.pull("") is None
+                assert not (await lab.pull("")).HasField("page")
+                assert not (await other.pull("")).HasField("page")
             assert port.service.reached == [("Pull", "lab-a.example"), ("Pull", "lab-b.example")]
 
     asyncio.run(run())
@@ -124,7 +124,7 @@ def test_a_peer_that_is_added_while_the_node_runs_gets_in(tmp_path):
                 assert isinstance(await refused(early.pull("")), PeerUnreachable)
             port.know(LAB)
             async with client(port, keys_of(LAB)) as later:
-                assert await later.pull("") is None
+                assert not (await later.pull("")).HasField("page")
 
     asyncio.run(run())
 
@@ -238,7 +238,12 @@ def test_a_peer_that_is_not_active_gets_a_real_answer_and_nothing_else(tmp_path,
         async with serve_port(tmp_path) as port:
             port.know(LAB, state=state)
             async with client(port, keys_of(LAB)) as lab:
-                for call in (lab.pull(""), lab.acknowledge(""), lab.deliver(v1.Page()), anext(lab.subscribe(""))):
+                for call in (
+                    lab.pull(""),
+                    lab.acknowledge(()),
+                    lab.deliver(v1.Page(), last_receipt=""),
+                    anext(lab.subscribe("")),
+                ):
                     error = await refused(call)
                     assert isinstance(error, PeerRefused)
                     assert error.metadata[PEER_REASON] == reason
@@ -275,8 +280,8 @@ def test_the_live_stream_of_a_peer_that_is_stopped_ends_at_once(tmp_path, state,
             port.know(OTHER)
             async with client(port, keys_of(LAB)) as lab, client(port, keys_of(OTHER)) as other:
                 stopped, untouched = lab.subscribe(""), other.subscribe("")
-                assert (await anext(stopped)).cursor == "first"
-                assert (await anext(untouched)).cursor == "first"
+                assert (await anext(stopped)).page.cursor == "first"
+                assert (await anext(untouched)).page.cursor == "first"
                 port.set_state(LAB, state)
                 async with asyncio.timeout(5):
                     error = await refused(anext(stopped))
@@ -381,9 +386,9 @@ def test_a_reader_is_refused_before_the_body_is_parsed(tmp_path):
             failure = await raw_call(port, keys_of(LAB), "/tocsin.v1.ExchangeService/Deliver", NOT_A_MESSAGE)
             assert (failure.code(), reason_of(failure)) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
             async with client(port, keys_of(LAB)) as lab:
-                assert await lab.pull("") is None
+                assert not (await lab.pull("")).HasField("page")
                 stream = lab.subscribe("")
-                assert (await anext(stream)).cursor == "first"
+                assert (await anext(stream)).page.cursor == "first"
                 await stream.aclose()
 
     asyncio.run(run())
@@ -448,11 +453,17 @@ def test_nothing_that_belongs_to_our_own_people_is_served_to_peers(tmp_path, rol
 
 EXCHANGE = methods_of(exchange_service_pb2.DESCRIPTOR)
 HEALTH = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"]
+FOR_MEMBERS = ["/tocsin.v1.ExchangeService/Deliver", "/tocsin.v1.ExchangeService/Recover"]
 CALLERS = {
     "a member": (PeerRole.MEMBER, PeerState.ACTIVE, {}),
-    "a reader": (PeerRole.READER, PeerState.ACTIVE, {"/tocsin.v1.ExchangeService/Deliver": "NOT_PERMITTED"}),
+    "a reader": (PeerRole.READER, PeerState.ACTIVE, dict.fromkeys(FOR_MEMBERS, "NOT_PERMITTED")),
     "a pending member": (PeerRole.MEMBER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
     "a pending reader": (PeerRole.READER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
+    "an origin that is only known": (
+        PeerRole.MEMBER,
+        PeerState.KNOWN,
+        dict.fromkeys(EXCHANGE + HEALTH, "PIN_MISMATCH"),
+    ),
     "a suspended member": (PeerRole.MEMBER, PeerState.SUSPENDED, dict.fromkeys(EXCHANGE + HEALTH, "PEER_SUSPENDED")),
 }
 
@@ -517,7 +528,7 @@ def test_a_message_over_the_limit_is_refused_and_the_node_goes_on(tmp_path):
             )
             assert bomb.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             async with client(port, keys_of(LAB)) as lab:
-                assert await lab.pull("") is None
+                assert not (await lab.pull("")).HasField("page")
 
     asyncio.run(run())
 

@@ -66,13 +66,17 @@ class NotingService(ExchangeServiceServicer):
 
     async def Deliver(self, request: v1.DeliverRequest, context: object) -> v1.DeliverResponse:  # noqa: N802
         self._note("Deliver")
-        return v1.DeliverResponse(cursor="stored")
+        return v1.DeliverResponse(receipts=["stored"])
 
     async def RequestDisclosure(  # noqa: N802
         self, request: v1.RequestDisclosureRequest, context: object
     ) -> v1.RequestDisclosureResponse:
         self._note("RequestDisclosure")
         return v1.RequestDisclosureResponse()
+
+    async def Recover(self, request: v1.RecoverRequest, context: object) -> v1.RecoverResponse:  # noqa: N802
+        self._note("Recover")
+        return v1.RecoverResponse()
 
 
 @dataclass
