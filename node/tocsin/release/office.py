@@ -68,10 +68,6 @@ class Office:
         """Return those to whom anything is sent at all: the active peers."""
         return tuple(peer.org for peer in self.store.peers.list() if peer.state is PeerState.ACTIVE)
 
-    def origin(self, org: str) -> Organisation | None:
-        """Return an organisation by whose keys a record is judged: ourselves, or one whose keys were confirmed."""
-        return self.organisation if org == self.organisation.org else vouched_organisation(self.store, org)
-
     def decide(self, record: VerifiedRecord, *, partner: OrgId, now: int) -> Decision:
         """Ask policy about a record, with what the store knows of it; nothing goes back to who sent it to us."""
         own = record.issuer == self.organisation.org
@@ -94,7 +90,8 @@ class Office:
             return load_own(self.store, digest, organisation=self.organisation, now=now, memo=memo)
         if stored.standing is not Standing.CURRENT or stored.relay != MAY_RELAY or not stored.token:
             return None
-        origin = self.origin(stored.issuer)
+        # One of ours that a peer gave back, after our store had lost it, is not whole.
+        origin = vouched_organisation(self.store, stored.issuer)
         return None if origin is None else _verify(stored, origin, now=now, memo=memo)
 
 
