@@ -78,11 +78,11 @@ def _clock(room: Room) -> Iterator[Finding]:
     """Compare the clock with the newest thing that this node wrote itself."""
     head, now = room.home.store.audit.head(), room.clock()
     if head is not None and head.at - now > CLOCK_SECONDS:
-        when = datetime.fromtimestamp(head.at, UTC).isoformat()
+        when = f"{datetime.fromtimestamp(head.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
         message = f"the clock is {head.at - now} s behind what this node wrote itself on {when}"
         yield failure("clock", message, "timedatectl set-ntp true")
     else:
-        yield fine("clock", f"it is {datetime.fromtimestamp(now, UTC).isoformat()}, later than anything in the store")
+        yield fine("clock", f"it is {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}, later than anything in the store")
 
 
 def _identity(room: Room) -> Iterator[Finding]:
