@@ -1,14 +1,14 @@
 """A partner may ask for fields of what it was sent, and learns nothing by asking."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from tests.exchange.parties import OPEN, A, B, C
+from tests.exchange.parties import OPEN, RELAYED, A, B, C
 from tests.exchange.test_side import side_of
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted, QuotaExceeded
-from tocsin.exchange import ask
 from tocsin.exchange.ask import ask_origin
 from tocsin.exchange.request import DAY_SECONDS, LONGEST_WHY, MOST_A_DAY, MOST_OPEN, MOST_PATHS, keep_request
 from tocsin.schema.contract import KINDS
@@ -151,6 +151,16 @@ def test_only_so_many_come_in_a_day(a, b):
     assert asking(a, records[-1], "prompts") == v1.REQUEST_STATE_OPEN
 
 
+def test_nobody_but_its_origin_is_asked_about_a_record(a, b, c):
+    b.set_policies(aisi=RELAYED)
+    record = a.post(relay="community", partners=[B])
+    b.pull(a)
+    c.pull(b)
+    assert c.store.records.get(record.digest).received_from == B
+    with pytest.raises(NotFound):
+        asking(b, record, "prompts", by=C)
+
+
 class Client:
     """Stands for the channel to the origin."""
 
@@ -168,11 +178,10 @@ class Client:
         return side_of(self._party).keep_request(B, request)
 
 
-def test_our_own_people_ask_the_origin(a, b, sent, monkeypatch):
-    monkeypatch.setattr(ask, "open_client", lambda organisation, keys: Client({A: a}[organisation.org]))
-
+def test_our_own_people_ask_the_origin(a, b, sent):
     def ask_for(*paths):
-        return asyncio.run(ask_origin(A, digest=sent.digest, paths=paths, why="", side=side_of(b)))
+        side = replace(side_of(b), dial=lambda organisation: Client({A: a}[organisation.org]))
+        return asyncio.run(ask_origin(A, digest=sent.digest, paths=paths, why="", side=side))
 
     assert ask_for("prompts") == v1.REQUEST_STATE_OPEN
     b.store.peers.set_state(A, PeerState.SUSPENDED)

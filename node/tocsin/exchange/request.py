@@ -1,7 +1,8 @@
 """This module keeps what partners ask for: further fields of a record that they were sent.
 
     1. the request is of its form                                     MalformedRequest
-    2. something of the record stands in the partner's feed today     NotFound, the same for whatever it was not sent
+    2. it is an own record, and something of it stands in the         NotFound, the same for whatever it was not sent
+       partner's feed today
     3. every path is one of the contract                              MalformedName
     4. the same fields were asked for before: where that stands
     5. the partner has requests left, for this record and today       QuotaExceeded
@@ -57,7 +58,10 @@ def keep_request(
     with store.transaction():
         if store.feeds.sent(peer, request.digest) is None:  # 2
             raise NotFound("there is no such record")
-        if not paths <= frozenset(KINDS[store.records.get(request.digest).kind].paths()):  # 3
+        stored = store.records.get(request.digest)
+        if stored.issuer != office.organisation.org:
+            raise NotFound("there is no such record")
+        if not paths <= frozenset(KINDS[stored.kind].paths()):  # 3
             raise MalformedName("one of the paths is no field of such a record")
         earlier = [asked for asked in store.reviews.asked(peer, request.digest) if frozenset(asked.paths) == paths]
         if earlier:  # 4
