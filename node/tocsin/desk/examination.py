@@ -82,7 +82,9 @@ def _clock(room: Room) -> Iterator[Finding]:
         message = f"the clock is {head.at - now} s behind what this node wrote itself on {when}"
         yield failure("clock", message, "timedatectl set-ntp true")
     else:
-        yield fine("clock", f"it is {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}, later than anything in the store")
+        yield fine(
+            "clock", f"it is {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}, later than anything in the store"
+        )
 
 
 def _identity(room: Room) -> Iterator[Finding]:
