@@ -122,12 +122,11 @@ def paint(text: str, style: str) -> None:
 
 
 def marked(mark: Cell, text: str) -> None:
-    """Print one line of data behind a short mark in a style."""
+    """Print one line of data behind a short mark in a style, however long it is."""
     from rich.text import Text
 
     line = Text.assemble((f"{mark.text:<{MARK_COLUMNS}}", mark.style), f"  {clean(text)}")
-    line.no_wrap, line.overflow = True, "ignore"
-    render(line)
+    render(line, columns=max(width(), line.cell_len))
 
 
 def raw(content: bytes) -> None:

@@ -109,7 +109,7 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, kno
         output.document(document(added))
         return
     found = added.peer
-    output.data(f"{found.organisation.org} is {_state(found)}{'' if known else f' as a {_role(found)}'}")
+    output.data(f"{found.organisation.org} is {_state(found)}{f' as a {_role(found)}' if _role(found) else ''}")
     for change in added.changes:
         output.warning(change)
     if found.state == v1.PEER_STATE_PENDING:
@@ -276,4 +276,5 @@ def _state(found: v1.Peer) -> str:
 
 
 def _role(found: v1.Peer) -> str:
-    return claim(v1.PeerRole.DESCRIPTOR, found.role)
+    """Return what a peer may do; empty for one that is only known."""
+    return "" if found.state == v1.PEER_STATE_KNOWN else claim(v1.PeerRole.DESCRIPTOR, found.role)

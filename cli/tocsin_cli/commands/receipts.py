@@ -138,6 +138,8 @@ def export(session: Session, *, partner: str, record: str, given: bool, with_con
     text_of = _Texts(session).text_of if with_content else _no_text
     pages = session.pages(request, v1.ListReceiptsResponse)
     pairs = [_evidence(found, text_of) for page in pages for found in page.receipts]
+    if not pairs:
+        output.talk("no receipts")
     output.document({"format": FORMAT, "receipts": [pair.to_json() for pair in pairs]})
 
 
