@@ -1,0 +1,194 @@
+"""A running node reads settings, identity and keys anew: all of it, or nothing."""
+
+import asyncio
+import json
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from tests.support.nodes import QUICK, federation, make_place, put_policy, running, until
+from tests.support.organisations import found
+from tests.support.wire import now
+from tocsin.desk.layout import Layout
+from tocsin.desk.rotation import rotate_key
+from tocsin.errors import MalformedIdentity, TocsinError
+from tocsin.identity.certificate import DAY
+from tocsin.v1 import desk_service_pb2 as v1
+
+LAB_A, LAB_B = "lab-a.example", "lab-b.example"
+
+
+@pytest.fixture
+def place(tmp_path):
+    return make_place(tmp_path, LAB_A)
+
+
+def configure(place, **settings) -> None:
+    settings = {"listen": place.listen, **settings}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (place.root / "node.toml").write_text("\n".join(lines))
+
+
+def rotate(place, name, **more):
+    return rotate_key(Layout(place.root), name, now=now(), random=secrets.token_bytes, **more).organisation
+
+
+def test_settings_that_may_change_count_from_now_on_and_others_are_named(place):
+    configure(place, heartbeat_seconds=3.0, calls_per_minute=7, strict=True)
+
+    async def run():
+        async with running(place) as node:
+            renewal = await node.node.reload()
+            assert renewal.config.heartbeat_seconds == 3.0
+            assert node.node.config == renewal.config
+            assert renewal.config.strict is False
+            assert renewal.postponed == ("strict",)
+            assert node.node._door.quota.calls_per_minute == 7
+
+    asyncio.run(run())
+
+
+def _bad_setting(place) -> None:
+    configure(place, heartbeat_seconds=0)
+
+
+def _bad_draft(place) -> None:
+    (place.root / "policies" / f"{LAB_B}.toml").write_text("partner = ")
+
+
+def _another_identity(place) -> None:
+    (place.root / "identity" / "document.tocsin").write_bytes(found(LAB_A, now=now()).document)
+
+
+def _open_key(place) -> None:
+    (place.root / "keys" / "record.pem").chmod(0o644)
+
+
+REFUSED = {
+    "a wrong setting": (_bad_setting, "BAD_CONFIG"),
+    "a draft of a policy with a problem": (_bad_draft, "BAD_POLICY"),
+    "the identity of somebody else": (_another_identity, "HOME_DAMAGED"),
+    "a key that others can read": (_open_key, "KEY_EXPOSED"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), REFUSED.values(), ids=REFUSED)
+def test_where_anything_is_wrong_nothing_changes(place, spoil, reason):
+    rotated = rotate(place, "record", overlap=DAY)
+
+    async def run():
+        async with running(place) as node:
+            configure(place, calls_per_minute=7)
+            before = node.home.papers, node.node.config
+            spoil(place)
+            with pytest.raises(TocsinError) as refused:
+                await node.node.reload()
+            assert refused.value.reason == reason
+            assert (node.home.papers, node.node.config) == before
+            assert node.home.organisation == rotated
+            assert len(await node.post("still works")) == 1
+
+    asyncio.run(run())
+
+
+def test_a_document_that_does_not_go_on_from_the_one_in_use_is_refused(place, monkeypatch):
+    async def run():
+        async with running(place) as node:
+            held = node.home.organisation
+            rotate(place, "record")
+            other = replace(node.home.papers, organisation=found(LAB_A, now=now()).organisation)
+            monkeypatch.setattr("tocsin.reload.load_papers", lambda *_, **__: other)
+            with pytest.raises(MalformedIdentity):
+                await node.node.reload()
+            assert node.home.organisation == held
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["record", "delivery"])
+def test_a_key_that_was_replaced_signs_from_the_reload_on_and_partners_with_the_document_follow(tmp_path, name):
+    places = [make_place(tmp_path, org) for org in (LAB_A, LAB_B)]
+
+    async def run():
+        async with federation(places) as (a, b):
+            await a.post("before")
+            await until(lambda: _holds(b, {"before"}))
+            document = rotate(places[0], name).document
+            await b.desk.AddPeer(v1.AddPeerRequest(document=document))
+            old = getattr(a.home, f"{name}_signer").key_id
+            await a.node.reload()
+            assert getattr(a.home, f"{name}_signer").key_id != old
+            await a.post("after")
+            await until(lambda: _holds(b, {"before", "after"}))
+
+    asyncio.run(run())
+
+
+def test_a_new_certificate_is_shown_in_new_handshakes_and_calls_go_on(tmp_path):
+    places = [make_place(tmp_path, org) for org in (LAB_A, LAB_B)]
+
+    async def run():
+        async with federation(places, pull=False) as (a, b), b.client_of(places[0]) as before:
+            await before.pull("")
+            organisation = rotate(places[0], "tls")
+            await b.desk.AddPeer(v1.AddPeerRequest(document=organisation.document))
+            await a.node.reload()
+            await before.pull("")  # over the connection that it has
+            renewed = replace(places[0], organisation=replace(organisation, node_certs=organisation.node_certs[1:]))
+            async with b.client_of(renewed) as after:  # trusts the new certificate alone
+                await after.pull("")
+            await a.post("after")
+            assert (await b.sync(places[0]))[LAB_A].records == 1
+
+    asyncio.run(run())
+
+
+def test_a_stream_goes_on_after_a_reload(tmp_path):
+    places = [make_place(tmp_path, org) for org in (LAB_A, LAB_B)]
+
+    async def run():
+        async with federation(places) as (a, b):
+            await a.post("one")
+            await until(lambda: _holds(b, {"one"}))
+            await a.node.reload()
+            await b.node.reload()
+            await a.post("two")
+            await until(lambda: _holds(b, {"one", "two"}))
+
+    asyncio.run(run())
+
+
+def test_a_key_whose_time_has_come_is_noticed(place):
+    ahead = 0
+
+    async def run():
+        nonlocal ahead
+        rotate(place, "delivery", overlap=DAY)
+        async with running(place, clock=lambda: now() + ahead) as node:
+            assert not node.node.is_key_due()
+            ahead = DAY + 1
+            assert node.node.is_key_due()
+            await node.node.reload()
+            assert not node.node.is_key_due()
+
+    asyncio.run(run())
+
+
+async def _holds(node, titles) -> bool:
+    return await node.titles() == titles
+
+
+def test_policies_are_still_put_in_force_by_people_alone(tmp_path):
+    place, other = make_place(tmp_path, LAB_A), make_place(tmp_path, LAB_B)
+    put_policy(place, other)
+
+    async def run():
+        async with running(place, config=QUICK) as node:
+            before = node.home.policies.policies[LAB_B]
+            draft = place.root / "policies" / f"{LAB_B}.toml"
+            draft.write_text(draft.read_text().replace("AMBER+STRICT", "CLEAR"))
+            await node.node.reload()
+            assert node.home.policies.policies[LAB_B] == before
+
+    asyncio.run(run())
