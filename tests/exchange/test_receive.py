@@ -1,47 +1,28 @@
 """What comes in is stored once, with the cursor; what is bad in it is refused, and nothing stops the feed."""
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
+from tests.exchange.pages import ANOTHER_FEED, FEED, a_tag, cursor, further, page_of, raw, raw_of
 from tests.exchange.parties import NARROW, A, B, C, founded
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW
-from tocsin.errors import NotPermitted, PeerMisbehaved, QuotaExceeded
-from tocsin.exchange import receive
+from tocsin.errors import NotPermitted, PeerMisbehaved, QuotaExceeded, RecordExpired, StaleCursor
+from tocsin.exchange import chain, check, receive
+from tocsin.exchange.check import Terms, check_entries
+from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.page import PageEntry, build_page
-from tocsin.exchange.receive import QUOTA_SECONDS, check_entries
+from tocsin.exchange.quota import QUOTA_SECONDS
+from tocsin.exchange.receipt import load_receipt, verify_receipt_of_page
 from tocsin.policy.clauses import Accept
-from tocsin.records.disclosure import digest_of
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.model import EntryKind, Standing, WithheldPath
 
-FEED = "A" * 22
 EVERY = frozenset({"finding", "incident", "evaluation"})
-
-
-def page_of(*entries, first=1, feed=FEED, sender=A, audience=B):
-    """Return a page of records and further disclosures, numbered from `first`, signed by their sender."""
-    numbered = [
-        PageEntry(first + place, EntryKind.RECORD, entry.digest, entry.token)
-        if not isinstance(entry, PageEntry)
-        else PageEntry(first + place, entry.kind, entry.digest, entry.presentation, entry.disclosures, entry.withheld)
-        for place, entry in enumerate(entries)
-    ]
-    delivery = founded(sender).delivery
-    return build_page(numbered, feed_id=feed, sender=sender, audience=audience, signer=delivery, now=NOW, more=False)
-
-
-def further(record, *paths, withheld=()):
-    disclosures = record.disclosures_for(frozenset(paths))
-    return PageEntry(0, EntryKind.DISCLOSURES, record.digest, disclosures=disclosures, withheld=withheld)
-
-
-def raw(record, presentation):
-    return PageEntry(0, EntryKind.RECORD, record.digest, presentation)
 
 
 def refusals(party, peer=A):
@@ -88,14 +69,14 @@ class TestOrder:
         a.post({"title": "two"})
         received = b.take(a.page_for(B))
         assert (received.records, received.unchanged) == (1, 0)
-        assert received.cursor.endswith(".2")
+        assert received.cursor.split(".")[1] == "2"
 
     def test_a_new_feed_of_a_known_peer_begins_at_its_beginning(self, b):
         record = make_record()
         b.take(page_of(record))
         with pytest.raises(PeerMisbehaved):
-            b.take(page_of(make_record(), first=2, feed="B" * 21 + "A"))
-        received = b.take(page_of(record, make_record(), feed="B" * 21 + "A"))
+            b.take(page_of(make_record(), first=2, feed=ANOTHER_FEED))
+        received = b.take(page_of(record, make_record(), feed=ANOTHER_FEED))
         assert (received.records, received.unchanged) == (1, 1)
 
     def test_two_that_take_the_same_page_at_once_store_it_once(self, a, b):
@@ -146,9 +127,9 @@ class TestOrder:
     def test_no_record_is_verified_inside_the_transaction(self, a, b, monkeypatch):
         a.post()
         page, inside = a.page_for(B), []
-        verify = receive._check_entry
+        verify = check._check_entry
         monkeypatch.setattr(
-            receive,
+            check,
             "_check_entry",
             lambda *args, **kwargs: (inside.append(b.store._db._writing_thread), verify(*args, **kwargs))[1],
         )
@@ -164,7 +145,7 @@ class TestRefusals:
         assert (received.records, received.refused) == (1, 1)
         assert refusals(b) == [(1, "BAD_DISCLOSURE")]
         assert b.store.records.token(forged.digest) is None
-        assert received.cursor.endswith(".2")
+        assert received.cursor == cursor(2)
 
     BAD: ClassVar = {
         "another organisation's record": (lambda: make_record(by=founded(C)), "KEY_NOT_OF_ISSUER"),
@@ -173,7 +154,6 @@ class TestRefusals:
             "KEY_NOT_OF_ISSUER",
         ),
         "an expired record": (lambda: make_record(exp=NOW - 1000), "NOT_VALID_NOW"),
-        "a record from the future": (lambda: make_record(now=NOW + 1000), "NOT_VALID_NOW"),
         "a token that is no record": (lambda: raw_of("e30.e30.AA~"), "BAD_ALG"),
         "a key binding where none is expected": (lambda: raw_of(make_record().token + "e30.e30.AA"), "BAD_FORM"),
     }
@@ -215,10 +195,6 @@ class TestRefusals:
         assert b.store.records.token(record.digest) == little
 
 
-def raw_of(token):
-    return PageEntry(0, EntryKind.RECORD, digest_of(token.partition("~")[0]), token)
-
-
 class TestGrowing:
     def test_what_is_held_is_the_union_of_what_came(self, b):
         record = make_record()
@@ -234,7 +210,7 @@ class TestGrowing:
     def test_what_is_held_is_not_called_withheld(self, b):
         record = make_record()
         told = (WithheldPath("prompts", "infohazard"), WithheldPath("title", ""))
-        entry = PageEntry(0, EntryKind.RECORD, record.digest, record.present(frozenset({"title"})), withheld=told)
+        entry = raw(record, record.present(frozenset({"title"})), withheld=told)
         b.take(page_of(entry))
         assert b.store.intake.withheld(record.digest) == (("prompts", "infohazard", 0),)
         b.take(page_of(further(record, "prompts"), first=2))
@@ -276,12 +252,22 @@ class TestQuota:
 
     def test_what_fits_is_stored_and_the_rest_comes_later(self, few):
         page = page_of(*(make_record() for _ in range(5)))
-        with pytest.raises(QuotaExceeded) as refused:
+        received = few.take(page)
+        assert (received.records, received.cursor) == (3, cursor(3))
+        assert [one.sequence for one in received.receipt.verdicts] == [1, 2, 3]
+        with pytest.raises(QuotaExceeded):
             few.take(page)
-        assert refused.value.metadata["cursor"] == few.cursor_of(A) == f"{FEED}.3"
-        assert few.store.records.counts().received == 3
         received = few.take(page, now=NOW + QUOTA_SECONDS + 1)
-        assert (received.records, few.cursor_of(A)) == (2, f"{FEED}.5")
+        assert (received.records, few.cursor_of(A)) == (2, cursor(5))
+
+    def test_bytes_count_as_well(self, b):
+        b.accept(A, Accept(EVERY, 1000, max_mb_per_hour=1))
+        large = [make_record({"prompts": ["x" * 16_000] * 25}) for _ in range(3)]
+        page = page_of(*large)
+        assert b.take(page).records == 1
+        with pytest.raises(QuotaExceeded) as refused:
+            b.take(page)
+        assert refused.value.reason == "QUOTA_EXCEEDED"
 
     def test_void_entries_cost_nothing(self, few):
         voids = [PageEntry(0, EntryKind.VOID)] * 9
@@ -290,16 +276,15 @@ class TestQuota:
     def test_a_feed_that_is_read_again_has_no_quota_of_its_own(self, few):
         few.take(page_of(*(make_record() for _ in range(2))))
         few.store.intake.forget(A)
-        with pytest.raises(QuotaExceeded):
-            few.take(page_of(*(make_record() for _ in range(2))))
+        few.take(page_of(*(make_record() for _ in range(2))))
         assert few.store.records.counts().received == 3
 
     def test_feeds_under_two_names_have_one_quota(self, few):
-        for feed in (FEED, "B" * 21 + "A"):
+        for feed in (FEED, ANOTHER_FEED):
             few.take(page_of(make_record(), feed=feed))
         few.take(page_of(make_record()))
         with pytest.raises(QuotaExceeded) as refused:
-            few.take(page_of(make_record(), feed="B" * 21 + "A"))
+            few.take(page_of(make_record(), feed=ANOTHER_FEED))
         assert refused.value.reason == "QUOTA_EXCEEDED"
         assert few.store.records.counts().received == 3
 
@@ -311,16 +296,168 @@ class TestQuota:
 
 def test_entries_are_verified_by_a_function_of_values_alone():
     record = make_record()
-    entries = page_of(raw(record, record.present(frozenset({"title"}))), further(record, "prompts")).entries
-    entries = [
-        PageEntry(1, EntryKind.RECORD, record.digest, entries[0].presentation),
-        PageEntry(2, EntryKind.DISCLOSURES, record.digest, disclosures=tuple(entries[1].disclosures)),
-    ]
-    checked = check_entries(entries, sender=founded(A).organisation, kinds=EVERY, held=lambda digest: None, now=NOW)
-    assert [set(item.record.content) for item in checked] == [
+    little = record.present(frozenset({"title"}))
+    entries = [raw(record, little), further(record, "prompts")]
+    terms = Terms(founded(A).organisation, B, Accept(EVERY, 10), lambda org: None, lambda digest: None, NOW)
+    assert [set(item.record.content) for item in check_entries(entries, terms)] == [
         {"finding_kind", "title"},
         {"finding_kind", "title", "prompts"},
     ]
+
+
+class TestTime:
+    """One of two clocks is wrong: nothing of it is lost."""
+
+    def test_a_page_ends_before_what_is_from_the_future(self, b):
+        early = make_record(now=NOW + 1000)
+        page = page_of(make_record(), early, make_record())
+        received = b.take(page)
+        assert (received.records, received.refused, received.cursor) == (1, 0, cursor(1))
+        before = b.state()
+        with pytest.raises(RecordExpired) as refused:
+            b.take(page)
+        assert refused.value.reason == "NOT_VALID_NOW"
+        assert int(refused.value.metadata["retry_after_seconds"]) > 0
+        assert b.state() == before
+        assert b.take(page, now=NOW + 1000).records == 2
+
+    def test_a_page_from_the_future_is_not_taken(self, b):
+        before = b.state()
+        with pytest.raises(PeerMisbehaved, match="future"):
+            b.take(page_of(make_record(), now=NOW + 1000))
+        assert b.state() == before
+
+
+class TestStatements:
+    def test_a_page_that_states_more_than_it_discloses_is_not_taken(self, b):
+        record = make_record()
+        entry = replace(raw(record, record.present(frozenset({"title"}))), disclosed=("prompts", "title"))
+        before = b.state()
+        with pytest.raises(PeerMisbehaved, match="does not disclose"):
+            b.take(page_of(make_record(), entry))
+        assert b.state() == before
+
+    def test_every_page_has_a_receipt_that_is_signed_with_it(self, a, b):
+        for number in range(3):
+            a.post({"title": f"n{number}"})
+        page = a.page_for(B)
+        receipt = b.take(page).receipt
+        assert b.receipts_for(A) == (receipt.statement,)
+        stated = verify_receipt_of_page(receipt, page.statement, sender=founded(A).organisation)
+        assert [entry["digest"] for entry in stated.entries] == [verdict.digest for verdict in receipt.verdicts]
+
+    def test_receipts_hang_together(self, b):
+        given = [b.take(page_of(make_record(), first=place)).receipt for place in (1, 2, 3)]
+        assert [receipt.number for receipt in given] == [1, 2, 3]
+        assert [receipt.previous for receipt in given] == ["", given[0].digest, given[1].digest]
+        assert len({receipt.chain for receipt in given}) == 1
+
+    def test_a_page_of_which_everything_is_held_has_no_second_receipt(self, b):
+        page = page_of(make_record())
+        b.take(page)
+        assert b.take(page).receipt is None
+        assert len(b.receipts_for(A)) == 1
+
+    def test_a_receipt_says_what_was_refused_and_why(self, b):
+        receipt = b.take(page_of(make_record(exp=NOW - 1000), make_record())).receipt
+        assert [(one.outcome, one.reason) for one in receipt.verdicts] == [("refused", "NOT_VALID_NOW"), ("stored", "")]
+        assert receipt.refused == 1
+
+    def test_no_receipt_without_what_it_is_about(self, b, monkeypatch):
+        def fail(*args, **kwargs):
+            raise OSError("no space")
+
+        before = b.state()
+        with monkeypatch.context() as patch:
+            patch.setattr(receive, "give_receipt", fail)
+            with pytest.raises(OSError, match="no space"):
+                b.take(page_of(make_record()))
+        assert b.state() == before
+
+
+class TestChain:
+    def sign_again(self, b, **more):
+        chain.begin_chain(b.store, A, signer=b.founded.delivery, random=b.office.random, now=NOW + 60, **more)
+        return [load_receipt(statement) for statement in b.receipts_for(A)]
+
+    @pytest.fixture
+    def given(self, b):
+        return [b.take(page_of(make_record(), first=place)).receipt for place in (1, 2, 3)]
+
+    def test_what_is_signed_again_says_the_same_in_another_chain(self, b, given):
+        again = self.sign_again(b)
+        assert [one.verdicts for one in again] == [one.verdicts for one in given]
+        assert [one.number for one in again] == [1, 2, 3]
+        assert [one.previous for one in again] == ["", again[0].digest, again[1].digest]
+        assert {one.chain for one in again}.isdisjoint({one.chain for one in given})
+
+    def test_one_that_is_never_taken_is_left_out(self, b, given):
+        assert [one.first for one in self.sign_again(b, but=given[0].digest)] == [2, 3]
+
+    def test_what_was_taken_is_not_given_again(self, b, given):
+        b.store.receipts.taken(A, given[1].digest)
+        assert [one.first for one in self.sign_again(b)] == [3]
+
+    def behind(self, b, last):
+        office = b.office
+        statements = chain.pending_behind(b.store, A, last, signer=b.founded.delivery, random=office.random, now=NOW)
+        return [load_receipt(statement) for statement in statements]
+
+    def test_a_sender_is_given_what_is_behind_the_one_that_it_holds(self, b, given):
+        assert self.behind(b, "") == given
+        assert self.behind(b, given[0].digest) == given[1:]
+        assert self.behind(b, given[2].digest) == []
+
+    def test_a_sender_that_holds_another_than_we_think_gets_a_chain_that_begins(self, b, given):
+        b.store.receipts.taken(A, given[0].digest)
+        behind = self.behind(b, "")  # its store was put back to before the first
+        assert [(one.number, one.first) for one in behind] == [(1, 2), (2, 3)]
+
+    def test_a_message_holds_no_more_than_it_may(self, b, given, monkeypatch):
+        monkeypatch.setattr(chain, "MOST_CHARACTERS", len(given[0].statement) + 1)
+        assert b.receipts_for(A) == (given[0].statement,)
+
+
+class TestPushed:
+    """Where the sender chooses where a page begins, it is told where it has to."""
+
+    def refused(self, b, page):
+        before = b.state()
+        with pytest.raises(StaleCursor) as refused:
+            b.take(page, pushed=True)
+        assert refused.value.reason == "STALE_CURSOR"
+        assert b.state() == before
+        return refused.value.metadata["cursor"]
+
+    def test_a_page_that_follows_is_taken(self, b):
+        b.take(page_of(make_record()), pushed=True)
+        assert b.take(page_of(make_record(), first=2), pushed=True).records == 1
+
+    def test_a_page_with_a_hole_before_it_is_told_the_place(self, b):
+        assert self.refused(b, page_of(make_record(), first=2)) == ""
+        b.take(page_of(make_record()))
+        assert self.refused(b, page_of(make_record(), first=3)) == cursor(1)
+
+    def test_the_same_page_again_changes_nothing(self, b):
+        page = page_of(make_record())
+        b.take(page, pushed=True)
+        assert b.take(page, pushed=True).unchanged == 1
+
+    def test_a_page_that_begins_earlier_brings_what_is_new_in_it(self, b):
+        one, two = make_record(), make_record()
+        b.take(page_of(one), pushed=True)
+        assert b.take(page_of(one, two), pushed=True).records == 1
+
+    def test_a_sender_whose_store_was_put_back_is_told_so(self, b):
+        b.take(page_of(*(make_record() for _ in range(3))))
+        assert self.refused(b, page_of(make_record())) == cursor(3)
+        numbered_again = replace(raw_of(make_record().token), tag=a_tag())
+        assert self.refused(b, page_of(numbered_again, make_record(), first=3)) == cursor(3)
+
+    def test_a_new_feed_begins_at_its_beginning(self, b):
+        b.take(page_of(make_record()))
+        assert self.refused(b, page_of(make_record(), first=2, feed=ANOTHER_FEED)) == cursor(1)
+        assert b.take(page_of(make_record(), feed=ANOTHER_FEED), pushed=True).records == 1
 
 
 def test_a_peer_learns_nothing_from_what_is_withheld_from_it(a, b, c):

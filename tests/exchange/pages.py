@@ -1,0 +1,80 @@
+"""This module makes pages as a sender signs them, good or bad, without a feed behind them."""
+
+from dataclasses import replace
+
+from tests.exchange.parties import A, B, founded
+from tests.support.organisations import NOW
+from tocsin.encoding import encode_base64url
+from tocsin.exchange.entry import PageEntry, disclosed_paths
+from tocsin.exchange.page import build_page
+from tocsin.records.disclosure import digest_of
+from tocsin.records.retraction import Action, sign_retraction
+from tocsin.store.model import EntryKind
+
+FEED, ANOTHER_FEED = "A" * 22, "B" * 21 + "A"
+
+
+def tag(sequence, feed=FEED):
+    """Return the tag that the entry of a feed has on every page."""
+    return digest_of(f"{feed} {sequence}")[:10] + "A"
+
+
+def cursor(sequence, feed=FEED):
+    return f"{feed}.{sequence}.{tag(sequence, feed)}"
+
+
+def page_of(*entries, first=1, feed=FEED, sender=A, audience=B, now=NOW):
+    """Return a page of records and entries, numbered from `first`, signed by their sender."""
+    made = [entry if isinstance(entry, PageEntry) else raw(entry, entry.token) for entry in entries]
+    numbered = [
+        replace(entry, sequence=first + place, tag=entry.tag or tag(first + place, feed))
+        for place, entry in enumerate(made)
+    ]
+    delivery = founded(sender).delivery
+    return build_page(numbered, feed_id=feed, sender=sender, audience=audience, signer=delivery, now=now, more=False)
+
+
+def raw(record, presentation, **more):
+    """Return an entry with some presentation of a record."""
+    disclosed = disclosed_paths(record, presentation.split("~"))
+    return PageEntry(0, EntryKind.RECORD, record.digest, presentation, disclosed=disclosed, **more)
+
+
+def raw_of(token):
+    """Return an entry with something that need not be a record."""
+    return PageEntry(0, EntryKind.RECORD, digest_of(token.partition("~")[0]), token)
+
+
+def further(record, *paths, **more):
+    disclosures = record.disclosures_for(frozenset(paths))
+    disclosed = disclosed_paths(record, disclosures)
+    return PageEntry(0, EntryKind.DISCLOSURES, record.digest, disclosures=disclosures, disclosed=disclosed, **more)
+
+
+def relayed(record, presentation=""):
+    """Return an entry with a record of somebody else."""
+    return raw(record, presentation or record.token, origin=record.issuer)
+
+
+def retracting(record, action=Action.WITHDRAW, *, by=None, now=NOW, **more):
+    """Return an entry that takes a record back, in the name of its issuer."""
+    signer = by or founded(record.issuer)
+    retraction = sign_retraction(
+        issuer=record.issuer,
+        record_id=record.record_id,
+        version=more.pop("version", record.version),
+        action=action,
+        tlp=more.pop("tlp", record.tlp),
+        signer=signer.record,
+        now=now,
+        **more,
+    )
+    return entry_of(retraction, record.digest)
+
+
+def entry_of(retraction, digest, **more):
+    return PageEntry(0, EntryKind.RETRACTION, digest, retraction=retraction.token, **more)
+
+
+def a_tag():
+    return encode_base64url(b"another!")
