@@ -232,7 +232,7 @@ def listed(statement=GOOD, **fields):
 def test_receipts_are_listed_by_partner(tocsin, desk):
     fake = desk(v1.ListReceiptsResponse(receipts=[listed(refused=2)]))
     _, row = tocsin("receipts", "list", "--partner", THEM).out.splitlines()
-    assert fake.asked == [v1.ListReceiptsRequest(partner=THEM, page_size=50)]
+    assert fake.asked == [v1.ListReceiptsRequest(partner=THEM, page_size=20)]
     assert row.split() == [THEM, "1", "1", "2026-03-01", "12:01", "2", CHAIN]
 
 

@@ -20,7 +20,9 @@ from tocsin_cli.proof import FORMAT, Evidence, rebuild, stated_entries
 from tocsin_cli.session import Session
 
 _HERE = "tocsin_cli.commands.receipts"
-MOST_A_PAGE = 500
+MOST_A_PAGE = 20
+"""Receipts that are asked for at once: each comes with its page's statement, which takes up to 3 MiB of an answer of
+64 MiB."""
 
 COLUMNS = (
     Column("partner"),
@@ -132,7 +134,6 @@ def export(session: Session, *, partner: str, record: str, given: bool, with_con
     --with-content it comes with the exact bytes that went, as far as this node
     still holds them. Prints one JSON document, which is what --json prints too.
     """
-    del as_json  # the one form there is
     request = _request(session, partner=partner, record=record, given=given)
     request.page_size = MOST_A_PAGE
     text_of = _Texts(session).text_of if with_content else _no_text

@@ -11,6 +11,7 @@ from tocsin.schema.twin import drop_twins
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import RECORD_STATUS_CORRECTED, RETRACTION_ACTION_PURGE, RETRACTION_REASON_OVERSHARED
 from tocsin_cli import output
+from tocsin_cli.commands.receipts import MOST_A_PAGE
 from tocsin_cli.commands.retract import ANSWER_COLUMNS, answer_row
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member
 from tocsin_cli.demo.story import Row, Story, view, wait_until
@@ -89,7 +90,8 @@ def sign_for(story: Story, record_id: str) -> None:
         lambda: bool(session.call(about, v1.ListReceiptsResponse).receipts),
         otherwise=f"{LAB_B.org} has given no receipt",
     )
-    given = session.call(v1.ListReceiptsRequest(partner=LAB_B.org, page_size=500), v1.ListReceiptsResponse).receipts
+    pages = session.pages(v1.ListReceiptsRequest(partner=LAB_B.org, page_size=MOST_A_PAGE), v1.ListReceiptsResponse)
+    given = [one for page in pages for one in page.receipts]
     organisations = {member.org: _organisation(story, member) for member in (LAB_A, LAB_B)}
     pairs = [Evidence(one.statement, one.page_statement) for one in given]
     proofs = [verify_evidence(pair, organisations=organisations, now=now()) for pair in pairs]
