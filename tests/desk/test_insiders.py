@@ -14,6 +14,7 @@ from tests.desk.conftest import (
     copy_home,
     draft,
     nobody_answers,
+    nobody_lets_in,
     nobody_to_ask,
     put_policy,
 )
@@ -25,6 +26,7 @@ from tocsin.audit.entry import Entry, Event, chain
 from tocsin.audit.log import verify_entry
 from tocsin.desk.desk import Desk
 from tocsin.errors import AuditInconsistent, NotPermitted, StoreCorrupt
+from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.outbox import next_page
 from tocsin.people.act import Act, policy_subject
 from tocsin.people.person import Role
@@ -178,7 +180,15 @@ def test_a_batch_ends_where_its_poster_leaves(office):
             office.home.store.people.remove("mallory")
         return NOW
 
-    desk = Desk(office.home, clock=leaving, random=seeded("leaving"), puller=nobody_answers, requester=nobody_to_ask)
+    desk = Desk(
+        office.home,
+        clock=leaving,
+        random=seeded("leaving"),
+        puller=nobody_answers,
+        requester=nobody_to_ask,
+        probe=nobody_lets_in,
+        contacts=Contacts(),
+    )
     with pytest.raises(NotPermitted):
         desk.post_records(v1.PostRecordsRequest(drafts=[draft()] * 9), mallory)
     posted = office.home.store.audit.list(AuditFilter(act="posted"), limit=9)

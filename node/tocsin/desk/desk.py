@@ -29,9 +29,7 @@ from tocsin.desk.room import NO_EVENTS, Events, Puller, Requester, Room, open_of
 from tocsin.desk.status import Status
 from tocsin.desk.syncing import Syncing
 from tocsin.desk.testing import Trials
-from tocsin.errors import PeerUnreachable
 from tocsin.exchange.circuit import Contacts
-from tocsin.identity.names import OrgId
 from tocsin.people.person import Person
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -41,11 +39,6 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 def method_name(call: str) -> str:
     """Return the name of the desk's method for a call: `post_records` for `PostRecords`."""
     return _WORD.sub("_", call).lower()
-
-
-async def no_probe(org: OrgId) -> int | None:
-    """Call nobody."""
-    raise PeerUnreachable(f"{org} cannot be called from here")
 
 
 class Desk:
@@ -59,8 +52,8 @@ class Desk:
         random: Callable[[int], bytes],
         puller: Puller,
         requester: Requester,
-        probe: Probe = no_probe,
-        contacts: Contacts | None = None,
+        probe: Probe,
+        contacts: Contacts,
         strict: bool = False,
         events: Events = NO_EVENTS,
         listen: str = "",
@@ -70,7 +63,6 @@ class Desk:
 
         `probe` calls a peer to see whether it answers.
         """
-        contacts = contacts or Contacts()
         room = Room(home, clock, random, events, open_office(home, strict=strict, random=random))
         self._posting = Posting(room)
         self._amending = Amending(room)

@@ -6,6 +6,7 @@ from tocsin.desk.home import Home
 from tocsin.errors import NotFound, NotPermitted
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.names import OrgId, parse_org
+from tocsin.identity.root import Organisation
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.store.model import PeerRow, Standing, StoredRecord
 from tocsin.store.protocol import Store
@@ -63,8 +64,11 @@ def load_record(home: Home, stored: StoredRecord) -> VerifiedRecord:
             f"what was held of {stored.record_id} was deleted {why}",
             hint=f"what was decided about it: tocsin audit show --record {stored.digest}",
         )
-    if stored.issuer == home.organisation.org:
-        origin = home.organisation
-    else:
-        origin = known_organisation(home.store.peers.get(stored.issuer).document)
-    return parse_record(stored.token).verify(origin, now=stored.issued_at)
+    return parse_record(stored.token).verify(origin_of(home, stored.issuer), now=stored.issued_at)
+
+
+def origin_of(home: Home, issuer: str) -> Organisation:
+    """Return the organisation that signed a record that is held. Raises NotFound where nobody knows it any more."""
+    if issuer == home.organisation.org:
+        return home.organisation
+    return known_organisation(home.store.peers.get(issuer).document)

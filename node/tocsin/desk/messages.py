@@ -185,20 +185,23 @@ def seen_message(record: VerifiedRecord, *, now: int) -> v1.Record:
         key_id=record.key_id,
         signature=VERIFIED,
         marking=claim_value("Tlp", record.marking_at(now)),
+        standing=v1.STANDING_CURRENT,
     )
     ParseDict(record.content, message.content)
     return message
 
 
-def preview_message(record: VerifiedRecord, decision: Decision, *, organisation: Organisation, now: int) -> v1.Record:
+def preview_message(
+    record: VerifiedRecord, decision: Decision, *, origin: Organisation, sender: OrgId, now: int
+) -> v1.Record:
     """Return a record as a partner would see it by this decision, and what it would be told of the rest.
 
     The presentation is verified like the partner does it, as of the day it was
     signed: what is shown is what verifies there.
     """
-    seen = parse_record(presentation(record, decision)).verify(organisation, now=record.issued_at)
+    seen = parse_record(presentation(record, decision)).verify(origin, now=record.issued_at)
     message = seen_message(seen, now=now)
-    message.received_from = organisation.org
+    message.received_from = sender
     told = (WithheldPath(field.path, field.reason, field.until) for field in decision.told)
     message.withheld.extend(withheld_messages(told))
     return message

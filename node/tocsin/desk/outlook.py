@@ -41,15 +41,22 @@ Outlook = Mapping[OrgId, Chance]
 
 
 def look_ahead(office: Office, record: VerifiedRecord, *, recipients: frozenset[OrgId], now: int) -> Outlook:
-    """Ask policy and gate about a record that is new for everybody, stored or not."""
+    """Ask policy and gate about an own record that is new for everybody, stored or not."""
     office = office.at_once()
+    return {
+        partner: chance_of(office, record, partner=partner, recipients=recipients, now=now)
+        for partner in office.partners()
+    }
+
+
+def chance_of(
+    office: Office, record: VerifiedRecord, *, partner: OrgId, recipients: frozenset[OrgId], now: int
+) -> Chance:
+    """Ask policy and gate about an own record that is new for a partner, stored or not."""
     policies = office.policies()
-    chances = {}
-    for partner in office.partners():
-        decision = policies.decide(record, partner=partner, recipients=recipients, granted=frozenset(), now=now)
-        wait = find_wait(office, record, decision, policies=policies, partner=partner, recipients=recipients, now=now)
-        chances[partner] = Chance(decision, wait)
-    return chances
+    decision = policies.decide(record, partner=partner, recipients=recipients, granted=frozenset(), now=now)
+    wait = find_wait(office, record, decision, policies=policies, partner=partner, recipients=recipients, now=now)
+    return Chance(decision, wait)
 
 
 def posted_message(

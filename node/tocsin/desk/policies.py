@@ -7,7 +7,7 @@ sending does: what is shown here is what goes.
 from collections.abc import Collection, Iterator
 
 from tocsin.desk.inforce import FOLDER, believed_files, files_in_force
-from tocsin.desk.lookup import find_peer, load_record
+from tocsin.desk.lookup import find_peer, load_record, origin_of
 from tocsin.desk.messages import cell_message, preview_message, problem_message, verdict_messages, waiting_message
 from tocsin.desk.policyfiles import Drafts, changed_files, load_drafts, parse_files
 from tocsin.desk.room import Room
@@ -24,7 +24,7 @@ from tocsin.policy.model import PolicySet
 from tocsin.policy.parse import FLOOR
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import Wait
-from tocsin.release.presentation import decide_today, missing, presentation
+from tocsin.release.presentation import missing, presentation
 from tocsin.store.model import PeerRow, PeerState, Standing, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -88,9 +88,8 @@ class Policies:
         record = load_record(home, stored)
         explanation = self._explain(record, peer.org, now=at)
         decision = explanation.decision
-        own = record.issuer == home.organisation.org
-        wait = self._wait(record, decision, peer.org, now=at) if own else None
-        has_all = own and wait is not None and self._has_all(record, decision, peer.org)
+        wait = self._wait(record, decision, peer.org, now=at)
+        has_all = wait is not None and self._has_all(record, decision, peer.org)
         over = explanation.waits if wait is None or has_all else ()
         answer = v1.ExplainRecordResponse(
             delivered=decision.delivered,
@@ -118,16 +117,16 @@ class Policies:
         """
         home, now = self._room.home, self._room.clock()
         record, partner = self._asked(request.id, request.partner)
-        own = record.issuer == home.organisation.org
-        decision = decide_today(home.store, record, partner=partner, policies=home.policies, now=now, own=own)
+        decision = self._room.office.decide(record, partner=partner, now=now)
         if not decision.delivered:
             hint = f"see why, and what would change it: tocsin explain {request.id} --to {partner}"
             raise NotPermitted(f"{partner} does not get this record: {decision.why}", hint=hint)
         if self._room.office.load(record.digest, now=now) is None:
-            raise NotPermitted(f"{partner} does not get this version: it was replaced, or has expired")
+            raise NotPermitted(f"{partner} does not get this version: it was replaced or retracted, or has expired")
+        origin, ours = origin_of(home, record.issuer), home.organisation.org
         return v1.PreviewRecordResponse(
             presentation=presentation(record, decision),
-            record=preview_message(record, decision, organisation=home.organisation, now=now),
+            record=preview_message(record, decision, origin=origin, sender=ours, now=now),
         )
 
     def reveal_fields(self, request: v1.RevealFieldsRequest, caller: Person) -> v1.RevealFieldsResponse:
@@ -191,7 +190,7 @@ class Policies:
                 yield f"{file} has changed since, and is not in force as it is: tocsin policy plan"
 
     def _wait(self, record: VerifiedRecord, decision: Decision, partner: OrgId, *, now: int) -> Wait | None:
-        """Return what the partner's copy of an own record waits for at this time."""
+        """Return what the partner's copy of a record waits for at this time."""
         home = self._room.home
         office = self._room.office.at_once()
         return find_wait(
@@ -223,6 +222,8 @@ def _obstacles(peer: PeerRow, stored: StoredRecord, *, now: int) -> Iterator[str
     """Yield what keeps a record here that is no matter of policy."""
     if peer.state is not PeerState.ACTIVE:
         yield f"nothing is sent to {peer.org} while its peering is {peer.state}"
+    if stored.received_from == peer.org:
+        yield f"it came from {peer.org}, and nothing goes back to where it came from"
     if stored.standing is not Standing.CURRENT:
         yield f"nothing of this version is sent any more: it is {stored.standing}"
     if stored.expires_at is not None and stored.expires_at <= now:

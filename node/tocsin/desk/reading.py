@@ -49,7 +49,9 @@ class Reading:
         Raises StoreCorrupt where it is not what was stored: SQLite's own check sees no damage inside a value.
         """
         if not record.token:
-            return listed_message(record, self._store)
+            message = listed_message(record, self._store)
+            message.versions.extend(self._store.records.versions(record.issuer, record.record_id))
+            return message
         signature, verified = VERIFIED, None
         try:
             verified = load_record(self._home, record)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.desk.lookup import find_peer, load_record
+from tocsin.desk.lookup import find_peer, load_record, origin_of
 from tocsin.desk.messages import claim_value, preview_message
 from tocsin.desk.room import Requester, Room
 from tocsin.desk.title import name_of
@@ -193,7 +193,8 @@ class Reviewing:
         if item_of(record, decision, partner=item.partner, policies=office.policies()) != item:
             return
         shown.presentation = presentation(record, decision)
-        shown.record.CopyFrom(preview_message(record, decision, organisation=self._home.organisation, now=now))
+        origin, ours = origin_of(self._home, record.issuer), self._home.organisation.org
+        shown.record.CopyFrom(preview_message(record, decision, origin=origin, sender=ours, now=now))
 
 
 def _verify_paths(kind: str, paths: Iterable[str]) -> None:

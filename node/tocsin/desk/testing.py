@@ -20,7 +20,7 @@ from typing import Final
 from tocsin.desk.checks import Probe
 from tocsin.desk.linting import lint_record, load_names
 from tocsin.desk.lookup import find_peer
-from tocsin.desk.outlook import look_ahead
+from tocsin.desk.outlook import chance_of
 from tocsin.desk.room import Room
 from tocsin.errors import NotPermitted, TocsinError
 from tocsin.exchange.directory import known_organisation
@@ -101,11 +101,11 @@ class Trials:
 
     def _ask_policy(self, peer: OrgId) -> tuple[v1.TestPeerResponse, str]:
         """Say with which marking the record would go to a peer now; empty: with none."""
-        why = hint = ""
+        office, why, hint = self._room.office.at_once(), "", ""
         for tlp in MARKINGS:
             record = self._made_up(tlp, signer=FileSigner(generate_ed25519(self._room.random)))
             lint_record(record, overrides=(), names=load_names(self._home.layout)).verify()
-            chance = look_ahead(self._room.office, record, recipients=frozenset({peer}), now=self._room.clock())[peer]
+            chance = chance_of(office, record, partner=peer, recipients=frozenset({peer}), now=self._room.clock())
             if chance.goes:
                 return _step("policy", _OK, f"a finding marked {tlp} goes to {peer} by {chance.decision.rule}"), tlp
             if chance.wait is not None:
@@ -208,13 +208,13 @@ class Trials:
 def _sent(peer: OrgId, *, is_sent: bool) -> v1.TestPeerResponse:
     if is_sent:
         return _step("sent", _OK, f"{peer} has taken it")
-    hint = "see what it says of us: tocsin peer test, at its node"
+    hint = f"see how the contact with it goes: tocsin peer show {peer}"
     return _step("sent", _FAILURE, f"{peer} has not fetched it within half a minute", hint)
 
 
 def _stored(peer: OrgId, answer: AnswerRow | None) -> v1.TestPeerResponse:
     if answer is None:
-        return _step("stored", _WARNING, SENT_NOT_ANSWERED.format(peer=peer), "does its node give receipts")
+        return _step("stored", _WARNING, SENT_NOT_ANSWERED.format(peer=peer), f"tocsin outbox --partner {peer}")
     if answer.outcome is Outcome.REFUSED:
         hint = "what it accepts of us is in its policy file for us"
         return _step("stored", _FAILURE, f"{peer} refused it: {answer.reason}", hint)

@@ -32,11 +32,12 @@ def find_wait(
     """Return what a record waits for that goes later; None where it goes now, or not at all as far as one can see."""
     if decision.delivered:
         return wait_of(office, record, decision, partner=partner, now=now)
+    own = record.issuer == office.organisation.org
     for _ in range(MOST_STEPS):
         moment = decision.wider_at
         if moment is None:
             return None
-        decision = policies.decide(record, partner=partner, recipients=recipients, granted=granted, now=moment)
+        decision = policies.decide(record, partner=partner, recipients=recipients, granted=granted, now=moment, own=own)
         if decision.delivered:
             later = replace(decision, not_before=max(moment, decision.not_before))
             return wait_of(office, record, later, partner=partner, now=now)
