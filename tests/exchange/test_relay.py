@@ -1,0 +1,136 @@
+"""What others issued is passed on where origin, marking, policy and receiver agree: fewer fields, no loops."""
+
+import pytest
+
+from tests.exchange.parties import OPEN, A, B, C
+from tocsin.exchange.page import PAGE_TYPE
+from tocsin.policy.clauses import Accept
+from tocsin.records.jws import parse_claims, parse_jws
+from tocsin.records.retraction import Action
+from tocsin.store.model import PeerState, RecordFilter, Standing
+
+EVERY = frozenset({"finding", "incident", "evaluation"})
+NEWS = OPEN + '[[share]]\nname = "news"\nkinds = ["*"]\nmax_tlp = "GREEN"\nclasses = "COMMUNITY"\nrelayed = true\n'
+TAKES = Accept(EVERY, 2000, relayed=True)
+
+
+@pytest.fixture
+def line(a, b, c):
+    """Return three parties in a line: a and c exchange nothing, but c holds a's identity; b passes on what it may."""
+    c.store.peers.set_state(A, PeerState.KNOWN)
+    a.store.peers.set_state(C, PeerState.SUSPENDED)
+    b.set_policies(lab_a=NEWS, aisi=NEWS)
+    c.accept(B, TAKES)
+    a.accept(B, TAKES)
+    return a, b, c
+
+
+def claims(page):
+    return parse_claims(parse_jws(page.statement, typ=PAGE_TYPE))["entries"]
+
+
+def shown(party):
+    return sorted(record.title for record in party.store.records.list(RecordFilter()).records)
+
+
+def test_a_record_goes_on_with_its_origins_signature_and_what_is_for_the_community(line):
+    a, b, c = line
+    record = a.post(relay="community", partners=[B])
+    b.pull(a)
+    (entry,) = claims(b.page_for(C))
+    assert entry["origin"] == A, "the hop is stated"
+    c.pull(b)
+    at_b, at_c = (party.store.records.get(record.digest) for party in (b, c))
+    assert (at_c.issuer, at_c.received_from) == (A, B)
+    assert at_c.content["subjects"] == [{"kind": "model"}, {"kind": "agent"}]
+    assert at_c.content.keys() <= at_b.content.keys()
+    assert c.store.intake.withheld(record.digest) == ()
+
+
+@pytest.mark.parametrize(
+    "draft", [{}, {"relay": "none"}, {"relay": "community", "tlp": "AMBER"}], ids=["unsaid", "no", "a marking above"]
+)
+def test_what_its_origin_or_its_marking_keeps_goes_no_further(line, draft):
+    a, b, _ = line
+    a.post(partners=[B], **draft)
+    b.pull(a)
+    assert shown(b) != []
+    assert b.page_for(C) is None
+
+
+def test_nothing_comes_back_to_its_origin_nor_to_whom_it_came_from(line):
+    a, b, c = line
+    a.post(relay="community", partners=[B])
+    b.pull(a)
+    c.set_policies(lab_b=NEWS, lab_a=NEWS)
+    c.accept(B, TAKES)
+    c.pull(b)
+    assert b.page_for(A) is None
+    assert c.page_for(B) is None
+    assert c.page_for(A) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "prepare"),
+    [
+        pytest.param("NOT_PERMITTED", lambda c: c.accept(B, Accept(EVERY, 2000)), id="a policy that does not take it"),
+        pytest.param(
+            "KEY_NOT_OF_ISSUER",
+            lambda c: c.store.peers.set_state(A, PeerState.PENDING),
+            id="an origin whose fingerprint nobody confirmed",
+        ),
+        pytest.param(
+            "KEY_NOT_OF_ISSUER", lambda c: c.store.peers.set_state(A, PeerState.REMOVED), id="an origin that is gone"
+        ),
+    ],
+)
+def test_who_does_not_take_it_or_does_not_know_its_origin_refuses_it_and_goes_on(line, reason, prepare):
+    a, b, c = line
+    prepare(c)
+    a.post(relay="community", partners=[B])
+    b.pull(a)
+    b.post({"title": "our own"}, partners=[C])
+    c.pull(b)
+    assert [refusal.reason for refusal in c.store.intake.refusals(B)] == [reason]
+    assert shown(c) == ["our own"]
+
+
+def test_what_was_there_before_the_rule_goes_when_the_rule_is_applied(line):
+    a, b, c = line
+    b.set_policies(aisi=OPEN)
+    record = a.post(relay="community", partners=[B])
+    b.pull(a)
+    assert b.page_for(C) is None
+    assert b.apply(aisi=NEWS) == {C: 1}
+    c.pull(b)
+    assert c.store.records.get(record.digest).standing is Standing.CURRENT
+
+
+@pytest.mark.parametrize("action", [Action.WITHDRAW, Action.PURGE])
+def test_a_retraction_goes_the_same_way_whatever_the_relays_policy_says_by_then(line, action):
+    a, b, c = line
+    record = a.post(relay="community", partners=[B])
+    b.pull(a)
+    c.pull(b)
+    b.set_policies(aisi="")
+    a.retract(record, action)
+    b.pull(a)
+    c.pull(b)
+    for party in (b, c):
+        held = party.store.records.get(record.digest)
+        assert held.standing is (Standing.WITHDRAWN if action is Action.WITHDRAW else Standing.PURGED)
+        assert bool(held.token) is (action is Action.WITHDRAW)
+
+
+def test_a_record_that_comes_by_two_ways_is_one_with_the_fields_of_both(line):
+    a, b, c = line
+    record = a.post(relay="community", partners=[B])
+    b.pull(a)
+    c.pull(b)
+    a.store.peers.set_state(C, PeerState.ACTIVE)
+    c.store.peers.set_state(A, PeerState.ACTIVE)
+    a.store.feeds.queue(C, record.digest, now=a.now)
+    (received,) = c.pull(a)
+    assert (received.records, received.refused) == (0, 0)
+    assert shown(c) == [record.content["title"]]
+    assert c.store.records.get(record.digest).content["subjects"] == record.content["subjects"]
