@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.exchange.parties import OPEN, A, B, C
+from tests.exchange.parties import OPEN, RELAYED, A, B, C
 from tocsin.exchange.page import PAGE_TYPE
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws
@@ -10,7 +10,7 @@ from tocsin.records.retraction import Action
 from tocsin.store.model import PeerState, RecordFilter, Standing
 
 EVERY = frozenset({"finding", "incident", "evaluation"})
-NEWS = OPEN + '[[share]]\nname = "news"\nkinds = ["*"]\nmax_tlp = "GREEN"\nclasses = "COMMUNITY"\nrelayed = true\n'
+NEWS = OPEN + RELAYED
 TAKES = Accept(EVERY, 2000, relayed=True)
 
 
