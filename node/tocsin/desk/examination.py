@@ -16,6 +16,7 @@ from cryptography import x509
 
 from tocsin.audit.entry import Event
 from tocsin.audit.log import verify_log
+from tocsin.desk.answers import DAYS_OF_SILENCE, silent_partners
 from tocsin.desk.inforce import files_in_force
 from tocsin.desk.layout import FOR_OTHERS, KEY_NAMES
 from tocsin.desk.policyfiles import changed_files, load_drafts
@@ -70,7 +71,7 @@ def skipped(check: str, message: str) -> Finding:
 
 def look_over(room: Room) -> tuple[Look, ...]:
     """Return the looks, in the order in which people mend what they find."""
-    looks = (_clock, _identity, _certificate, _keys, _disk, _store, _policies, _decision_log, _receipts)
+    looks = (_clock, _identity, _certificate, _keys, _disk, _store, _policies, _decision_log, _receipts, _retractions)
     return tuple(update_wrapper(partial(look, room), look) for look in looks)
 
 
@@ -185,9 +186,22 @@ def _receipts(room: Room) -> Iterator[Finding]:
     rows = room.home.store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=since), limit=50, newest_first=True)
     for org in sorted({row.partner for row in rows}):
         message = f"a receipt of {org} was refused in the last {RECENT_DAYS} days"
-        yield warning("receipts", message, f"tocsin audit show --to {org}")
+        yield warning("receipts", message, f"tocsin audit show --partner {org}")
     if not rows:
         yield fine("receipts", "none was refused lately")
+
+
+def _retractions(room: Room) -> Iterator[Finding]:
+    store = room.home.store
+    silences = tuple(silent_partners(store, ours=room.home.organisation.org, now=room.clock()))
+    for row, silent in silences:
+        message = f"{', '.join(silent)} did not answer the {row.action} of {row.record_id} in {DAYS_OF_SILENCE} days"
+        yield warning("retractions", message, f"tocsin retractions {row.record_id}")
+    lost = sorted(store.recoveries.open())
+    for org in lost:
+        yield warning("retractions", f"{org} is still to be asked for what this store has lost", f"tocsin sync {org}")
+    if not silences and not lost:
+        yield fine("retractions", "every partner has answered, or has time left")
 
 
 def _size(path: Path) -> int:
