@@ -116,6 +116,17 @@ SECTIONS = (
                 "doctor", "tocsin_cli.commands.doctor:doctor", "Look the node over, and say how to mend what is wrong."
             ),
             Entry("keys", "tocsin_cli.commands.keys:keys", "Replace keys, and renew the identity document."),
+            Entry("backup", "tocsin_cli.commands.backup:backup", "Write all of the home to one sealed file."),
+            Entry(
+                "restore",
+                "tocsin_cli.commands.backup:restore",
+                "Build a home from a backup, or see that it could be.",
+            ),
+            Entry(
+                "fsck",
+                "tocsin_cli.commands.backup:fsck",
+                "Look through the whole home for what is not as it was written.",
+            ),
         ),
     ),
     Section(
