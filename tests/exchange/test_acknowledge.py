@@ -4,17 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.parties import HOUR, A, B, C, founded
-from tests.support.organisations import NOW
+from tests.exchange.parties import HOUR, OPEN, RELAYED, A, B, C, founded
+from tests.support.organisations import NOW, record_key
 from tocsin.errors import MalformedRequest, QuotaExceeded, ReceiptRefused, StaleCursor
 from tocsin.exchange import chain, reread
-from tocsin.exchange.acknowledge import MOST_LOGGED, MOST_RECEIPTS, last_held
+from tocsin.exchange.acknowledge import MOST_LOGGED, MOST_RECEIPTS, last_held, take_receipts
+from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.receipt import load_receipt, sign_receipt
+from tocsin.exchange.recovery import keep_recovered, what_is_held
 from tocsin.exchange.reread import Rereading
 from tocsin.exchange.rollback import FEED_SECONDS
 from tocsin.records.jws import CLOCK_SKEW
-from tocsin.store.model import EntryKind, Outcome, PeerState, Verdict
+from tocsin.records.retraction import Action
+from tocsin.store.model import EntryKind, Outcome, PeerRole, PeerState, Standing, Verdict
 from tocsin.store.sqlite import open_store
 
 ONE = Limits(entries=1)
@@ -164,6 +167,18 @@ class TestRefused:
             a.take_receipts([signed(load_receipt(good), by=C, issuer=C)], giver=C)
         assert refused.value.reason == "NEVER_SENT"
 
+    def test_a_page_under_a_key_that_was_revoked_since_was_never_sent(self, a, b):
+        (good,) = given(a, b)
+        ours = a.founded.organisation
+        key = record_key(a.founded.delivery, status="revoked", revoked_at=NOW)
+        fields = {name: getattr(ours, name) for name in type(ours).__dataclass_fields__}
+        revoked = type(ours)(**fields | {"delivery_keys": {key.key_id: key}})
+        office = replace(a.office, organisation=revoked)
+        peer = KnownPeer(b.founded.organisation, PeerRole.MEMBER, PeerState.ACTIVE)
+        with pytest.raises(ReceiptRefused) as refused:
+            take_receipts(office, peer, [good], now=NOW)
+        assert refused.value.reason == "NEVER_SENT"
+
     def test_more_than_a_message_holds_are_not_looked_at(self, a):
         with pytest.raises(MalformedRequest):
             a.take_receipts(["x"] * (MOST_RECEIPTS + 1), giver=B)
@@ -253,6 +268,40 @@ class TestRollback:
         with pytest.raises(StaleCursor):
             put_back.page_for(B, b.cursor_of(A))
         assert set(put_back.store.recoveries.open()) == {B}
+
+    def test_what_a_peer_gave_back_is_not_sent_as_ours_and_can_be_taken_back(self, a, b, tmp_path):
+        copy = tmp_path / "copy"
+        a.store.snapshot(copy)
+        lost = a.post({"title": "lost"}, relay="community", partners=[B])
+        b.pull(a)
+        restore(a, copy)
+        keep_recovered(a.office, B, what_is_held(b.store, A, ""), now=NOW)
+        held = a.store.records.get(lost.digest)
+        assert (held.received_from, held.standing) == (B, Standing.CURRENT)
+        a.set_policies(lab_b=OPEN + RELAYED, aisi=OPEN + RELAYED)
+        a.apply()
+        for partner in (B, C):
+            a.store.feeds.queue(partner, lost.digest, now=NOW)
+            assert a.page_for(partner) is None
+        assert a.retract(lost, Action.PURGE).told == (B,)
+        assert a.page_for(C) is None
+        b.store.intake.forget(A)
+        b.take(a.page_for(B))
+        assert b.store.records.token(lost.digest) is None
+
+    def test_a_retraction_that_was_given_back_goes_to_whoever_it_had_not_reached(self, a, b, c, tmp_path):
+        record = a.post()
+        b.pull(a)
+        c.pull(a)
+        copy = tmp_path / "copy"
+        a.store.snapshot(copy)
+        a.retract(record, Action.PURGE)
+        b.pull(a)
+        restore(a, copy)
+        keep_recovered(a.office, B, what_is_held(b.store, A, "retractions.0"), now=NOW)
+        assert a.store.records.token(record.digest) is None
+        c.pull(a)
+        assert c.store.records.token(record.digest) is None
 
 
 class TestReadAgain:

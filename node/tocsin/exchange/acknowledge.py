@@ -17,10 +17,11 @@ from collections.abc import Sequence
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
-from tocsin.errors import MalformedRequest, ReceiptRefused, StaleCursor
+from tocsin.errors import MalformedRequest, PeerMisbehaved, ReceiptRefused, StaleCursor
 from tocsin.exchange.client import PEER_RECEIPT
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import KnownPeer
+from tocsin.exchange.page import parse_statement
 from tocsin.exchange.receipt import Receipt, parse_receipt, verify_receipt_of_page
 from tocsin.exchange.rollback import find_place
 from tocsin.identity.names import OrgId
@@ -62,12 +63,12 @@ def last_held(store: Store, partner: OrgId) -> str:
 
 
 def _take(office: Office, partner: KnownPeer, statement: str, *, now: int) -> None:
-    store, org = office.store, partner.org
+    store = office.store
     receipt = parse_receipt(statement, giver=partner.organisation, audience=office.organisation.org, now=now)  # 2
     with store.transaction():
         if not _is_next(store, receipt):  # 3
             return
-        page = store.receipts.page(org, receipt.page)  # 4
+        page = _page(office, receipt)  # 4
         if page is not None:
             verify_receipt_of_page(receipt, page.statement, sender=office.organisation)  # 5
             _keep(store, receipt, page, _reached(store, receipt), now=now)  # 6
@@ -75,6 +76,17 @@ def _take(office: Office, partner: KnownPeer, statement: str, *, now: int) -> No
     _find_rollback(office, receipt, now=now)
     hint = "see both nodes' `tocsin status`: one of the stores may have been put back to an earlier state"
     raise ReceiptRefused("the receipt is for a page that was never made", reason="NEVER_SENT", hint=hint)
+
+
+def _page(office: Office, receipt: Receipt) -> PageRow | None:
+    """Return the page of a receipt; one under a key that was revoked since proves nothing, and is none."""
+    page = office.store.receipts.page(receipt.issuer, receipt.page)
+    try:
+        if page is not None:
+            parse_statement(page.statement, sender=office.organisation)
+    except PeerMisbehaved:
+        return None
+    return page
 
 
 def _is_next(store: Store, receipt: Receipt) -> bool:

@@ -18,6 +18,7 @@ from itertools import islice
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import Malformed, NotFound, RecordRefused
+from tocsin.exchange.retract import tell_holders
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import Action, parse_retraction
@@ -147,15 +148,18 @@ class _Kept:
             self.refused += 1
             return
         held = self._store.records.history(retraction.issuer, retraction.record_id)
-        if self._store.retractions.add(retraction, received_from=self._org, now=self._now):
-            self.retractions += 1
-            for version in held:
-                withdraw(self._office, version.digest, now=self._now)
+        is_new = self._store.retractions.add(retraction, received_from=self._org, now=self._now)
         if retraction.action is Action.PURGE:
             for version in held:
                 if version.token:
                     self._store.records.erase(version.digest)
                     self.erased = True
+        if is_new:
+            self.retractions += 1
+            for version in held:
+                withdraw(self._office, version.digest, now=self._now)
+            if held:  # of our partners it may have reached this one alone
+                tell_holders(self._store, held[-1], now=self._now)
 
     def _verify(self, token: str) -> VerifiedRecord:
         """Verify a record as it is held with what came back of it: as of when it was signed, since its id is taken."""
