@@ -4,13 +4,13 @@ import pytest
 
 from tests.exchange.parties import A, B
 from tests.support.organisations import NOW, YEAR
-from tocsin.errors import IdentityOutdated, NotFound, NotPermitted
+from tocsin.errors import IdentityOutdated, NotFound, NotPermitted, StaleCursor
 from tocsin.exchange import side as ours
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.peer import TlsKeys
+from tocsin.exchange.quota import Budget
 from tocsin.exchange.side import Side
-from tocsin.identity.certificate import certificate_pem
+from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.store.model import PeerRole, PeerState
 
 
@@ -22,6 +22,8 @@ def side_of(party, *, now=NOW):
         keys=TlsKeys(b"", certificate),
         directory=Directory(party.store, own_certificate=certificate),
         clock=lambda: now,
+        dial=None,
+        budget=Budget(20.0),
     )
 
 
@@ -60,10 +62,74 @@ def test_a_partner_may_ask_for_smaller_pages_and_never_for_larger_ones(a, monkey
     assert a.store.peers.get(B).last_sent_at == NOW
 
 
-def test_what_a_partner_has_acknowledged_is_where_it_goes_on(a):
+def test_what_a_partner_has_acknowledged_is_where_it_goes_on(a, b):
     a.post()
+    ours, theirs = side_of(a), side_of(b)
+    assert (ours.acknowledged(B), ours.last_held(B)) == ("", "")
+    page = ours.next_page(B, "")
+    received = theirs.accept(A, page)
+    receipts = theirs.receipts(A)
+    ours.acknowledge(B, receipts)
+    theirs.handed_over(A, receipts)
+    assert ours.acknowledged(B) == page.cursor == theirs.stored(A)
+    assert ours.last_held(B) == received.receipt.digest
+    assert theirs.receipts(A) == ()
+
+
+def test_what_a_partner_does_not_take_is_signed_again(a, b):
+    a.post()
+    side = side_of(b)
+    side.accept(A, side_of(a).next_page(B, ""))
+    (before,) = side.receipts(A)
+    side.sign_again(A)
+    (after,) = side.receipts(A)
+    assert before != after
+    side.handed_over(A, [after])
+    assert side.receipts(A) == ()
+
+
+def test_a_page_that_the_sender_chose_is_told_its_place(a, b):
+    for number in range(3):
+        a.post({"title": f"n{number}"})
+    first = a.page_for(B, limits=Limits(entries=1))
+    second = a.page_for(B, first.cursor, limits=Limits(entries=1))
+    side = side_of(b)
+    with pytest.raises(StaleCursor) as refused:
+        side.accept(A, second, pushed=True)
+    assert refused.value.metadata["cursor"] == ""
+    side.accept(A, first, pushed=True)
+    assert len(side.receipts_behind(A, "")) == 1
+
+
+ORIGINS = {
+    PeerState.PENDING: False,
+    PeerState.ACTIVE: True,
+    PeerState.SUSPENDED: True,
+    PeerState.KNOWN: True,
+    PeerState.REMOVED: False,
+}
+
+
+@pytest.mark.parametrize(("state", "counts"), ORIGINS.items())
+def test_keys_count_for_what_others_pass_on_where_somebody_confirmed_them(a, state, counts):
+    a.store.peers.set_state(B, state)
+    assert (side_of(a).origin(B) is not None) is counts
+    assert side_of(a).origin("nobody.example") is None
+    assert side_of(a).origin(A) is a.founded.organisation
+
+
+def test_what_a_peer_says_its_clock_is_is_known(a):
     side = side_of(a)
-    assert side.acknowledged(B) == ""
-    page = side.next_page(B, "")
-    side.acknowledge(B, page.cursor)
-    assert side.acknowledged(B) == page.cursor
+    side.note_clock(B, NOW + 7)
+    assert side.contacts.clock_ahead(B) == 7
+
+
+def test_a_peer_is_asked_for_what_is_lost_once_that_is_known(a, b):
+    record = a.post()
+    side_of(b).accept(A, side_of(a).next_page(B, ""))
+    side = side_of(a)
+    assert side.to_recover(B) is None
+    a.store.recoveries.begin(B, now=NOW)
+    assert side.to_recover(B) == ""
+    (token,) = side_of(b).what_is_held(A, "").records
+    assert token.startswith(record.token.partition("~")[0])
