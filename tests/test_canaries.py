@@ -49,7 +49,8 @@ OPENS_PARTNER = SHARES_LITTLE.replace('"COMMUNITY"', '"PARTNER"')
 REQUIRED = {Shape.INTEGER: 1, Shape.NUMBER: 1, Shape.FLAG: True, Shape.TIME: "2026-03-01T12:00:00Z"} | dict.fromkeys(
     (Shape.TEXT, Shape.CHOICE), ""
 )
-OWN_PEOPLE_READ = {"GetRecord", "ListRecords", "PostRecords"}
+STREAMS = {"SyncPeers", "PlanPolicies", "TestPeer", "RunChecks"}
+OWN_PEOPLE_READ = {"GetRecord", "ListRecords", "PostRecords", "AmendRecord"}
 """Calls whose answers hold what the organisation's own people may read: nobody listens to those of the origin."""
 
 
@@ -90,6 +91,8 @@ class Exchange:
         self.folder, self.ears = folder, ears
         self.ports = dict(zip((LAB_A, LAB_B), free_ports(2), strict=True))
         self.canaries: list[str] = []
+        self.encoded: dict[str, str] = {}
+        self.purged: list[str] = []
 
     def home(self, org: str) -> Path:
         return self.folder / org
@@ -112,15 +115,14 @@ class Exchange:
             self.ears.hear(f"{org}$ tocsin {' '.join(words)}", out)
         return code, out, err
 
-    def call(self, org: str, name: str, *, profile: str = "first", **values: object) -> None:
+    def call(self, org: str, name: str, /, *, profile: str = "first", **values: object) -> None:
         """Ask the desk something, whatever it answers."""
         request = getattr(desk_v1, f"{name}Request")(**values)
         answer = getattr(desk_v1, f"{name}Response")
         session = Session(self.home(org), profile=f"{profile}@{org}")
         self.ears.calls.add(name)
         try:
-            is_stream = name in {"SyncPeers", "PlanPolicies"}
-            said = list(session.stream(request, answer)) if is_stream else session.call(request, answer)
+            said = list(session.stream(request, answer)) if name in STREAMS else session.call(request, answer)
             if org != LAB_A or name not in OWN_PEOPLE_READ:
                 self.ears.hear(f"{org} {name}", said)
         except TocsinError as error:
@@ -186,6 +188,47 @@ def post_everything(exchange: Exchange) -> list[str]:
     return ids
 
 
+def end_records(exchange: Exchange) -> str:
+    """Post records that lab-b gets, amend and remark one, withdraw one and purge one, and return the last one's id."""
+    folder, fields = exchange.folder, KINDS["finding"].fields
+    ids = []
+    for label in ("amended", "withdrawn", "purged"):
+        before = len(exchange.canaries)
+        text = json.dumps(
+            {"record": {"kind": "finding", "tlp": "AMBER"}, **fill(fields, exchange.canaries, label=label)}
+        )
+        (folder / f"{label}.json").write_text(text)
+        code, out, err = exchange.tocsin(LAB_A, "post", folder / f"{label}.json")
+        assert code == 0, err
+        ids.append(out.split()[1])
+        exchange.purged = exchange.canaries[before:]
+    exchange.encoded |= encodings(exchange, ids)
+    exchange.tocsin(LAB_B, "sync")
+    amended, withdrawn, purged = ids
+    (folder / "next.json").write_text(json.dumps(fill(fields, exchange.canaries, label="next")))
+    for words in (
+        ["amend", amended, folder / "next.json", "--dry-run"],
+        ["amend", amended, folder / "next.json", "--status", "corrected"],
+        ["amend", amended, folder / "refused.json"],
+        ["retract", amended, "--correct", folder / "next.json"],
+        ["remark", amended, "--tlp", "red"],
+        ["retract", withdrawn, "--withdraw", "--reason", "error", "--yes"],
+        ["retract", purged, "--purge", "--reason", "infohazard", "--dry-run"],
+        ["retract", purged, "--purge", "--reason", "infohazard", "--yes"],
+        ["amend", purged, folder / "next.json"],
+        ["retractions"],
+        ["retractions", purged],
+    ):
+        exchange.tocsin(LAB_A, *words)
+    exchange.tocsin(LAB_A, "show", amended, "--draft", own=True)
+    exchange.tocsin(LAB_B, "sync")
+    exchange.encoded |= encodings(exchange, [amended])
+    for name in ids:
+        exchange.tocsin(LAB_B, "show", name)
+        exchange.tocsin(LAB_B, "retract", name, "--purge", "--yes")
+    return purged
+
+
 def wrong_drafts(exchange: Exchange) -> None:
     """Post drafts in which one withheld field after another is too long, or of another shape."""
     for kind, contract in KINDS.items():
@@ -249,6 +292,21 @@ def ask_every_command(exchange: Exchange, ids: list[str]) -> None:
             ["sdjwt", "verify", folder / "nothing.sdjwt", "--jwk", folder / "nothing.json"],
             ["import", "avid", folder / "nothing.json"],
             ["init", org, "--kind", "lab"],
+            ["outbox"],
+            ["outbox", "--partner", other, "--json"],
+            ["retractions", "--json"],
+            ["receipts", "list", "--json"],
+            ["receipts", "list", "--given"],
+            ["receipts", "export"],
+            ["receipts", "verify", folder / "nothing.json", "--identity", folder / f"{other}.tocsin"],
+            ["doctor", "--json"],
+            ["peer", "test", other],
+            ["peer", "add", folder / f"{other}.tocsin", "--known"],
+            ["backup", folder / f"{org}.backup", "--to", "age1nobody"],
+            ["restore", folder / "nothing.backup", "--identity", folder / "nothing.key"],
+            ["fsck"],
+            ["keys", "renew", "--root-key", folder / "nothing.pem"],
+            ["keys", "rotate", "tls", "--root-key", folder / "nothing.pem"],
             ["serve", "--once"],
             ["demo", "--keep", folder],
         ):
@@ -260,7 +318,7 @@ def ask_every_command(exchange: Exchange, ids: list[str]) -> None:
     exchange.tocsin(LAB_B, "verify", folder / "bad.sdjwt", "--identity", folder / f"{LAB_A}.tocsin")
 
 
-def ask_every_call(exchange: Exchange, ids: list[str]) -> None:
+def ask_every_call(exchange: Exchange, ids: list[str], *, purged: str) -> None:
     """Call every method of the desk, rightly and wrongly, as somebody who may and as somebody who may not."""
     files = [desk_v1.PolicyFile(name=f"{LAB_B}.toml", text=OPENS_PARTNER.format(partner=LAB_B))]
     right = {
@@ -275,6 +333,11 @@ def ask_every_call(exchange: Exchange, ids: list[str]) -> None:
         "CheckPolicies": {"files": files},
         "DecideReview": {"id": "x", "approve": True, "statement": "wrong"},
         "AddPerson": {"card": "wrong"},
+        "AmendRecord": {"id": ids[0], "draft": desk_v1.Draft(pap=1), "dry_run": True},
+        "RetractRecord": {"id": ids[0], "action": "RETRACTION_ACTION_PURGE", "dry_run": True},
+        "GetRetraction": {"id": purged},
+        "ListReceipts": {"given": True},
+        "TestPeer": {"org": LAB_B},
     }
     for name in PERMITS:
         for org in (LAB_A, LAB_B):
@@ -291,13 +354,16 @@ def ask_as_a_peer(exchange: Exchange, digests: list[str]) -> None:
 
     async def ask() -> None:
         async with PeerClient(known[LAB_A], f"127.0.0.1:{exchange.ports[LAB_A]}", keys=keys) as peer:
-            page = await peer.pull("")
+            page = (await peer.pull("")).page
             exchange.ears.hear("Pull", page)
-            for cursor in ("x", "A" * 22 + ".1", page.cursor[:-1] + "999"):
+            for cursor in ("x", "A" * 22 + ".1", page.cursor[:-1] + "A"):
                 await heard("Pull", peer.pull(cursor))
-                await heard("Acknowledge", peer.acknowledge(cursor))
-            await heard("Deliver", peer.deliver(exchange_v1.Page(statement="a.b.c")))
-            await heard("Deliver", peer.deliver(page))
+            for receipt in ("x", "a.b.c", page.statement):
+                await heard("Acknowledge", peer.acknowledge([receipt]))
+            await heard("Deliver", peer.deliver(exchange_v1.Page(statement="a.b.c"), last_receipt=""))
+            await heard("Deliver", peer.deliver(page, last_receipt=""))
+            for after in ("", "x"):
+                await heard("Recover", peer.recover(after))
             for digest in (*digests, "A" * 43, ""):
                 for paths in (["prompts"], ["infohazard_detail"], ["nothing"], []):
                     await heard("RequestDisclosure", peer.request_disclosure(digest, paths=paths, why="to know"))
@@ -348,12 +414,13 @@ def listened(tmp_path_factory):
             with served(exchange.home(LAB_A)), served(exchange.home(LAB_B)):
                 introduce(exchange)
                 ids = post_everything(exchange)
+                purged = end_records(exchange)
                 ask_every_command(exchange, ids)
                 listing = json.loads(exchange.tocsin(LAB_A, "list", "--json")[1])["records"]
                 ask_as_a_peer(exchange, [record["digest"] for record in listing])
-                ask_every_call(exchange, ids)
+                ask_every_call(exchange, ids, purged=purged)
                 wrong_drafts(exchange)
-                exchange.encoded = encodings(exchange, ids)
+                exchange.encoded = dict.fromkeys(exchange.canaries, "") | exchange.encoded | encodings(exchange, ids)
                 damage(exchange)
         finally:
             root.removeHandler(recorder)
@@ -364,11 +431,12 @@ def listened(tmp_path_factory):
 def encodings(exchange: Exchange, ids: list[str]) -> dict[str, str]:
     """Return each canary with the disclosure that carries it, where a record was made of it."""
     identity = parse_identity((exchange.folder / f"{LAB_A}.tocsin").read_bytes(), now=now())
-    found = dict.fromkeys(exchange.canaries, "")
+    found: dict[str, str] = {}
     for name in ids:
         token = exchange.tocsin(LAB_A, "export", name, own=True)[1].strip()
         record = parse_record(token).verify(identity, now=now())
-        found |= {d.value: d.encoded for d in record.disclosures if isinstance(d.value, str) and d.value in found}
+        texts = {one.value: one.encoded for one in record.disclosures if isinstance(one.value, str)}
+        found |= {text: encoded for text, encoded in texts.items() if text in exchange.canaries}
     return found
 
 
@@ -409,6 +477,14 @@ def test_no_file_of_the_partner_holds_one(listened):
         held += "\n".join(store.iterdump()).encode()
     assert [text for text in listened.encoded if text.encode() in held] == []
     assert [text for text, encoded in listened.encoded.items() if encoded and encoded.encode() in held] == []
+
+
+@pytest.mark.parametrize("org", [LAB_A, LAB_B])
+def test_what_was_purged_is_in_no_file_of_either_home(listened, org):
+    assert len(listened.purged) > 5
+    held = b"\n".join(path.read_bytes() for path in sorted(listened.home(org).rglob("*")) if path.is_file())
+    assert [text for text in listened.purged if text.encode() in held] == []
+    assert [text for text in listened.purged if listened.encoded[text].encode() in held] == []
 
 
 def test_the_decision_log_of_the_origin_holds_none(listened):
