@@ -303,6 +303,10 @@ class Call:
         """Return who calls, as TLS has found out."""
         return {"ssl_tls_version": [TLS_VERSION], "x509_pem_cert": [self.certificate]}
 
+    def code(self) -> grpc.StatusCode | None:
+        """Return how the call ended."""
+        return self.error.code() if isinstance(self.error, grpc.aio.AioRpcError) else None
+
     async def write(self, answer: Any) -> None:
         """Send one answer of a stream."""
         await self.write_(answer)

@@ -8,6 +8,7 @@ given itself.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 from tests.policy import holdings, reference
@@ -54,7 +55,6 @@ class Judge:
     texts: dict[tuple[OrgId, OrgId], Sequence[Text]] = field(default_factory=dict)  # by organisation and partner
     _by_digest: dict[str, tuple[Said, VerifiedRecord]] = field(default_factory=dict)
     _allowed: dict[tuple[OrgId, OrgId, str], frozenset[str]] = field(default_factory=dict)
-    _held: dict[tuple[OrgId, str], frozenset[str]] = field(default_factory=dict)  # that a node ever held of a digest
     _seen: dict[tuple[OrgId, str], str] = field(default_factory=dict)  # the text that was looked at last
 
     def note_said(self, record: VerifiedRecord, recipients: tuple[OrgId, ...] = ()) -> None:
@@ -62,12 +62,15 @@ class Judge:
         said = self.said.setdefault(record.record_id, Said(record.issuer, recipients, []))
         said.versions.append(record)
         self._by_digest[record.digest] = said, record
-        self.note_allowed(record.issuer)
+        for org in EVERYBODY:
+            for partner in EVERYBODY:
+                self._note_verdict(record, org, partner)
 
     def note_applied(self, org: OrgId, partner: OrgId, texts: Sequence[Text]) -> None:
         """Keep the rules of a policy that is about to be put in force."""
         self.texts[org, partner] = texts
-        self.note_allowed(org, partner)
+        for _, record in self._by_digest.values():
+            self._note_verdict(record, org, partner)
 
     def note_revealed(self, record: VerifiedRecord, partner: OrgId, name: str) -> bool:
         """Keep that a field is about to be revealed; False where the policy of today does not let it go."""
@@ -75,16 +78,6 @@ class Judge:
         verdict = self._verdict(record, org, partner, granted={name}, own=True)
         self._allow(org, partner, record.digest, verdict)
         return name in verdict
-
-    def note_allowed(self, org: OrgId, *partners: OrgId) -> None:
-        """Keep what the policies of an organisation let go today."""
-        store = self.federation.nodes[org].store
-        for digest, (said, record) in self._by_digest.items():
-            for partner in partners or EVERYBODY:
-                if (org, partner) in self.texts:
-                    own = said.issuer == org
-                    granted = store.feeds.granted(partner, digest) if own else frozenset()
-                    self._allow(org, partner, digest, self._verdict(record, org, partner, granted=granted, own=own))
 
     def verify_moment(self) -> None:
         """Look at what everybody holds now. Raises AssertionError."""
@@ -109,6 +102,12 @@ class Judge:
         for node in self.federation.nodes.values():
             assert not (problems := list(node.store.problems())), (node.org, problems)
             verify_log(node.office.log.rows(), organisation=node.founded.organisation)
+
+    def _note_verdict(self, record: VerifiedRecord, org: OrgId, partner: OrgId) -> None:
+        """Keep what an organisation lets a partner have of a record today; one that is down decides when it is up."""
+        node, own = self.federation.nodes[org], record.issuer == org
+        granted = node.store.feeds.granted(partner, record.digest) if own and node.alive else frozenset()
+        self._allow(org, partner, record.digest, self._verdict(record, org, partner, granted=granted, own=own))
 
     def _allow(self, org: OrgId, partner: OrgId, digest: str, paths: frozenset[str]) -> None:
         self._allowed[org, partner, digest] = self._allowed.get((org, partner, digest), frozenset()) | paths
@@ -140,19 +139,16 @@ class Judge:
             issuer = self.federation.nodes[said.issuer].founded.organisation
             record = parse_record(text).verify(issuer, now=whole.issued_at)
             paths = record.paths & leaves(record.kind).keys()
-            if node.org != said.issuer:
-                may = self._may_hold(node.org, said, digest)
-                assert paths <= may, f"{node.org} holds {sorted(paths - may)} of {digest}"
-            self._held[node.org, digest] = self._held.get((node.org, digest), frozenset()) | paths
+            may = self._may_hold(said, digest)[node.org]
+            assert node.org == said.issuer or paths <= may, f"{node.org} holds {sorted(paths - may)} of {digest}"
 
-    def _may_hold(self, org: OrgId, said: Said, digest: str) -> frozenset[str]:
-        """Return what somebody was ever allowed to give a node of a record."""
-        may = self._allowed.get((said.issuer, org, digest), frozenset())
-        for relay in EVERYBODY:
-            if relay not in (said.issuer, org):
-                may |= self._allowed.get((relay, org, digest), frozenset()) & self._held.get(
-                    (relay, digest), frozenset()
-                )
+    def _may_hold(self, said: Said, digest: str) -> dict[OrgId, frozenset[str]]:
+        """Return what everybody was ever allowed to be given of a record, by its origin or by whoever has it."""
+        may = {org: self._allowed.get((said.issuer, org, digest), frozenset()) for org in EVERYBODY}
+        for _ in EVERYBODY:  # as many hops as there can be
+            for relay, org in permutations(EVERYBODY, 2):
+                if said.issuer not in (relay, org):
+                    may[org] |= self._allowed.get((relay, org, digest), frozenset()) & may[relay]
         return may
 
     def _verify_feeds(self, node: Node) -> None:
@@ -184,7 +180,8 @@ class Judge:
             taken = sender.store.receipts.last(receiver.org, given=False)
             if (given and given.digest) != (taken and taken.digest):
                 yield f"{way}: the receipts differ"
-            if receiver.store.receipts.pending(sender.org, limit=1):
+            # A sender that nobody can dial says with the next page which receipts it has.
+            if sender.founded.organisation.endpoints and receiver.store.receipts.pending(sender.org, limit=1):
                 yield f"{way}: a receipt is pending"
         for digest in self._by_digest:
             yield from self._record_faults(sender, receiver, digest)
@@ -197,8 +194,9 @@ class Judge:
         if record is None:
             return
         decision = sender.office.decide(record, partner=receiver.org, now=sender.now())
-        wait = wait_of(sender.office, record, decision, partner=receiver.org, now=sender.now())
-        if not decision.delivered or wait is not None:
+        if not decision.delivered:
+            return
+        if wait_of(sender.office, record, decision, partner=receiver.org, now=sender.now()) is not None:
             return
         standing, held = receiver.held().get(digest, ("", ""))
         if standing != "current" or not set(presentation(record, decision).split("~")) <= set(held.split("~")):

@@ -33,13 +33,15 @@ CLOCKS_JUMP_SECONDS = (-7200, -900, 400, 86_400)
 CONVERGED_SECONDS = 1800
 HOUR = 3600
 
-CONTENT: dict[str, Any] = {
+ALWAYS_SAID: dict[str, Any] = {
     "finding_kind": "vulnerability",
     "severity": "high",
+    "subjects": [{"kind": "model", "name": "M", "version": "3"}],
+}
+CONTENT: dict[str, Any] = {
     "summary": "what happened",
     "details": "at length",
     "hazard_category": ["cyber"],
-    "subjects": [{"kind": "model", "name": "M", "version": "3"}],
     "prompts": ["one", "two"],
     "poc": "print()",
     "infohazard_detail": "never",
@@ -184,7 +186,9 @@ class Schedule:
         if node is None or said is None:
             return
         record, partner, name = said.versions[-1], self._rng.choice(_others(node.org)), self._rng.choice(NAMED)
-        if name in record.paths and self._judge.note_revealed(record, partner, name):
+        if node.now() < record.issued_at or name not in record.paths:  # nothing is decided by a clock that is behind
+            return
+        if self._judge.note_revealed(record, partner, name):
             reveal(node.office, record, partner=partner, paths=[name], person=ANALYST, now=node.now())
             self._tell(node, (partner,))
 
@@ -205,8 +209,8 @@ class Schedule:
 
     def _issue(self, node: Node, record_id: Any, **draft: Any) -> VerifiedRecord:
         tlp = self._rng.choice(("CLEAR", "GREEN", "GREEN", "AMBER", "AMBER+STRICT"))
-        names = self._rng.sample(sorted(CONTENT), self._rng.randint(4, len(CONTENT)))
-        content = {"title": f"of {node.org}", "finding_kind": "vulnerability"} | {name: CONTENT[name] for name in names}
+        names = self._rng.sample(sorted(CONTENT), self._rng.randint(2, len(CONTENT)))
+        content = {"title": f"of {node.org}"} | ALWAYS_SAID | {name: CONTENT[name] for name in names}
         draft = {"relay": self._rng.choice(("none", "community"))} | draft
         return issue(
             Draft(record_id=record_id, kind="finding", tlp=tlp, **draft),
