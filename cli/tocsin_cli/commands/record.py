@@ -248,7 +248,7 @@ def _provenance(record: v1.Record) -> list[tuple[str, str]]:
         ("received from", received),
         ("narrowed to", ", ".join(record.recipients)),
         ("posted by", record.author),
-        ("versions held", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),
+        ("versions", ", ".join(map(str, record.versions)) if len(record.versions) > 1 else ""),
         ("keep until", record.envelope.retention_until),
         ("marking", ", ".join(f"{claim(Tlp.DESCRIPTOR, step.tlp)} from {step.at}" for step in steps)),
     ]
