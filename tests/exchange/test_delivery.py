@@ -14,10 +14,14 @@ from tocsin.exchange import outbox
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.publish import queue_partners, weigh_queued
 from tocsin.exchange.status import status_of
+from tocsin.records.record import parse_record
+from tocsin.release import office
 from tocsin.release.office import load_own
 from tocsin.release.presentation import presentation
 from tocsin.store.model import PeerState, RecordFilter, Standing
 from tocsin.v1 import exchange_service_pb2 as v1
+
+CLEAR = OPEN.replace('"AMBER"', '"CLEAR"')
 
 
 def kinds(page):
@@ -299,7 +303,8 @@ class TestAskedAgain:
 class TestCursors:
     def test_a_cursor_that_no_node_made_is_refused(self, a):
         good = "A" * 22
-        for text in ("1", "x.1", ".", f"{good}.-1", f"{good}.01", f"{good}.1 ", f"{'A' * 21}B.1", "é.1"):
+        tagged = (f"{good}.1.", f"{good}.1.{'A' * 10}", f"{good}.1.{'A' * 10}B", f"{good}.1.{'A' * 11}.", f"{good}..1")
+        for text in ("1", "x.1", ".", f"{good}.-1", f"{good}.01", f"{good}.1 ", f"{'A' * 21}B.1", "é.1", *tagged):
             with pytest.raises(MalformedCursor) as refused:
                 a.page_for(B, text)
             assert refused.value.reason == "BAD_CURSOR"
@@ -321,6 +326,27 @@ class TestCursors:
             with pytest.raises(StaleCursor) as refused:
                 a.page_for(B, text)
             assert refused.value.metadata == {"cursor": held}
+
+    def test_each_entry_has_a_tag_of_its_own_that_stays(self, a):
+        for number in range(3):
+            a.post({"title": f"n{number}"})
+        first = a.page_for(B, limits=Limits(entries=2))
+        again = a.page_for(B)
+        tags = [entry.tag for entry in a.store.feeds.entries(B, after=0, limit=9)]
+        assert len(set(tags)) == 3
+        assert first.cursor.split(".")[1:] == ["2", tags[1]]
+        assert again.cursor.split(".")[1:] == ["3", tags[2]]
+
+    def test_entries_from_before_there_were_tags_are_found_without(self, a, b):
+        a.post()
+        a.page_for(B)
+        with a.store.transaction():
+            a.store._db.execute("UPDATE entries SET tag = ''")
+        b.pull(a)
+        assert b.cursor_of(A) == f"{a.store.feeds.get(B).feed_id}.1"
+        new = a.post()
+        (entry,) = a.page_for(B, b.cursor_of(A)).entries
+        assert entry.digest == new.digest
 
     def test_a_receiver_that_forgot_everything_gets_everything_again(self, a, b):
         for number in range(4):
@@ -393,6 +419,72 @@ class TestPolicyChanges:
         queue_partners(a.office, [B], now=NOW)
         assert a.page_for(B) is None
         assert len(a.proposals()) == 1
+
+
+class TestOthersThatWrite:
+    def test_records_are_verified_before_others_are_made_to_wait(self, a, b, monkeypatch):
+        inside = []
+
+        def verifying(token):
+            inside.append(a.store._db._writing_thread is not None)
+            return parse_record(token)
+
+        monkeypatch.setattr(office, "parse_record", verifying)
+        for number in range(4):
+            a.post({"title": f"n{number}"}, partners=())
+        a.set_policies(lab_b=CLEAR)
+        a.post(tlp="CLEAR")
+        a.apply(lab_b=OPEN)
+        inside.clear()
+        assert len(a.page_for(B).entries) == 5
+        assert inside == [False] * 5
+        inside.clear()
+        assert len(a.page_for(B).entries) == 5, "asked for again"
+        assert inside == [False] * 5
+
+    def test_what_was_verified_counts_for_exactly_that_text(self, a, monkeypatch):
+        record = a.post()
+        ahead = outbox._verify_ahead
+
+        def then_damaged(*args, **kwargs):
+            found = ahead(*args, **kwargs)
+            with a.store.transaction():
+                a.store._db.execute("UPDATE holdings SET token = token || '!~'")
+            return found
+
+        monkeypatch.setattr(outbox, "_verify_ahead", then_damaged)
+        with pytest.raises(StoreCorrupt):
+            a.page_for(B)
+        assert a.store.feeds.sent(B, record.digest) is None
+
+    def test_what_is_retracted_while_the_page_is_made_does_not_go(self, a, monkeypatch):
+        record = a.post()
+        ahead = outbox._verify_ahead
+
+        def then_retracted(*args, **kwargs):
+            found = ahead(*args, **kwargs)
+            a.retract(record)
+            return found
+
+        monkeypatch.setattr(outbox, "_verify_ahead", then_retracted)
+        assert a.page_for(B) is None
+
+    def test_no_more_is_verified_ahead_than_memory_is_meant_for(self, a):
+        for number in range(6):
+            a.post({"title": f"n{number}", "details": "x" * 5000})
+        limits = Limits(bytes=4000)
+        memo, considered = outbox._verify_ahead(a.office, B, after=0, limits=limits, now=NOW)
+        assert len(memo) == considered < 6
+        assert sum(len(page.entries) for page in walk(a, B, limits)) == 6
+
+
+def walk(a, partner, limits):
+    """Return the pages of a feed, one behind the other."""
+    pages, cursor = [], ""
+    while (page := a.page_for(partner, cursor, limits=limits)) is not None:
+        pages.append(page)
+        cursor = page.cursor
+    return pages
 
 
 class TestPublish:
