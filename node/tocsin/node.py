@@ -129,9 +129,9 @@ class Node:
         where anything is wrong, and then nothing has changed.
         """
         renewal = await asyncio.to_thread(read_renewal, self._home, self.config, now=self._clock())
+        await asyncio.to_thread(self._home.renew, renewal.papers, now=self._clock())
         await self._workers.stop()
         await self._timekeeper.stop()
-        self._home.renew(renewal.papers)
         self.config = renewal.config
         self._door.quota = _quota(renewal.config)
         self._directory.refresh()

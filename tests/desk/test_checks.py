@@ -171,7 +171,7 @@ def test_a_key_that_waits_is_told(root, open_office):
     office = open_office(root)
     layout = office.home.layout
     rotate_key(layout, "record", now=NOW, random=secrets.token_bytes, overlap=7 * DAY)
-    office.home.renew(load_papers(layout, now=NOW))
+    office.home.renew(load_papers(layout, now=NOW), now=NOW)
     messages = [answer.message for answer in checks_of(office) if answer.check == "keys"]
     assert any("the next record key takes over on" in message for message in messages)
 

@@ -1,5 +1,6 @@
 """Keys are replaced in steps, each of which may be the last before a crash."""
 
+import json
 import os
 import secrets
 from dataclasses import replace
@@ -9,6 +10,8 @@ import pytest
 
 from tests.desk.conftest import LAB_A, copy_home, make_home
 from tests.support.organisations import NOW
+from tocsin.audit.entry import Event
+from tocsin.audit.log import verify_log
 from tocsin.desk import rotation
 from tocsin.desk.home import open_home
 from tocsin.desk.layout import Layout
@@ -193,3 +196,28 @@ def test_a_document_that_has_expired_is_renewed(layout):
     assert renewed.version == 2
     assert replace(renewed, version=1, expires=held.expires, document=held.document) == held
     open_home(layout.root, now=later).close()
+
+
+def rotations(home) -> list[dict[str, object]]:
+    rows = [row for row in home.log.rows() if row.act == Event.KEY_ROTATED]
+    return [json.loads(row.body)["details"] for row in rows]
+
+
+def test_the_decision_log_says_once_which_keys_count_from_when_on(layout):
+    with open_home(layout.root, now=NOW) as home:
+        assert rotations(home) == []
+    rotate(layout, "record", overlap=DAY)
+    for moment in (NOW, NOW, NOW + DAY, NOW + DAY):
+        with open_home(layout.root, now=moment) as home:
+            told = rotations(home)
+    assert [entry["version"] for entry in told] == [2, 2]
+    assert told[0]["record_key"] != told[1]["record_key"] == home.record_signer.key_id
+    assert told[0]["pin"] == told[1]["pin"]
+
+
+def test_the_decision_log_goes_on_under_a_new_delivery_key(layout):
+    rotate(layout, "delivery")
+    with open_home(layout.root, now=NOW) as home:
+        (_, *_, last) = home.log.rows()
+        assert last.act == Event.KEY_ROTATED
+        assert verify_log(home.log.rows(), organisation=home.organisation).entries == last.sequence

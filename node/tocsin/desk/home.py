@@ -10,6 +10,7 @@ people know which part to mend:
    alone (KEY_EXPOSED), readable, and named in the document (HOME_DAMAGED)
 5. the store reads as it was written (STORE_CORRUPT)
 6. the last row of the decision log is sealed, where an earlier version left it open
+7. the decision log says which keys count from now on, where they are others than before
 
 The policies in force are in the store, and are verified each time that they
 are asked for: a home in which none are believed opens, and shares nothing.
@@ -26,7 +27,7 @@ from typing import Self
 from tocsin.audit.log import Log
 from tocsin.desk.inforce import load_in_force
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
-from tocsin.desk.papers import Papers, load_papers
+from tocsin.desk.papers import Papers, load_papers, note_papers
 from tocsin.desk.rotation import settle_keys
 from tocsin.errors import HomeDamaged, HomeLocked, HomeMissing
 from tocsin.identity.certificate import TlsKeys
@@ -81,10 +82,11 @@ class Home:
         """Return the policies in force, verified; an empty set, with the problem, where they are not believed."""
         return load_in_force(self.store, self.organisation)
 
-    def renew(self, papers: Papers) -> None:
+    def renew(self, papers: Papers, *, now: int) -> None:
         """Go on under a newer document, or with other keys; who has read the old ones finishes with them."""
-        self.papers = papers
-        self.log = Log(self.store, org=papers.organisation.org, signer=papers.delivery_signer)
+        log = Log(self.store, org=papers.organisation.org, signer=papers.delivery_signer)
+        note_papers(log, self.store, papers, now=now)
+        self.papers, self.log = papers, log
 
     def close(self) -> None:
         """Close the store and let go of the lock; closing twice does nothing more."""
@@ -110,6 +112,7 @@ def open_home(root: Path, *, now: int) -> Home:
         opening.callback(store.close)
         log = Log(store, org=papers.organisation.org, signer=papers.delivery_signer)
         log.seal_tail(now=now)  # 6.
+        note_papers(log, store, papers, now=now)  # 7.
         return Home(
             layout,
             papers=papers,

@@ -1,21 +1,28 @@
 """This module reads what shows who a node is: the identity document of its home, and the keys that the document names.
 
 They are read together and hold together: a key that the document does not name
-for today is refused, since no peer would believe what it signs.
+for today is refused, since no peer would believe what it signs. When they are
+others than before, the decision log says so, under the new delivery key.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tocsin.audit.entry import Entry, Event
+from tocsin.audit.log import Log
 from tocsin.desk.layout import Layout, cause
 from tocsin.desk.passphrase import find_passphrase
+from tocsin.encoding import JSON, parse_json
 from tocsin.errors import HomeDamaged, IdentityExpired, MalformedEncoding, MalformedIdentity
 from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_pin
 from tocsin.identity.keys import load_private_key
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.signer import Signer, load_signer
+from tocsin.store.model import AuditFilter
+from tocsin.store.protocol import Store
 
 RESTORE = "restore it from a backup of the home"
 
@@ -70,6 +77,24 @@ def load_organisation(layout: Layout) -> Organisation:
         raise HomeDamaged(
             f"the identity document does not verify: {error.message}", where=where, hint=RESTORE
         ) from error
+
+
+def note_papers(log: Log, store: Store, papers: Papers, *, now: int) -> None:
+    """Keep in the decision log which version and keys the node goes on with, where they are not those it had.
+
+    Those of a new home are version 1, which its founding says.
+    """
+    organisation = papers.organisation
+    details: dict[str, JSON] = {
+        "version": organisation.version,
+        "record_key": papers.record_signer.key_id,
+        "delivery_key": papers.delivery_signer.key_id,
+        "pin": spki_pin(x509.load_pem_x509_certificate(papers.tls.certificate).public_bytes(Encoding.DER)),
+    }
+    last = store.audit.list(AuditFilter(act=Event.KEY_ROTATED), limit=1, newest_first=True)
+    before = parse_json(last[0].body.encode()) if last else None
+    if organisation.version > 1 and not (isinstance(before, dict) and before.get("details") == details):
+        log.append(Entry(Event.KEY_ROTATED, details=details), now=now)
 
 
 def _load_tls(layout: Layout, organisation: Organisation, *, passphrase: bytes | None) -> TlsKeys:
