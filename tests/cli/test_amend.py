@@ -96,6 +96,7 @@ def test_a_correction_is_an_amendment_with_the_status_corrected(tocsin, desk, fi
         pytest.param(["retract", "3f2b", "--purge", "--json"], "--json answers a script", id="a script is not asked"),
         pytest.param(["retract", "3f2b", "--purge", "--override", "key"], "--correct alone", id="nothing is linted"),
         pytest.param(["retract", "3f2b", "--correct", "FILE", "--reason", "error"], "gives no reason", id="a reason"),
+        pytest.param(["retractions", "--raw"], "--raw prints the retraction of one record", id="the bytes of all"),
         pytest.param(["show", "3f2b", "--draft", "--json"], "--draft prints a TOML file", id="two forms"),
     ],
 )
@@ -221,6 +222,11 @@ def test_each_answer_to_one_retraction_is_shown_with_why(tocsin, desk):
         ["lab-b.example", "declined", "2026-03-01", "12:00", "legal-hold"],
         ["uni.example", "silent", "2026-03-01", "12:00"],
     ]
+
+
+def test_a_retraction_is_printed_as_it_was_signed(tocsin, desk):
+    desk(v1.GetRetractionResponse(retraction=retraction(token="h.p.s")))
+    assert tocsin("retractions", "3f2b", "--raw").out == "h.p.s\n"
 
 
 def test_retractions_are_documents_too(tocsin, desk):

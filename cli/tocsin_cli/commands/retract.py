@@ -174,23 +174,32 @@ def _partners(answers: Sequence[v1.Answer]) -> str:
 
 @click.command(
     cls=Command,
-    examples=("tocsin retractions", "tocsin retractions 3f2a", "tocsin retractions --json"),
+    examples=(
+        "tocsin retractions",
+        "tocsin retractions 3f2a",
+        "tocsin retractions 3f2a --raw > retraction.jws         and then: tocsin verify retraction.jws --identity …",
+    ),
 )
 @click.argument("record_id", metavar="[ID]", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most retractions to print.")
+@click.option("--raw", is_flag=True, help="Print the retraction of one record as it was signed.")
 @json_option
 @click.pass_obj
-def retractions(session: Session, *, record_id: str | None, limit: int, as_json: bool) -> None:
+def retractions(session: Session, *, record_id: str | None, limit: int, raw: bool, as_json: bool) -> None:
     """List what was taken back, and what partners answered.
 
     With ID, the answer of each partner to the retraction of one record:
     confirmed and declined are signed by it, and silent means that it was asked
     and has said nothing yet.
     """
+    if raw and (as_json or not record_id):
+        raise UsageProblem("--raw prints the retraction of one record", "tocsin retractions ID --raw")
     if record_id:
         found = session.call(v1.GetRetractionRequest(id=record_id), v1.GetRetractionResponse).retraction
         if as_json:
             output.document(document(found))
+        elif raw:
+            output.data(found.token)
         else:
             _print_retraction(found)
         return
