@@ -6,6 +6,7 @@ keys of the people of a later one lie nowhere here.
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.people import first
 from tests.support.policies import request_to_apply
 from tests.support.shared import ROOT
 from tocsin.audit.log import verify_log
+from tocsin.desk.fsck import examine_home
 from tocsin.desk.home import open_home
 from tocsin.desk.lookup import load_record
 from tocsin.desk.policyfiles import load_drafts
@@ -24,6 +26,7 @@ from tocsin.desk.recovery import recover_person
 from tocsin.desk.room import open_office as open_release
 from tocsin.exchange.outbox import next_page
 from tocsin.identity.names import OrgId
+from tocsin.store.migrations import KNOWN
 from tocsin.store.model import DisclosureRequest, Proposal
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -151,3 +154,24 @@ def test_what_an_old_home_decided_and_what_waits_is_there(tmp_path, version, exp
         assert [[due.kind, due.digest, due.partner, due.due_at] for due in dues] == expected["due"]
         verified = verify_log(home.log.rows(), organisation=home.organisation)
         assert {"entries": verified.entries, "head": verified.head} == expected["audit"]
+
+
+def test_an_old_home_is_copied_before_it_is_changed(tmp_path, version, expected, caplog):
+    root = copied(version, tmp_path)
+    number = int(version.removeprefix("home-v"))
+    copy = root / f"tocsin.db.format-{number}"
+    with open_home(root, now=expected["now"]):
+        pass
+    assert copy.exists() is (number < KNOWN)
+    if number < KNOWN:
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        assert f"format {number}: it is copied to {copy}" in caplog.text
+        copy.replace(root / "tocsin.db")
+        with open_home(root, now=expected["now"]) as again:
+            assert {digest: again.store.records.get(digest).digest for digest in expected["records"]}
+
+
+def test_an_old_home_is_sound_when_it_was_taken_over(old):
+    root = old.home.layout.root
+    old.home.close()
+    assert list(examine_home(root)) == []
