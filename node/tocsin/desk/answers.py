@@ -9,11 +9,13 @@ holds a version of the record, and was not sent it yet           queued
 
 from collections.abc import Iterable, Iterator
 
+from tocsin.audit.entry import Event
+from tocsin.audit.log import BATCH
 from tocsin.desk.outbox import on_its_way
 from tocsin.identity.certificate import DAY
 from tocsin.identity.names import OrgId
 from tocsin.records.retraction import Action
-from tocsin.store.model import PAGE_SIZE_MAX, AnswerRow, EntryKind, Outcome, RetractionRow
+from tocsin.store.model import PAGE_SIZE_MAX, AnswerRow, AuditFilter, EntryKind, Outcome, RetractionRow
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -52,11 +54,15 @@ def answers_to(store: Store, row: RetractionRow) -> tuple[v1.Answer, ...]:
     for answer in sorted((one for digest in digests for one in store.receipts.answers(digest)), key=lambda one: one.at):
         if answer.kind is EntryKind.RETRACTION and _is_about(store, answer, row):
             said[answer.partner] = answer
+    asked = _asked(store, row, digests)
     answers = []
     for partner in sorted(store.feeds.holders(row.issuer, row.record_id)):
-        found = _said(said[partner]) if partner in said else _not_said(store, row, partner, digests)
-        if found is not None:
-            answers.append(found)
+        if partner in said:
+            answers.append(_said(said[partner]))
+        elif partner in asked:
+            answers.append(_not_said(partner, v1.ANSWER_STATE_ASKED, since=asked[partner]))
+        elif row.action != Action.CORRECT or _is_queued(store, partner, digests):
+            answers.append(_not_said(partner, v1.ANSWER_STATE_QUEUED, since=row.stored_at))
     return tuple(answers)
 
 
@@ -76,13 +82,23 @@ def _said(answer: AnswerRow) -> v1.Answer:
     return message
 
 
-def _not_said(store: Store, row: RetractionRow, partner: OrgId, digests: Iterable[str]) -> v1.Answer | None:
-    """Return where a retraction is on its way to a partner; None for a correction of which it need not be told."""
-    is_sent = row.digest in store.feeds.told(partner, row.issuer, row.record_id)
-    rows = [one for digest in digests for one in on_its_way(store, partner, digest)]
-    if row.action == Action.CORRECT and not is_sent and all(one.sequence or one.due_at for one in rows):
-        return None
-    sent_at = max((one.since for one in rows if one.sequence), default=0)
-    message = v1.Answer(partner=partner, state=v1.ANSWER_STATE_ASKED if is_sent else v1.ANSWER_STATE_QUEUED)
-    message.since.FromSeconds(max(sent_at, row.stored_at) if is_sent else row.stored_at)
+def _not_said(partner: OrgId, state: v1.AnswerState.ValueType, *, since: int) -> v1.Answer:
+    message = v1.Answer(partner=partner, state=state)
+    message.since.FromSeconds(since)
     return message
+
+
+def _asked(store: Store, row: RetractionRow, digests: Iterable[str]) -> dict[str, int]:
+    """Return to whom a retraction was sent, and when first: the decision log names it."""
+    asked: dict[str, int] = {}
+    for digest in digests:
+        for entry in store.audit.list(AuditFilter(digest=digest, act=Event.SENT), limit=BATCH, newest_first=True):
+            if row.digest in entry.body:
+                asked[entry.partner] = entry.at
+    return asked
+
+
+def _is_queued(store: Store, partner: OrgId, digests: Iterable[str]) -> bool:
+    """Say whether it is still to be seen if a partner must be told; whoever has the next version need not."""
+    rows = (one for digest in digests for one in on_its_way(store, partner, digest))
+    return any(not one.sequence and not one.due_at for one in rows)

@@ -39,7 +39,7 @@ _ROLES: Mapping[int, PeerRole] = MappingProxyType(
 _NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
     {
         (PeerState.PENDING, "confirm"): PeerState.ACTIVE,
-        (PeerState.PENDING, "know"): PeerState.KNOWN,
+        (PeerState.PENDING, "being known only"): PeerState.KNOWN,
         (PeerState.PENDING, "remove"): PeerState.REMOVED,
         (PeerState.ACTIVE, "confirm"): PeerState.ACTIVE,
         (PeerState.ACTIVE, "suspend"): PeerState.SUSPENDED,
@@ -50,7 +50,7 @@ _NEXT: Mapping[tuple[PeerState, str], PeerState] = MappingProxyType(
         (PeerState.SUSPENDED, "resume"): PeerState.ACTIVE,
         (PeerState.SUSPENDED, "remove"): PeerState.REMOVED,
         (PeerState.KNOWN, "confirm"): PeerState.ACTIVE,
-        (PeerState.KNOWN, "know"): PeerState.KNOWN,
+        (PeerState.KNOWN, "being known only"): PeerState.KNOWN,
         (PeerState.KNOWN, "remove"): PeerState.REMOVED,
     }
 )
@@ -153,7 +153,7 @@ class Peering:
             row = peers.set_role(known.org, role)
             changes = (*changes, f"role: {known.role}, now {role}")
         if request.fingerprint or request.known:
-            row = self._advance(row, "know" if request.known else "confirm")
+            row = self._advance(row, "being known only" if request.known else "confirm")
         return row, changes
 
     def suspend_peer(self, request: v1.SuspendPeerRequest, caller: Person) -> v1.SuspendPeerResponse:
@@ -247,7 +247,7 @@ def _not_compared() -> MalformedRequest:
 
 def _hint(row: PeerRow, event: str) -> str:
     """Say what can be done where an event does not fit the state."""
-    if event == "know":
+    if event == "being known only":
         return f"end the exchange with it first: tocsin peer remove {row.org}"
     return f"confirm its fingerprint with: tocsin peer add FILE --fingerprint F, or remove {row.org}"
 
