@@ -4,6 +4,8 @@
     withdrawn, purged      by the strongest retraction, once for each strength
     replaced               nothing, where it was sent the newer version or would get it today;
                            else by the correction: that its version is over, and how it is marked
+    … and may be           by the correction: the newer version perhaps may not be passed on,
+    passed on              and those who have the older one from this partner hear of it from nobody else
 
 So whoever holds a version learns that it is over, also where policy lets it
 have nothing any more; whoever never got one learns nothing. A candidate for
@@ -20,6 +22,7 @@ from tocsin.encoding import JSON
 from tocsin.errors import Conflict, NotPermitted, StoreCorrupt
 from tocsin.identity.names import OrgId, RecordId
 from tocsin.identity.signer import Signer
+from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.retraction import Action, VerifiedRetraction, sign_retraction
 from tocsin.release.gate import wait_of
 from tocsin.release.office import Memo, Office
@@ -104,7 +107,9 @@ def find_notice(office: Office, digest: str, *, partner: OrgId, now: int, memo: 
     strongest = rows[0]
     if strongest.action == Action.CORRECT:
         is_over = stored.standing is Standing.REPLACED and stored.version <= strongest.version
-        if not is_over or _gets_newer(office, stored, partner=partner, now=now, memo=memo):
+        if not is_over:
+            return None
+        if stored.relay != MAY_RELAY and _gets_newer(office, stored, partner=partner, now=now, memo=memo):
             return None
     told = store.feeds.told(partner, stored.issuer, stored.record_id)
     if any(_strength(row) >= _strength(strongest) for row in rows if row.digest in told):
