@@ -1,12 +1,15 @@
 """Nodes as real processes: started as people start them, stopped as service managers stop them."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -156,6 +159,61 @@ def test_a_node_says_at_its_start_that_nothing_is_in_force(tmp_path):
         while "serves on" not in told:
             told += running.stderr.readline()
     assert "nothing is in force, so nothing is sent and nothing accepted" in told
+
+
+def told_until(running, mark) -> list[dict[str, str]]:
+    """Return the lines of a log in JSON, up to the first that says something."""
+    lines = []
+    for line in running.stderr:
+        lines.append(json.loads(line))
+        if mark in lines[-1]["event"]:
+            return lines
+    raise AssertionError(lines)
+
+
+def test_a_node_reloads_when_it_is_told_and_keeps_everything_where_something_is_wrong(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    settings = lab.root / "node.toml"
+    right = settings.read_text()
+    with process(lab, TOCSIN_LOG_FORMAT="json") as running, desk_of(lab) as channel:
+        told_until(running, "serves on")
+        settings.write_text(f"{right}heartbeat_seconds = -1\n")
+        running.send_signal(signal.SIGHUP)
+        (refused,) = told_until(running, "nothing is reloaded")
+        assert (refused["level"], "BAD_CONFIG" in refused["event"]) == ("error", True)
+        settings.write_text(f'{right}log_level = "debug"\nstrict = true\n')
+        running.send_signal(signal.SIGHUP)
+        events = [line["event"] for line in told_until(running, "reloaded")]
+        assert "strict has changed, and counts from the next start" in events
+        assert DeskServiceStub(channel).GetStatus(v1.GetStatusRequest()).serving
+        running.send_signal(signal.SIGTERM)
+        told_until(running, "stopped")
+
+
+def test_a_service_manager_hears_when_the_node_serves_reloads_and_stops(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(START_SECONDS)
+        with process(lab, NOTIFY_SOCKET=str(tmp_path / "notify")) as running:
+            assert manager.recv(4096).startswith(b"READY=1")
+            running.send_signal(signal.SIGHUP)
+            assert manager.recv(4096).startswith(b"RELOADING=1")
+            assert manager.recv(4096) == b"READY=1\nSTATUS=serving"
+            running.send_signal(signal.SIGTERM)
+            assert manager.recv(4096).startswith(b"STOPPING=1")
+
+
+def test_figures_are_read_where_the_settings_say(tmp_path):
+    lab = make_place(tmp_path, "lab-a.example")
+    settings = {"TOCSIN_METRICS_LISTEN": "127.0.0.1:0", "TOCSIN_LOG_FORMAT": "json"}
+    with process(lab, **settings) as running, desk_of(lab) as channel:
+        DeskServiceStub(channel).GetStatus(v1.GetStatusRequest())
+        address = told_until(running, "figures are on")[-1]["event"].rpartition(" ")[2]
+        with urlopen(address, timeout=5) as answer:  # noqa: S310 -- the address that the node itself has told
+            text = answer.read().decode()
+    called = '{code="OK",method="/tocsin.v1.DeskService/GetStatus"}'
+    assert f"tocsin_rpc_server_duration_seconds_count{called} 1.0" in text
 
 
 def test_once_fetches_from_every_peer_and_stops(tmp_path):
