@@ -79,6 +79,14 @@ class Judge:
         self._allow(org, partner, record.digest, verdict)
         return name in verdict
 
+    def is_known(self, said: Said) -> bool:
+        """Say whether an origin still knows the newest version of its record: a backup may be older."""
+        origin, newest = self.federation.nodes[said.issuer], said.versions[-1]
+        rows = origin.store.retractions.of(said.issuer, newest.record_id)
+        if said.over is not None:
+            return any(row.action == said.over for row in rows)
+        return origin.held().get(newest.digest, ("", ""))[0] == "current"
+
     def verify_moment(self) -> None:
         """Look at what everybody holds now. Raises AssertionError."""
         for node in self.federation.nodes.values():
@@ -162,7 +170,7 @@ class Judge:
             assert feed.acknowledged <= feed.head, (node.org, other)
             receiver = self.federation.nodes[other]
             held = receiver.store.intake.cursor(node.org) if receiver.alive else None
-            if held is not None and held.feed_id == feed.feed_id:
+            if held is not None and held.feed_id == feed.feed_id and not node.was_put_back:
                 assert held.sequence <= feed.head, f"{other} has more of {node.org} than there is"
 
     def _way_faults(self, sender: Node, receiver: Node) -> Iterator[str]:
@@ -204,7 +212,9 @@ class Judge:
 
     def _standing_faults(self, said: Said, node: Node) -> Iterator[str]:
         """Yield what is over, and shown as if it was not."""
-        held = node.held()
+        held, origin = node.held(), self.federation.nodes[said.issuer]
+        if origin.was_put_back and not self.is_known(said):
+            return  # perhaps nobody else ever heard of what was lost
         for version in said.versions:
             standing, text = held.get(version.digest, ("", ""))
             if not standing:

@@ -2,7 +2,7 @@
 
     posts, amendments, retractions, revealed fields, policies applied      what people do
     cuts both ways and one way, resets, calls lost or doubled, slow links  what networks do
-    kills, clocks that jump, feeds asked for again                         what machines do
+    kills, clocks that jump, backups that are put back                     what machines do
 
 After every step: nobody holds a field that no policy ever let it have, what was
 taken back stays so, numbers are dense and in order. When the network is mended
@@ -202,7 +202,9 @@ class Schedule:
         found = [
             said
             for said in self._judge.said.values()
-            if self.federation.nodes[said.issuer].alive and (also_over or said.over is None)
+            if self.federation.nodes[said.issuer].alive
+            and (also_over or said.over is None)
+            and self._judge.is_known(said)
         ]
         said = self._rng.choice(found) if found else None
         return (self.federation.nodes[said.issuer], said) if said else (None, None)
@@ -260,10 +262,16 @@ class Schedule:
         """A clock jumps."""
         self._rng.choice(self._nodes()).skew += self._rng.choice(CLOCKS_JUMP_SECONDS)
 
-    def begin_again(self) -> None:
-        """A receiver forgets how far it has stored a feed."""
+    def keep_copy(self) -> None:
+        """Somebody makes a backup."""
         if node := self._living():
-            node.side.begin_again(self._rng.choice([org for org in _others(node.org) if org in MEMBERS]))
+            node.keep_copy()
+
+    def put_back(self) -> None:
+        """A disk is lost, and the last backup is put in its place."""
+        nodes = self._nodes()
+        self._rng.shuffle(nodes)
+        any(node.put_back() for node in nodes)
 
     def wait(self) -> None:
         """Nothing happens for a while: long enough to find out that a stream is dead."""
@@ -308,6 +316,7 @@ WEIGHTS: dict[Callable[[Schedule], None], int] = {
     Schedule.kill: 3,
     Schedule.start: 2,
     Schedule.set_clock: 1,
-    Schedule.begin_again: 1,
+    Schedule.keep_copy: 2,
+    Schedule.put_back: 2,
     Schedule.wait: 2,
 }

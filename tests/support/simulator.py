@@ -118,6 +118,7 @@ class Node:
         self.path.write_bytes(blank(org))
         self._lives = 0
         self._life: Life | None = None
+        self.was_put_back = False
         self.store: SqliteStore
 
     def now(self) -> int:
@@ -172,6 +173,28 @@ class Node:
             self._life = None
             self._federation.network.gone(self.org)
             self.store.close()
+
+    def keep_copy(self) -> None:
+        """Make a backup of the store, as it is now."""
+        copy = self._copy
+        copy.unlink(missing_ok=True)
+        self.store.snapshot(copy)
+
+    def put_back(self) -> bool:
+        """Die, and begin again with the store of the last backup; False where there is none."""
+        if not self._copy.exists():
+            return False
+        self.kill()
+        self.path.write_bytes(self._copy.read_bytes())
+        for rest in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
+        self.was_put_back = True
+        self.start()
+        return True
+
+    @property
+    def _copy(self) -> Path:
+        return self.path.with_suffix(".copy")
 
     def held(self) -> dict[str, tuple[str, str]]:
         """Return standing and text of every record here, by digest."""
