@@ -264,3 +264,36 @@ def test_of_an_erased_record_the_plain_claims_are_left(office):
     with pytest.raises(NotFound) as refused:
         office.desk.explain_record(v1.ExplainRecordRequest(id=digest, partner=LAB_B), office.me)
     assert "audit show" in refused.value.hint
+
+
+STANDINGS = {
+    "current": (None, v1.STANDING_CURRENT, True),
+    "withdrawn": (record_pb2.RETRACTION_ACTION_WITHDRAW, v1.STANDING_WITHDRAWN, True),
+    "purged": (record_pb2.RETRACTION_ACTION_PURGE, v1.STANDING_PURGED, False),
+}
+
+
+@pytest.mark.parametrize("case", STANDINGS)
+def test_a_record_is_shown_with_its_standing_as_long_as_anything_of_it_is_there(office, case):
+    action, standing, is_there = STANDINGS[case]
+    posted = office.post().record
+    if action is not None:
+        office.desk.retract_record(v1.RetractRecordRequest(id=posted.digest, action=action), office.me)
+    for name in (posted.digest, posted.envelope.record_id):
+        record = office.desk.get_record(v1.GetRecordRequest(id=name, with_token=True), office.me).record
+        assert (record.standing, list(record.versions)) == (standing, [1])
+        assert (record.title == FINDING["title"], bool(record.token)) == (is_there, is_there)
+
+
+def test_every_version_is_shown_under_its_number(office):
+    posted = office.post().record
+    draft_ = v1.Draft(tlp=record_pb2.TLP_GREEN)
+    amended = office.desk.amend_record(v1.AmendRecordRequest(id=posted.digest, draft=draft_), office.me).result.record
+    record_id = posted.envelope.record_id
+    for version, digest, standing in (
+        (0, amended.digest, v1.STANDING_CURRENT),
+        (1, posted.digest, v1.STANDING_REPLACED),
+        (2, amended.digest, v1.STANDING_CURRENT),
+    ):
+        record = office.desk.get_record(v1.GetRecordRequest(id=record_id, version=version), office.me).record
+        assert (record.digest, record.standing, list(record.versions)) == (digest, standing, [1, 2])

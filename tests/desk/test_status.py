@@ -8,6 +8,8 @@ from tests.desk.conftest import AISI, LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW, YEAR, found, seeded
 from tocsin import __version__
+from tocsin.audit.entry import Entry, Event
+from tocsin.exchange.circuit import Contacts
 from tocsin.identity.names import new_record_id
 from tocsin.people.person import Role
 from tocsin.records.record import Draft, issue
@@ -133,6 +135,27 @@ def equivocation(office) -> None:
         office.home.store.records.add(twin, received_from=LAB_B, now=NOW)
 
 
+def note(office, event, **of) -> None:
+    office.home.log.append(Entry(event, **of), now=office.clock() - 6 * DAY)
+
+
+def put_back(office) -> None:
+    note(office, Event.ROLLED_BACK)
+
+
+def restored(office) -> None:
+    note(office, Event.RESTORED)
+
+
+def to_be_asked(office) -> None:
+    office.home.store.recoveries.begin(LAB_B, now=NOW)
+
+
+def receipt_refused(office) -> None:
+    note(office, Event.RECEIPT_REFUSED, partner=LAB_B)
+    note(office, Event.RECEIPT_REFUSED, partner=LAB_B)
+
+
 WARNINGS = {
     "an identity that expires within 60 days": (expires_soon, "expires on 2027-03-01, in 59 days"),
     "an identity that has expired": (expired, "has expired"),
@@ -143,6 +166,10 @@ WARNINGS = {
     "a home that others can look into": (open_to_others, "chmod 700"),
     "policies that are not believed": (disbelieved, "policies: the policies in force are not believed"),
     "two records under one name": (equivocation, "signed 2 different records"),
+    "a store that was put back": (put_back, "an earlier state of itself, on 2026-02-23"),
+    "a home from a backup": (restored, "built from a backup, on 2026-02-23"),
+    "a peer that is still to be asked": (to_be_asked, f"{LAB_B} is still to be asked"),
+    "a receipt that was refused": (receipt_refused, f"{LAB_B} gave a receipt that was refused"),
 }
 
 
@@ -152,6 +179,25 @@ def test_status_warns_of(calm, case):
     happen(calm)
     (warning,) = status(calm).warnings
     assert words in warning
+
+
+def test_what_happened_once_is_told_for_a_week(calm):
+    put_back(calm)
+    restored(calm)
+    receipt_refused(calm)
+    assert len(status(calm).warnings) == 3
+    calm.clock.now += DAY + 1
+    assert list(status(calm).warnings) == []
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(0, False), (-300, False), (301, True), (-301, True)])
+def test_a_clock_that_differs_by_more_than_records_may_is_warned_of(root, open_office, ahead, told):
+    (root / "keys" / "root-1.pem").unlink()
+    contacts = Contacts()
+    office = open_office(root, contacts=contacts)
+    office.add_peer(LAB_B)
+    contacts.note_clock(LAB_B, theirs=NOW + ahead, ours=NOW)
+    assert [f"the clock of {LAB_B}" in warning for warning in status(office).warnings] == [True] * told
 
 
 def test_a_root_key_that_is_still_here_is_warned_of(office):
