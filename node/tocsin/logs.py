@@ -5,7 +5,7 @@
 
 Every module logs with `logging` of the standard library. What stands in `extra`
 under one of these names becomes a member of the JSON line, and nothing else
-does: `peer`, `record`, `request_id`, `duration_s`. Text has them behind the message.
+does: `peer`, `record`, `request_id`, `duration_s`. A line of text is for people, who read all of it in the message.
 """
 
 import logging
@@ -58,5 +58,4 @@ def _in_order(_logger: object, _method: str, members: Members) -> Members:
 
 
 def _render_text(_logger: object, _method: str, members: Members) -> str:
-    more = "".join(f" {name}={members[name]}" for name in MEMBERS if name in members)
-    return f"{members['ts']} {members['level'].upper()} {members['logger']}: {members['event']}{more}"
+    return f"{members['ts']} {members['level'].upper()} {members['logger']}: {members['event']}"

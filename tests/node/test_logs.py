@@ -20,7 +20,7 @@ def test_a_line_of_text_reads_as_people_read_it():
     text = line("text", "%s answers again", "b.example", peer="b.example")
     stamp, rest = text.split(" ", 1)
     assert stamp.endswith("Z")
-    assert rest == "INFO tocsin.test: b.example answers again peer=b.example"
+    assert rest == "INFO tocsin.test: b.example answers again"
 
 
 def test_a_line_of_json_has_the_members_that_others_put_together():

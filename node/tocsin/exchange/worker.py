@@ -51,7 +51,7 @@ class Worker:
     async def alive(self) -> None:
         """Take note that the peer does its part."""
         if self._contact.failures:
-            _log.info("%s answers again", self.peer.org)
+            _log.info("%s answers again", self.peer.org, extra={"peer": self.peer.org})
         self._becomes(Happened.ANSWERED)
         await asyncio.to_thread(self._side.note_contact, self.peer.org)
 
@@ -85,7 +85,7 @@ class Worker:
 
     async def _note(self, error: TocsinError) -> None:
         if not self._contact.failures:
-            _log.warning("%s: %s", self.peer.org, error.reason)
+            _log.warning("%s: %s", self.peer.org, error.reason, extra={"peer": self.peer.org})
         try:
             await asyncio.to_thread(self._side.note_error, self.peer.org, error)
         except Exception as second:  # noqa: BLE001 -- a full disk takes no note, and must not end all contact either
@@ -115,9 +115,9 @@ class Workers:
                     worker.task.cancel()
                 del self._workers[org]
                 self._side.contacts.forget(org)
-        for org in peers.keys() - self._workers.keys():
-            if jobs := self._jobs(peers[org]):
-                self._workers[org] = tuple(Worker(peers[org], job, side=self._side, pace=self._pace) for job in jobs)
+        for org, peer in peers.items():
+            if org not in self._workers and (jobs := self._jobs(peer)):
+                self._workers[org] = tuple(Worker(peer, job, side=self._side, pace=self._pace) for job in jobs)
 
     def contacted(self, org: OrgId) -> None:
         """Take note that a peer has called us."""

@@ -56,5 +56,6 @@ def public_error(error: Exception, *, method: str, at_home: bool) -> TocsinError
         return error
     request_id = secrets.token_hex(8)
     frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("request %s to %s ended in %s\n%s", request_id, method, type(error).__name__, frames)
+    more = {"request_id": request_id}
+    _log.error("request %s to %s ended in %s\n%s", request_id, method, type(error).__name__, frames, extra=more)
     return InternalError("the node failed on this request", metadata={"request_id": request_id})
