@@ -16,7 +16,7 @@ class Bell:
     """
 
     def __init__(self) -> None:
-        self._listeners: defaultdict[OrgId, set[asyncio.Event]] = defaultdict(set)
+        self._listeners: defaultdict[OrgId, dict[asyncio.Event, None]] = defaultdict(dict)  # woken in their order
 
     def ring(self, partners: Iterable[OrgId]) -> None:
         """Wake everybody who listens for one of these partners."""
@@ -28,11 +28,11 @@ class Bell:
     def listening(self, partner: OrgId) -> Iterator[asyncio.Event]:
         """Return an event that is set whenever the partner's bell rings."""
         event = asyncio.Event()
-        self._listeners[partner].add(event)
+        self._listeners[partner][event] = None
         try:
             yield event
         finally:
-            self._listeners[partner].discard(event)
+            del self._listeners[partner][event]
             if not self._listeners[partner]:
                 del self._listeners[partner]
 

@@ -51,7 +51,7 @@ class Received(Progress):
 
     cursor: str
     receipt: Receipt | None = None
-    onward: frozenset[OrgId] = frozenset()
+    onward: tuple[OrgId, ...] = ()
 
 
 def accept_page(
@@ -188,7 +188,7 @@ class _Intake:
                 now=self._now,
             )
         self.erased = taking.erased
-        return _received(receipt, onward=frozenset(taking.queued))
+        return _received(receipt, onward=tuple(sorted(taking.queued)))
 
     def _move(self, peer: OrgId, reached: Position, checked: Sequence[Checked], verdicts: Sequence[Verdict]) -> None:
         """Move the cursor, keep the verdicts, and count what it took."""
@@ -199,7 +199,7 @@ class _Intake:
         intake.note_taken(peer, entries=len(counted), size=size, now=self._now)
 
 
-def _received(receipt: Receipt, *, onward: frozenset[OrgId]) -> Received:
+def _received(receipt: Receipt, *, onward: tuple[OrgId, ...]) -> Received:
     for verdict in receipt.verdicts:
         if verdict.outcome is Outcome.REFUSED:
             _log.warning("refused entry %d of %s: %s", verdict.sequence, receipt.audience, verdict.reason)

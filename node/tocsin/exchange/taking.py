@@ -116,7 +116,7 @@ class Taking:
 
     def _queue(self, partners: Collection[OrgId], digest: str, *, issuer: OrgId) -> None:
         """Queue a record for partners, but not for its origin, nor for whom it came from."""
-        for partner in partners:
+        for partner in sorted(partners):
             if partner not in (issuer, self._peer):
                 self._store.feeds.queue(partner, digest, now=self._now)
                 self.queued.add(partner)
