@@ -122,6 +122,16 @@ def test_the_same_idempotency_key_amends_once(office):
         assert (again.existed, again.record.digest) == (True, first.record.digest)
 
 
+def test_an_idempotency_key_that_stands_for_something_else_amends_nothing(office):
+    posted, other = office.post(idempotency_key="k1"), office.post()
+    amend(office, other, CORRECTED, idempotency_key="k2")
+    for key in ("k1", "k2"):
+        with pytest.raises(Conflict) as caught:
+            amend(office, posted, CORRECTED, idempotency_key=key)
+        assert caught.value.reason == "CONFLICT"
+    assert show(office, posted.record.digest).standing == v1.STANDING_CURRENT
+
+
 REFUSED = {
     "nothing that would change": ({}, "BAD_REQUEST"),
     "the same content": ({"content": FINDING}, "BAD_REQUEST"),

@@ -225,3 +225,11 @@ def test_a_week_of_silence_is_warned_of(office, lab_b, sent):
     lab_b.clock.now = office.clock.now
     deliver(office, lab_b)
     assert warnings() == []
+
+
+def test_who_is_no_peer_any_more_is_neither_asked_nor_waited_for(office, lab_b, sent):
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
+    assert list(retract(office, sent, PURGE, dry_run=True).answers) == []
+    assert list(retract(office, sent, PURGE).answers) == []
+    office.clock.now += 8 * DAY
+    assert not any("purge" in one for one in office.desk.get_status(v1.GetStatusRequest(), office.me).warnings)

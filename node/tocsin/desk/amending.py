@@ -37,7 +37,7 @@ from tocsin.identity.signer import FileSigner, Signer
 from tocsin.people.person import Person
 from tocsin.records.envelope import Downgrade
 from tocsin.records.record import VerifiedRecord, issue
-from tocsin.records.retraction import Action, sign_retraction
+from tocsin.records.retraction import Action, VerifiedRetraction, sign_retraction
 from tocsin.schema.check import unix_seconds
 from tocsin.schema.contract import TLPS, enum_claim
 from tocsin.schema.twin import drop_twins
@@ -89,7 +89,7 @@ class Amending:
         """Amend for good."""
         now, key = self._room.clock(), request.draft.idempotency_key
         with self._store.transaction():
-            earlier = earlier_message(self._store, key)
+            earlier = self._earlier(request)
             if earlier is not None:
                 return v1.AmendRecordResponse(result=earlier)
             made = self._make(request, signer=self._home.record_signer, names=names, now=now)
@@ -98,20 +98,10 @@ class Amending:
             except ReleaseBlocked as error:
                 return v1.AmendRecordResponse(result=refused_message(error, linted=made.linted))
             record = made.record
-
             published = amend(
                 self._room.office,
                 record,
-                sign_retraction(
-                    issuer=record.issuer,
-                    record_id=record.record_id,
-                    version=made.before.version,
-                    action=Action.CORRECT,
-                    tlp=record.marking_at(now),
-                    signer=self._home.record_signer,
-                    now=now,
-                    successor=record.digest,
-                ),
+                self._correction(made, now=now),
                 author=caller.name,
                 partners=self._room.office.partners(),
                 recipients=made.recipients,
@@ -125,10 +115,23 @@ class Amending:
         message = stored_message(stored, self._store, signature=VERIFIED, with_token=False)
         return self._answer(message, made, queued=published.queued, told=published.told, now=now)
 
+    def _correction(self, made: _Next, *, now: int) -> VerifiedRetraction:
+        """Sign that the version before is over, for those who do not get this one."""
+        return sign_retraction(
+            issuer=made.record.issuer,
+            record_id=made.record.record_id,
+            version=made.before.version,
+            action=Action.CORRECT,
+            tlp=made.record.marking_at(now),
+            signer=self._home.record_signer,
+            now=now,
+            successor=made.record.digest,
+        )
+
     def _rehearse(self, request: v1.AmendRecordRequest, *, names: Collection[str]) -> v1.AmendRecordResponse:
         """Do the same with a key that nobody keeps, and store nothing."""
         now = self._room.clock()
-        earlier = earlier_message(self._store, request.draft.idempotency_key)
+        earlier = self._earlier(request)
         if earlier is not None:
             return v1.AmendRecordResponse(result=earlier)
         made = self._make(request, signer=FileSigner(generate_ed25519(self._room.random)), names=names, now=now)
@@ -138,9 +141,22 @@ class Amending:
             return v1.AmendRecordResponse(result=refused_message(error, linted=made.linted))
         outlook = look_ahead(self._room.office, made.record, recipients=made.recipients, now=now)
         queued = {partner for partner, chance in outlook.items() if chance.goes}
-        told = self._store.feeds.holders(made.record.issuer, made.record.record_id) - queued
+        holders = self._store.feeds.holders(made.record.issuer, made.record.record_id)
+        told = holders.intersection(peer.org for peer in self._store.peers.list()) - queued
         message = rehearsed_message(made.record, recipients=made.recipients, now=now)
         return self._answer(message, made, queued=queued, told=told, now=now)
+
+    def _earlier(self, request: v1.AmendRecordRequest) -> v1.PostedRecord | None:
+        """Return the version that was made under this idempotency key before.
+
+        Raises Conflict where the key stands for something else: another record, or the posting of this one.
+        """
+        earlier = earlier_message(self._store, request.draft.idempotency_key)
+        if earlier is not None:
+            envelope, record_id = earlier.record.envelope, find_own(self._store, request.id).record_id
+            if envelope.record_id != record_id or envelope.version == 1:
+                raise Conflict("the idempotency key stands for another version", reason="CONFLICT")
+        return earlier
 
     def _make(self, request: v1.AmendRecordRequest, *, signer: Signer, names: Collection[str], now: int) -> _Next:
         """Sign the next version."""

@@ -39,31 +39,40 @@ def every_retraction(store: Store) -> Iterator[RetractionRow]:
 def silent_partners(store: Store, *, ours: OrgId, now: int) -> Iterator[tuple[RetractionRow, tuple[str, ...]]]:
     """Yield own retractions that some have not answered within a week, newest first, with who; of the last 500."""
     rows, _ = store.retractions.list(page_size=PAGE_SIZE_MAX)
+    peers = _peers(store)
     for row in rows:
         if row.issuer != ours or row.stored_at > now - DAYS_OF_SILENCE * DAY:
             continue
-        silent = tuple(answer.partner for answer in answers_to(store, row) if answer.state not in _SAID)
-        if silent:
-            yield row, silent
+        silent = (answer.partner for answer in answers_to(store, row) if answer.state not in _SAID)
+        if waited_for := tuple(partner for partner in silent if partner in peers):
+            yield row, waited_for
 
 
 def answers_to(store: Store, row: RetractionRow) -> tuple[v1.Answer, ...]:
-    """Return what each partner that holds a version of an own record says to its retraction."""
+    """Return what each partner that holds a version of an own record says to its retraction.
+
+    Who is no peer any more is not asked; what it was asked, and said, before stays.
+    """
     digests = [one.digest for one in store.records.history(row.issuer, row.record_id)]
     said: dict[str, AnswerRow] = {}
     for answer in sorted((one for digest in digests for one in store.receipts.answers(digest)), key=lambda one: one.at):
         if answer.kind is EntryKind.RETRACTION and _is_about(store, answer, row):
             said[answer.partner] = answer
     asked = _asked(store, row, digests)
+    peers = _peers(store)
     answers = []
     for partner in sorted(store.feeds.holders(row.issuer, row.record_id)):
         if partner in said:
             answers.append(_said(said[partner]))
         elif partner in asked:
             answers.append(_not_said(partner, v1.ANSWER_STATE_ASKED, since=asked[partner]))
-        elif row.action != Action.CORRECT or _is_queued(store, partner, digests):
+        elif partner in peers and (row.action != Action.CORRECT or _is_queued(store, partner, digests)):
             answers.append(_not_said(partner, v1.ANSWER_STATE_QUEUED, since=row.stored_at))
     return tuple(answers)
+
+
+def _peers(store: Store) -> frozenset[str]:
+    return frozenset(peer.org for peer in store.peers.list())
 
 
 def _is_about(store: Store, answer: AnswerRow, row: RetractionRow) -> bool:

@@ -95,14 +95,15 @@ class Retracting:
 
     def _rehearsed(self, stored: StoredRecord, action: Action, reason: str) -> v1.Retraction:
         """Return what would be signed, and who would be asked."""
-        holders = sorted(self._store.feeds.holders(stored.issuer, stored.record_id))
+        holders = self._store.feeds.holders(stored.issuer, stored.record_id)
+        asked = sorted(holders.intersection(peer.org for peer in self._store.peers.list()))
         return v1.Retraction(
             issuer=stored.issuer,
             record_id=stored.record_id,
             version=stored.version,
             action=claim_value("RetractionAction", action.value),
             reason=claim_value("RetractionReason", reason),
-            answers=[v1.Answer(partner=partner, state=v1.ANSWER_STATE_QUEUED) for partner in holders],
+            answers=[v1.Answer(partner=partner, state=v1.ANSWER_STATE_QUEUED) for partner in asked],
         )
 
     def _message(self, row: RetractionRow, *, with_token: bool) -> v1.Retraction:
