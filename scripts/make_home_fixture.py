@@ -1,14 +1,16 @@
-"""This module makes `tests/fixtures/home-v2/`: a small home as this version leaves it, for later versions to open.
+"""This module makes `tests/fixtures/home-v3/`: a small home as this version leaves it, for later versions to open.
 
-    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v2.json: what it holds
+    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v3.json: what it holds
 
 It is Lab A's: one peer with whom it has exchanged in both directions, a second
 person beside the founder, a policy with a rule of each sort put in force, records
 of all three kinds, one release that was approved and one that waits for it, a
 hold that is not over, one field revealed by name, one that the partner asks
-for, and one record that still waits to be fetched. Keys, ids and salts follow
-from fixed seeds, and the clock stands still, so the same code makes the same
-records.
+for, and receipts in both directions, the last of which is still to be handed
+over. Of what went out one record was withdrawn, one purged, and one amended so
+lately that the new version still waits to be fetched; the partner has withdrawn
+one of its own. Keys, ids and salts follow from fixed seeds, and the clock stands still, so
+the same code makes the same records.
 
 Its keys follow from seeds that anybody can read here: they guard nothing.
 """
@@ -17,17 +19,20 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from tocsin.desk.desk import Desk
 from tocsin.desk.founding import Founder, create_home
 from tocsin.desk.home import Home, open_home
 from tocsin.desk.room import Progress, open_office
-from tocsin.exchange.outbox import acknowledge, next_page
-from tocsin.exchange.receive import accept_page
-from tocsin.exchange.request import keep_request
+from tocsin.errors import PeerUnreachable
+from tocsin.exchange.circuit import Contacts
+from tocsin.exchange.directory import Directory
+from tocsin.exchange.quota import Budget
+from tocsin.exchange.side import Side
 from tocsin.identity.certificate import make_certificate
 from tocsin.identity.keys import generate_ed25519, generate_p256
 from tocsin.identity.names import OrgId
@@ -35,11 +40,11 @@ from tocsin.identity.signer import FileSigner
 from tocsin.people.act import Act, policy_subject, sign_act
 from tocsin.people.card import make_card
 from tocsin.people.person import Person
-from tocsin.release.office import Office
 from tocsin.schema.contract import enum_number
 from tocsin.schema.files import parse_content_file
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import exchange_service_pb2 as exchange_v1
+from tocsin.v1 import record_pb2
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -50,9 +55,9 @@ LAB_A, LAB_B = "lab-a.example", "lab-b.example"
 FIRST, COUNSEL = "first", "counsel"
 POSTED = ("01-tool-output-injection", "07-sandbox-boundary-near-miss", "10-cyber-range-evaluation")
 PROPOSED = "11-jailbreak-robustness"
-WAITING = "05-overrefusal-medical"
 ASKED_FOR = "poc"
-RECEIVED = ("02-multilingual-refusal-gap",)
+AMENDED, WITHDRAWN, PURGED = "05-overrefusal-medical", "04-poisoned-dataset-mirror", "02-multilingual-refusal-gap"
+RECEIVED = ("02-multilingual-refusal-gap", "04-poisoned-dataset-mirror")
 
 POLICY = """\
 partner   = "{partner}"
@@ -112,7 +117,7 @@ def seeded(seed: str) -> Callable[[int], bytes]:
 
 def main() -> None:
     """Make the home, its partner's in a temporary folder, and let them exchange."""
-    target = FIXTURES / "home-v2"
+    target = FIXTURES / "home-v3"
     shutil.rmtree(target, ignore_errors=True)
     FIXTURES.mkdir(exist_ok=True)
     with (
@@ -122,7 +127,7 @@ def main() -> None:
     ):
         exchange(here, there)
         written = json.dumps(describe(here), indent=2, ensure_ascii=False)
-    (FIXTURES / "home-v2.json").write_text(f"{written}\n", encoding="utf-8")
+    (FIXTURES / "home-v3.json").write_text(f"{written}\n", encoding="utf-8")
     (target / "lock").unlink()
     (target / "run").rmdir()  # empty, and git keeps no empty folders
 
@@ -149,6 +154,21 @@ class Place:
     desk: Desk
     first: Keys
     counsel: Keys
+
+    @property
+    def side(self) -> Side:
+        """Return our side of the exchange; no bytes of its source come twice."""
+        written = self.home.store.audit.head()
+        seed = f"{self.home.organisation.org} release {written.sequence if written else 0}"
+        return Side(
+            office=open_office(self.home, strict=False, random=seeded(seed)),
+            delivery_signer=self.home.delivery_signer,
+            keys=self.home.tls,
+            directory=Directory(self.home.store, own_certificate=self.home.tls.certificate),
+            clock=lambda: NOW,
+            dial=call_nobody,
+            budget=Budget(60),
+        )
 
     def person(self, name: str) -> Person:
         """Return somebody as a caller of the desk."""
@@ -187,10 +207,23 @@ def make_home(root: Path, org: str) -> Home:
     return open_home(root, now=NOW)
 
 
+def open_desk(home: Home, *, random: Callable[[int], bytes]) -> Desk:
+    """Return the desk of a home; it asks no other node, since the two homes are brought together by hand."""
+    return Desk(
+        home,
+        clock=lambda: NOW,
+        random=random,
+        puller=fetch_nothing,
+        requester=call_nobody,
+        probe=call_nobody,
+        contacts=Contacts(),
+    )
+
+
 def settle(home: Home, *, partner: Home) -> Place:
     """Let a second person in, make the other a peer, and put a policy for it in force."""
     org = home.organisation.org
-    desk = Desk(home, clock=lambda: NOW, random=seeded(f"{org} desk"), puller=nobody, requester=nowhere)
+    desk = open_desk(home, random=seeded(f"{org} desk"))
     place = Place(home, desk, keys_of(FIRST, org), keys_of(COUNSEL, org))
     card = make_card(COUNSEL, signer=place.counsel.signer, certificate=place.counsel.certificate)
     roles = [v1.PERSON_ROLE_RELEASER, v1.PERSON_ROLE_AUDITOR]
@@ -215,20 +248,25 @@ def put_in_force(place: Place, changed: dict[str, str]) -> None:
 
 
 def exchange(here: Home, there: Home) -> None:
-    """Post on both sides, approve, deliver, reveal a field, take a request, and leave one record waiting."""
+    """Post on both sides, approve, deliver, reveal a field, retract, take a request, and leave an amendment waiting."""
     ours, theirs = settle(here, partner=there), settle(there, partner=here)
     first, *_ = [post(ours, name) for name in POSTED]
-    for name in RECEIVED:
-        post(theirs, name)
+    amended = post(ours, AMENDED, recipients=[LAB_B])
+    withdrawn, purged = (post(ours, name) for name in (WITHDRAWN, PURGED))
+    *_, taken_back = [post(theirs, name) for name in RECEIVED]
     approve(ours)
-    deliver(there, here)
-    deliver(here, there)
+    deliver(theirs, ours)
+    deliver(ours, theirs)
     ours.desk.reveal_fields(v1.RevealFieldsRequest(id=first, paths=["prompts"], partner=LAB_B), ours.founder)
-    deliver(here, there)
+    retract(ours, withdrawn, record_pb2.RETRACTION_ACTION_WITHDRAW)
+    retract(ours, purged, record_pb2.RETRACTION_ACTION_PURGE)
+    retract(theirs, taken_back, record_pb2.RETRACTION_ACTION_WITHDRAW)
+    deliver(ours, theirs)
+    deliver(theirs, ours, hand_over=False)
     request = exchange_v1.RequestDisclosureRequest(digest=first, paths=[ASKED_FOR], why="to reproduce it")
-    keep_request(office_of(here), OrgId(LAB_B), request, now=NOW)
+    ours.side.keep_request(OrgId(LAB_B), request)
     post(ours, PROPOSED)
-    post(ours, WAITING, recipients=[LAB_B])
+    amend(ours, amended)
 
 
 def approve(place: Place) -> None:
@@ -239,15 +277,29 @@ def approve(place: Place) -> None:
     place.desk.decide_review(request, place.person(COUNSEL))
 
 
-async def nobody(org: OrgId) -> AsyncIterator[Progress]:
-    """Fetch nothing: the two homes are brought together by hand."""
+def amend(place: Place, digest: str) -> None:
+    """Sign the second version of a record, which may be used for something else."""
+    request = v1.AmendRecordRequest(id=digest, draft=v1.Draft(permitted_use=[record_pb2.PERMITTED_USE_RESEARCH]))
+    amended = place.desk.amend_record(request, place.founder).result
+    if amended.error_reason:
+        raise RuntimeError(f"{digest}: {amended.error_reason} {amended.error_details}")
+
+
+def retract(place: Place, digest: str, action: "record_pb2.RetractionAction.ValueType") -> None:
+    """Take a record back."""
+    reason = record_pb2.RETRACTION_REASON_ERROR
+    place.desk.retract_record(v1.RetractRecordRequest(id=digest, action=action, reason=reason), place.founder)
+
+
+async def fetch_nothing(org: OrgId) -> AsyncIterator[Progress]:
+    """Fetch nothing."""
     for _ in ():
         yield Progress()
 
 
-async def nowhere(org: OrgId, *, digest: str, paths: Sequence[str], why: str) -> exchange_v1.RequestState.ValueType:
-    """Ask nobody."""
-    raise RuntimeError(f"{org} is not asked for {digest} {paths} {why}")
+async def call_nobody(org: object, **asked: object) -> NoReturn:
+    """Call nobody."""
+    raise PeerUnreachable(f"{org} is not called for {asked}")
 
 
 def post(place: Place, name: str, *, recipients: list[str] | None = None) -> str:
@@ -268,28 +320,21 @@ def post(place: Place, name: str, *, recipients: list[str] | None = None) -> str
     return posted.record.digest
 
 
-def deliver(sender: Home, receiver: Home) -> None:
-    """Move the feed of one to the other, and acknowledge it."""
-    to = OrgId(receiver.organisation.org)
-    feed = sender.store.feeds.get(to)
-    cursor = f"{feed.feed_id}.{feed.acknowledged}" if feed else ""
-    while page := next_page(office_of(sender), to, cursor, signer=sender.delivery_signer, now=NOW):
-        accept = receiver.policies.policies[sender.organisation.org].accept
-        received = accept_page(receiver.store, page, sender=sender.organisation, ours=to, accept=accept, now=NOW)
-        cursor = received.cursor
-        acknowledge(sender.store, to, cursor, now=NOW)
-
-
-def office_of(home: Home) -> Office:
-    """Return what release works with; the source of bytes begins where the home's log ends, so none come twice."""
-    written = home.store.audit.head()
-    seed = f"{home.organisation.org} release {written.sequence if written else 0}"
-    return open_office(home, strict=False, random=seeded(seed))
+def deliver(sender: Place, receiver: Place, *, hand_over: bool = True) -> None:
+    """Move the feed of one to the other, with a receipt for each page; where it is not handed over it is pending."""
+    ours, theirs = sender.side, receiver.side
+    here, there = ours.organisation.org, theirs.organisation.org
+    while page := ours.next_page(there, theirs.stored(here)):
+        theirs.accept(here, page)
+        if hand_over:
+            receipts = theirs.receipts(here)
+            ours.acknowledge(there, receipts)
+            theirs.handed_over(here, receipts)
 
 
 def describe(home: Home) -> dict[str, object]:
     """Say what the home holds, for the test that opens it."""
-    desk = Desk(home, clock=lambda: NOW, random=seeded("nothing"), puller=nobody, requester=nowhere)
+    desk = open_desk(home, random=seeded("nothing"))
     me = home.store.people.get(FIRST)
     records = desk.list_records(v1.ListRecordsRequest(full=True), me).records
     (peer,) = desk.list_peers(v1.ListPeersRequest(), me).peers
@@ -322,8 +367,25 @@ def describe(home: Home) -> dict[str, object]:
         "due": [
             [due.kind.value, due.digest, due.partner, due.due_at] for due in home.store.dues.until(2**53, limit=100)
         ],
+        "standings": {
+            version.digest: version.standing.value
+            for issuer, record_id in sorted(every_record(home))
+            for version in home.store.records.history(issuer, record_id)
+        },
+        "retractions": {row.digest: [row.issuer, row.action] for row in home.store.retractions.issued("")},
+        "receipts": {
+            "held": len(home.store.receipts.list(given=False)[0]),
+            "given": len(home.store.receipts.list(given=True)[0]),
+            "pending": len(home.store.receipts.pending(peer.organisation.org, limit=100)),
+        },
         "audit": {"entries": audit.entries, "head": audit.head},
     }
+
+
+def every_record(home: Home) -> set[tuple[str, str]]:
+    """Return issuer and id of each record that is held, or was taken back."""
+    held = {(one.issuer, one.record_id) for one in home.store.records.issued("", after="", limit=1000)}
+    return held | {(row.issuer, row.record_id) for row in home.store.retractions.issued("")}
 
 
 if __name__ == "__main__":
