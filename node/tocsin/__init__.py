@@ -25,8 +25,11 @@ Packages, from the ground up; each imports only from those above it in this list
     interchange other people's formats: AVID, ATLAS, Inspect
     config      node.toml
     desk        what our own people do: post, read, explain, plan, review, reveal, peer
-    services    the wire's front desk: exchange, desk, health
-    node        assemble, start, drain, stop
+    services    the wire's front desk: exchange, desk, health, figures
+    reload      what a running node reads anew: settings, identity, keys
+    node        assemble, start, reload, drain, stop
+    logs        how the log is written
+    process     run a node until it is told to stop
 
 `schema`, `identity`, `records`, `policy` and `interchange` are pure: bytes and values in, values or
 errors out; time and randomness are arguments. The names below are imported when they are first used.

@@ -1,7 +1,7 @@
 """This module says how the node's log is written: one line an event, on standard error, without any content.
 
-    text    2026-03-01T12:00:00Z INFO tocsin.node: draining
-    json    {"ts": "2026-03-01T12:00:00Z", "level": "info", "event": "draining", "logger": "tocsin.node"}
+    text    2026-03-01T12:00:00Z INFO tocsin.process: draining
+    json    {"ts": "2026-03-01T12:00:00Z", "level": "info", "event": "draining", "logger": "tocsin.process"}
 
 Every module logs with `logging` of the standard library. What stands in `extra`
 under one of these names becomes a member of the JSON line, and nothing else

@@ -36,6 +36,8 @@ def run(home_path: Path, *, once: bool = False) -> None:
     StoreCorrupt, MalformedConfig and PortBusy before anything is served. With
     `once`, raises at its end what went wrong with a peer.
     """
+    if not once:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop listens: a reload asked for early is no end
     with open_home(home_path, now=unix_time()) as home:
         config = load_config(home.layout.root)
         write_logs(level=config.log_level, form=config.log_format)

@@ -35,7 +35,7 @@ def rotate(place, name, **more):
 
 
 def test_settings_that_may_change_count_from_now_on_and_others_are_named(place):
-    configure(place, heartbeat_seconds=3.0, calls_per_minute=7, strict=True)
+    configure(place, heartbeat_seconds=3.0, calls_per_minute=7, verify_seconds_per_minute=5.0, strict=True)
 
     async def run():
         async with running(place) as node:
@@ -45,6 +45,7 @@ def test_settings_that_may_change_count_from_now_on_and_others_are_named(place):
             assert renewal.config.strict is False
             assert renewal.postponed == ("strict",)
             assert node.node._door.quota.calls_per_minute == 7
+            assert node.node._side.budget._most == 5.0
 
     asyncio.run(run())
 
@@ -121,6 +122,20 @@ def test_a_key_that_was_replaced_signs_from_the_reload_on_and_partners_with_the_
             assert getattr(a.home, f"{name}_signer").key_id != old
             await a.post("after")
             await until(lambda: _holds(b, {"before", "after"}))
+
+    asyncio.run(run())
+
+
+def test_what_was_signed_before_a_rotation_is_delivered_after_it(tmp_path):
+    places = [make_place(tmp_path, org) for org in (LAB_A, LAB_B)]
+
+    async def run():
+        async with federation(places, pull=False) as (a, b):
+            await a.post("signed with the old key")
+            await b.desk.AddPeer(v1.AddPeerRequest(document=rotate(places[0], "record").document))
+            await a.node.reload()
+            await a.post("signed with the new key")
+            assert (await b.sync(places[0]))[LAB_A].records == 2
 
     asyncio.run(run())
 

@@ -173,7 +173,9 @@ def _policies(room: Room) -> Iterator[Finding]:
     )
     yield from (*in_force, *shadowed, *broken, *changed)
     if not (in_force or shadowed or broken or changed):
-        yield fine("policies", f"{len(policies.policies)} partners have one in force, and the files say the same")
+        count = len(policies.policies)
+        partners = "1 partner has" if count == 1 else f"{count} partners have"
+        yield fine("policies", f"{partners} one in force, and the files say the same")
 
 
 def _decision_log(room: Room) -> Iterator[Finding]:
