@@ -233,3 +233,15 @@ def test_who_is_no_peer_any_more_is_neither_asked_nor_waited_for(office, lab_b, 
     assert list(retract(office, sent, PURGE).answers) == []
     office.clock.now += 8 * DAY
     assert not any("purge" in one for one in office.desk.get_status(v1.GetStatusRequest(), office.me).warnings)
+
+
+def test_who_comes_back_hears_what_was_taken_back_meanwhile(office, lab_b, sent):
+    office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)
+    retract(office, sent, PURGE)
+    organisation = lab_b.home.organisation
+    request = v1.AddPeerRequest(document=organisation.document, fingerprint=organisation.fingerprint)
+    office.desk.add_peer(request, office.me)
+    assert [one.state for one in answer(office, sent).answers] == [QUEUED]
+    deliver(office, lab_b)
+    assert [one.state for one in answer(office, sent).answers] == [CONFIRMED]
+    assert show(lab_b, sent).standing == v1.STANDING_PURGED

@@ -199,8 +199,9 @@ class Peering:
         self._room.home.log.append(Entry(event, person=caller.name, partner=row.org, details=details), now=now)
 
     def _catch_up(self, row: PeerRow, *, now: int) -> Collection[OrgId]:
-        """Queue for a peer that has just become active what was posted meanwhile; for one that stopped, void it."""
+        """Queue for a peer that has just become active what was posted or retracted meanwhile; else void what waits."""
         if row.state is PeerState.ACTIVE:
+            self._store.feeds.queue_held(row.org, now=now)
             return queue_partners(self._room.office, (row.org,), now=now)
         refresh_all(self._room.office, now=now)
         return ()

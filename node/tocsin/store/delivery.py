@@ -37,6 +37,9 @@ class Feeds(Protocol):
     def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
         """Make every current own record a candidate for a partner's feed; `relayed`: and what others let us pass on."""
 
+    def queue_held(self, partner: str, *, now: int) -> None:
+        """Make every record that a partner holds a candidate for its feed: it may have to be told that one is over."""
+
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
         """Return digests of candidates, in the order in which their records were stored."""
 

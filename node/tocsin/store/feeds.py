@@ -40,6 +40,15 @@ class SqliteFeeds:
                 (partner, now, relayed),
             )
 
+    def queue_held(self, partner: str, *, now: int) -> None:
+        """Make every record that a partner holds a candidate for its feed."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
+                " SELECT partner, record, ? FROM holders WHERE partner = ?",
+                (now, partner),
+            )
+
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
         """Return digests of candidates, in the order in which their records were stored."""
         rows = self._db.rows(
@@ -133,11 +142,7 @@ class SqliteFeeds:
             self._db.execute("DELETE FROM entries WHERE partner = ?", (partner,))
             self._db.execute("DELETE FROM feeds WHERE partner = ?", (partner,))
             self.queue_all(partner, now=now, relayed=True)
-            self._db.execute(
-                "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
-                " SELECT partner, record, ?2 FROM holders WHERE partner = ?1",
-                (partner, now),
-            )
+            self.queue_held(partner, now=now)
 
     def partners(self) -> tuple[str, ...]:
         """Return the partners that have a feed."""
