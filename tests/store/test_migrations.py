@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import stat
 
 import pytest
 from sqlite_utils import Database
@@ -11,10 +12,10 @@ from tests.support.organisations import NOW, found
 from tests.support.shared import ROOT
 from tocsin.audit.entry import Entry, Event
 from tocsin.audit.log import Log, verify_log
-from tocsin.errors import AuditInconsistent
-from tocsin.store import second
+from tocsin.errors import AuditInconsistent, HomeDamaged, StoreCorrupt
+from tocsin.store import second, third
 from tocsin.store.migrations import KNOWN, migrations
-from tocsin.store.model import AuditFilter, Due, DueKind, RecordFilter
+from tocsin.store.model import AuditFilter, Due, DueKind, EntryKind, Position, RecordFilter
 from tocsin.store.schema import APPLICATION_ID
 from tocsin.store.sqlite import open_store
 
@@ -164,6 +165,69 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(old, monkeypatch):
     assert tables(old) == before
     with open_store(old) as store:
         assert len(store.audit.list(AuditFilter(), limit=9)) == 3
+
+
+def test_who_was_sent_a_record_holds_it_and_entries_go_on(old):
+    connection = sqlite3.connect(old, isolation_level=None)
+    connection.execute("INSERT INTO feeds (partner, feed_id, head, opened_at) VALUES ('b.example', 'feed', 2, 1)")
+    connection.execute("INSERT INTO entries VALUES ('b.example', 1, 'record', 1, '[\"title\"]', 1)")
+    connection.execute("INSERT INTO entries VALUES ('b.example', 2, 'record', 2, '[]', 0)")
+    connection.close()
+    with open_store(old) as store:
+        assert store.feeds.holders("lab-a.example", "id-1") == {"b.example"}
+        entries = store.feeds.entries("b.example", after=0, limit=9)
+        assert [(entry.kind, entry.tag, entry.sent_at) for entry in entries] == [
+            (EntryKind.VOID, "", NOW + 1),
+            (EntryKind.RECORD, "", NOW + 2),
+        ]
+        assert store.feeds.position("b.example", 2) == Position("feed", 2)
+
+
+class TestCopies:
+    def test_the_store_is_copied_before_it_is_changed(self, old, caplog):
+        with open_store(old):
+            pass
+        copy = old.with_name("tocsin.db.format-1")
+        assert f"the store is of format 1: it is copied to {copy} and taken to format {KNOWN}" in caplog.text
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        assert "sends" in tables(copy)
+        assert "retractions" not in tables(copy)
+
+    def test_a_store_of_today_and_a_new_one_are_not_copied(self, path):
+        for create in (True, False):
+            with open_store(path, create=create):
+                pass
+        assert list(path.parent.glob("*.format-*")) == []
+
+    def test_the_copy_from_before_the_first_of_several_tries_is_kept(self, old, monkeypatch):
+        monkeypatch.setattr(third, "REBUILT", (*third.REBUILT, "DROP TABLE absent"))
+        with pytest.raises(sqlite3.OperationalError, match="absent"):
+            open_store(old)
+        monkeypatch.undo()
+        assert "people" in tables(old), "the second format was reached"
+        copy = old.with_name("tocsin.db.format-1")
+        before = copy.read_bytes()
+        with open_store(old) as store:
+            assert len(store.audit.list(AuditFilter(), limit=9)) == 3
+        assert copy.read_bytes() == before
+        assert "sends" in tables(copy)
+
+    def test_without_room_for_the_copy_nothing_is_changed(self, old, monkeypatch):
+        def no_room(*_):
+            raise HomeDamaged("the store cannot be used: database or disk is full")
+
+        monkeypatch.setattr("tocsin.store.connection.copy_to", no_room)
+        with pytest.raises(HomeDamaged):
+            open_store(old)
+        assert "sends" in tables(old)
+
+    def test_a_reference_that_leads_nowhere_is_not_taken_over(self, old):
+        connection = sqlite3.connect(old, isolation_level=None)
+        connection.execute("DELETE FROM records WHERE id = 2")
+        connection.execute("INSERT INTO candidates VALUES ('b.example', 2, 1)")
+        connection.close()
+        with pytest.raises(StoreCorrupt, match="name others that are not there"):
+            open_store(old)
 
 
 def test_a_store_that_was_migrated_has_the_shape_of_a_new_one(old, tmp_path):
