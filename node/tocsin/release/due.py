@@ -56,9 +56,8 @@ def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
         while dues := office.store.dues.until(now, limit=MOST_AT_ONCE):
             for due in dues:
                 acted.append(_act(office, due, now=now))
-    finally:  # what was deleted must not stay on the disk because something else failed
-        if any(one.kind is DueKind.RETENTION for one in acted):
-            office.store.scrub()
+    finally:  # what was deleted, now or before, must not stay on the disk because something else failed
+        office.store.scrub()
     return tuple(acted)
 
 
