@@ -31,7 +31,6 @@ def side_of(office: Office) -> Side:
     return Side(
         office=office_of(office),
         delivery_signer=home.delivery_signer,
-        keys=home.tls,
         directory=Directory(home.store, own_certificate=home.tls.certificate),
         clock=office.clock,
         dial=nobody,

@@ -10,7 +10,7 @@ from tocsin.exchange.directory import Directory
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.side import Side
-from tocsin.identity.certificate import TlsKeys, certificate_pem
+from tocsin.identity.certificate import certificate_pem
 from tocsin.store.model import PeerRole, PeerState
 
 
@@ -19,7 +19,6 @@ def side_of(party, *, now=NOW):
     return Side(
         office=party.office,
         delivery_signer=party.founded.delivery,
-        keys=TlsKeys(b"", certificate),
         directory=Directory(party.store, own_certificate=certificate),
         clock=lambda: now,
         dial=None,

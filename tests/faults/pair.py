@@ -70,7 +70,6 @@ class Member:
         self.side = Side(
             office=self.office,
             delivery_signer=home.delivery_signer,
-            keys=home.tls,
             directory=Directory(home.store, own_certificate=home.tls.certificate),
             clock=lambda: NOW,
             dial=_nobody,

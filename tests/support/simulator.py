@@ -154,7 +154,6 @@ class Node:
         self.side = Side(
             office=self.office,
             delivery_signer=self.founded.delivery,
-            keys=keys,
             directory=Directory(self.store, own_certificate=keys.certificate),
             clock=self.now,
             dial=partial(federation.network.dial, self.org, keys.certificate),

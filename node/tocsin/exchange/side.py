@@ -22,7 +22,6 @@ from tocsin.exchange.receive import Received, accept_page
 from tocsin.exchange.recovery import what_is_held
 from tocsin.exchange.request import keep_request
 from tocsin.exchange.reread import Rereading
-from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -39,7 +38,6 @@ class Side:
 
     office: Office
     delivery_signer: Signer
-    keys: TlsKeys
     directory: Directory
     clock: Callable[[], int]
     dial: Dial
@@ -78,9 +76,12 @@ class Side:
         """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""
         take_receipts(self.office, self.directory.get(partner), receipts, now=self.clock())
 
-    def acknowledged(self, partner: OrgId) -> str:
-        """Return the cursor up to which a partner has stored its feed."""
-        return acknowledged_cursor(self.store.feeds.get(partner), self.store.feeds)
+    def acknowledged(self, partner: OrgId, *, but_last: bool = False) -> str:
+        """Return the cursor up to which a partner has stored its feed, or that before its last entry."""
+        feed = self.store.feeds.get(partner)
+        if feed is not None and feed.acknowledged and but_last:
+            feed = replace(feed, acknowledged=feed.acknowledged - 1)
+        return acknowledged_cursor(feed, self.store.feeds)
 
     def last_held(self, partner: OrgId) -> str:
         """Return the digest of the last receipt of a partner; empty: there is none."""

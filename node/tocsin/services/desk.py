@@ -48,7 +48,6 @@ def side_of(home: Home, *, office: Office, directory: Directory, budget: Budget,
     return Side(
         office=office,
         delivery_signer=home.delivery_signer,
-        keys=home.tls,
         directory=directory,
         clock=clock,
         dial=partial(open_client, keys=home.tls),
