@@ -163,7 +163,6 @@ class Place:
         return Side(
             office=open_office(self.home, strict=False, random=seeded(seed)),
             delivery_signer=self.home.delivery_signer,
-            keys=self.home.tls,
             directory=Directory(self.home.store, own_certificate=self.home.tls.certificate),
             clock=lambda: NOW,
             dial=call_nobody,
