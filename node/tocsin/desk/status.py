@@ -79,7 +79,7 @@ class Status:
             yield "the identity document has expired: peers refuse what this node sends"
         elif left < DAYS_OF_WARNING * DAY:
             day = _day(home.organisation.expires)
-            yield f"the identity document expires on {day}, in {left // DAY} days: sign its next version"
+            yield f"the identity document expires on {day}, in {left // DAY} days: tocsin keys renew"
         for path in home.layout.root_keys_here():
             yield f"{home.layout.relative(path)} is still on this machine: move it offline"
         if stat.S_IMODE(home.layout.root.stat().st_mode) & FOR_OTHERS:
