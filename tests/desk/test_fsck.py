@@ -11,7 +11,8 @@ from tocsin.exchange.receipt import Receipt, sign_receipt
 from tocsin.records.disclosure import digest_of
 from tocsin.records.record import parse_record
 from tocsin.records.retraction import Action, sign_retraction
-from tocsin.store.model import Outcome, PageRow, ReceiptRow, Verdict
+from tocsin.store.evidence import PageRow, ReceiptRow
+from tocsin.store.model import Outcome, Verdict
 
 FEED = "A" * 22
 

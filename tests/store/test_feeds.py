@@ -7,17 +7,16 @@ import pytest
 from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
+from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import (
     Due,
     DueKind,
     EntryKind,
     Outcome,
-    PageRow,
     PeerCounts,
     PeerRole,
     PeerState,
     Position,
-    ReceiptRow,
     Taken,
     Verdict,
     Waiting,

@@ -5,7 +5,8 @@ import pytest
 from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedRequest
-from tocsin.store.model import AnswerRow, EntryKind, Outcome, PageRow, Position, ReceiptRow, Verdict
+from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
+from tocsin.store.model import EntryKind, Outcome, Position, Verdict
 from tocsin.store.receipts import PAGES_KEPT
 
 B, C = "lab-b.example", "aisi.example"

@@ -15,7 +15,8 @@ from tocsin.desk.outbox import on_its_way
 from tocsin.identity.certificate import DAY
 from tocsin.identity.names import OrgId
 from tocsin.records.retraction import Action
-from tocsin.store.model import PAGE_SIZE_MAX, AnswerRow, AuditFilter, EntryKind, Outcome, RetractionRow
+from tocsin.store.evidence import AnswerRow, RetractionRow
+from tocsin.store.model import PAGE_SIZE_MAX, AuditFilter, EntryKind, Outcome
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 

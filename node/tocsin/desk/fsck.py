@@ -30,7 +30,8 @@ from tocsin.records.disclosure import digest_of
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.records.retraction import parse_retraction
 from tocsin.release.office import read_organisation
-from tocsin.store.model import ReceiptRow, RetractionRow, StoredRecord
+from tocsin.store.evidence import ReceiptRow, RetractionRow
+from tocsin.store.model import StoredRecord
 from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
 

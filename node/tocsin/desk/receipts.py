@@ -2,7 +2,7 @@
 
 from tocsin.desk.room import Room
 from tocsin.identity.names import OrgId, parse_org
-from tocsin.store.model import ReceiptRow
+from tocsin.store.evidence import ReceiptRow
 from tocsin.v1 import desk_service_pb2 as v1
 
 

@@ -16,7 +16,8 @@ from tocsin.exchange.retract import retract
 from tocsin.people.person import Person
 from tocsin.records.retraction import Action
 from tocsin.schema.contract import enum_claim
-from tocsin.store.model import RetractionRow, StoredRecord
+from tocsin.store.evidence import RetractionRow
+from tocsin.store.model import StoredRecord
 from tocsin.store.protocol import Store
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2

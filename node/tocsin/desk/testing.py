@@ -32,7 +32,8 @@ from tocsin.identity.signer import FileSigner, Signer
 from tocsin.people.person import Person
 from tocsin.records.record import Draft, VerifiedRecord, issue
 from tocsin.records.retraction import Action
-from tocsin.store.model import AnswerRow, EntryKind, Outcome, PeerRow, PeerState
+from tocsin.store.evidence import AnswerRow
+from tocsin.store.model import EntryKind, Outcome, PeerRow, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
 CONTENT: Final = {

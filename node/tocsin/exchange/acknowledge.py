@@ -27,7 +27,8 @@ from tocsin.exchange.rollback import find_place
 from tocsin.identity.names import OrgId
 from tocsin.records.disclosure import digest_of
 from tocsin.release.office import Office
-from tocsin.store.model import AuditFilter, PageRow, ReceiptRow
+from tocsin.store.evidence import PageRow, ReceiptRow
+from tocsin.store.model import AuditFilter
 from tocsin.store.protocol import Store
 
 MOST_RECEIPTS = 64

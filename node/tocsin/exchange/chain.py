@@ -15,7 +15,8 @@ from tocsin.exchange.acknowledge import MOST_RECEIPTS
 from tocsin.exchange.receipt import Receipt, load_receipt, sign_receipt
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
-from tocsin.store.model import PageRow, ReceiptRow, Verdict
+from tocsin.store.evidence import PageRow, ReceiptRow
+from tocsin.store.model import Verdict
 from tocsin.store.protocol import Store
 
 CHAIN_BYTES = 16

@@ -26,7 +26,8 @@ from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import agreement_on, wait_of
 from tocsin.release.office import Memo, Office
 from tocsin.release.presentation import further_disclosures, missing, presentation
-from tocsin.store.model import EntryKind, Feed, FeedEntry, PageRow, WithheldPath
+from tocsin.store.evidence import PageRow
+from tocsin.store.model import EntryKind, Feed, FeedEntry, WithheldPath
 from tocsin.v1 import exchange_service_pb2 as v1
 
 

@@ -32,7 +32,8 @@ from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import digest_of
 from tocsin.records.jws import CLOCK_SKEW, parse_jws, sign, verify_jws
-from tocsin.store.model import PageRow, Position
+from tocsin.store.evidence import PageRow
+from tocsin.store.model import Position
 from tocsin.v1 import exchange_service_pb2 as v1
 
 PAGE_TYPE = "tocsin-page+jwt"

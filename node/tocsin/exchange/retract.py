@@ -27,7 +27,8 @@ from tocsin.records.retraction import Action, VerifiedRetraction, sign_retractio
 from tocsin.release.gate import wait_of
 from tocsin.release.office import Memo, Office
 from tocsin.release.proposal import withdraw
-from tocsin.store.model import FeedEntry, RetractionRow, Standing, StoredRecord
+from tocsin.store.evidence import RetractionRow
+from tocsin.store.model import FeedEntry, Standing, StoredRecord
 from tocsin.store.protocol import Store
 
 

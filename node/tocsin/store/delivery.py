@@ -8,20 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
-from tocsin.store.model import (
-    AnswerRow,
-    EntryKind,
-    Feed,
-    FeedEntry,
-    PageRow,
-    Position,
-    ReceiptRow,
-    Refusal,
-    Taken,
-    Verdict,
-    Waiting,
-    WithheldPath,
-)
+from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
+from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Refusal, Taken, Verdict, Waiting, WithheldPath
 
 
 class Feeds(Protocol):

@@ -38,6 +38,7 @@ from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.store.decisions import Audit, Dues, People, Policies, Reviews
 from tocsin.store.delivery import Feeds, Intake, Receipts, Recoveries
+from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import (
     Added,
     PeerCounts,
@@ -47,7 +48,6 @@ from tocsin.store.model import (
     RecordCounts,
     RecordFilter,
     RecordList,
-    RetractionRow,
     StoredRecord,
 )
 

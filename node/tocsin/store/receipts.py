@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from tocsin.store import listing
 from tocsin.store.connection import Connections, Row, Value
-from tocsin.store.model import AnswerRow, EntryKind, Outcome, PageRow, ReceiptRow, Verdict
+from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
+from tocsin.store.model import EntryKind, Outcome, Verdict
 
 PAGES_KEPT = 64  # of a partner, for which there is no receipt: more than may be on their way at once
 

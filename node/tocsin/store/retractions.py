@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.store import listing, standing
 from tocsin.store.connection import Connections, Row
-from tocsin.store.model import RetractionRow
+from tocsin.store.evidence import RetractionRow
 
 BATCH = 500  # rows read at once when walking over them
 
