@@ -111,7 +111,7 @@ def renew_document(layout: Layout, *, now: int, root_keys: Sequence[Path] = ()) 
 
 def settle_keys(layout: Layout, *, now: int) -> None:
     """Finish or undo what was begun, and let keys take over whose time has come. Raises HomeDamaged and KeyExposed."""
-    if any(_next_path(layout, name).exists() for name in ROTATED):
+    if any(path.exists() for name in ROTATED for path in (_next_path(layout, name), _half(layout, name))):
         with hold_keys(layout):
             _settle(layout, load_organisation(layout), now=now)
 
@@ -129,6 +129,8 @@ def pending_keys(layout: Layout, organisation: Organisation) -> dict[str, int]:
 def _settle(layout: Layout, organisation: Organisation, *, now: int) -> None:
     """Do the third step for each key where the second was done, or take the first one back."""
     for name in ROTATED:
+        with _written():
+            _half(layout, name).unlink(missing_ok=True)
         path = _next_path(layout, name)
         if not path.exists():
             continue
@@ -221,6 +223,12 @@ def _sign(
 
 def _next_path(layout: Layout, name: str) -> Path:
     return layout.key(f"{name}.next")
+
+
+def _half(layout: Layout, name: str) -> Path:
+    """Return where `save_private_key` writes the next key before it has its name."""
+    path = _next_path(layout, name)
+    return path.with_name(f".{path.name}.new")
 
 
 def _save_document(layout: Layout, document: bytes) -> None:
