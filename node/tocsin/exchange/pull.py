@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from tocsin.errors import PeerMisbehaved, PeerRefused, StaleCursor, TocsinError
+from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCursor, TocsinError
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.progress import Progress
@@ -24,6 +24,8 @@ from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
+# Two for each page that was lost: the next contact goes on where this one ends.
+_MOST_ATTEMPTS = 8
 """By these reasons a peer says that it never takes a receipt as it is."""
 
 
@@ -46,7 +48,7 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]
                     async for progress in pages:
                         yield progress
             if not side.organisation.endpoints:
-                await push_feed(client, org, side=side)
+                await push_feed(client, org, side=side, with_last=True)
     except TocsinError as error:
         await asyncio.to_thread(side.note_error, org, error)
         raise
@@ -80,13 +82,16 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
         await asyncio.to_thread(side.begin_again, org)
 
 
-async def push_feed(client: Client, org: OrgId, *, side: Side) -> None:
+async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool = False) -> None:
     """Hand over our feed for a peer, page by page, until it has everything.
 
     A peer that does not stand where we believe says where it stands: once we
     go on from there, or from the beginning where our feed has no such place.
+    It can say so only when it is handed something, and its store or ours may
+    have been put back to an earlier state since: `with_last` begins with the
+    last entry that it has.
     """
-    cursor = await asyncio.to_thread(side.acknowledged, org)
+    cursor = await asyncio.to_thread(side.before_last if with_last else side.acknowledged, org)
     may_move = True
     while True:
         try:
@@ -98,16 +103,36 @@ async def push_feed(client: Client, org: OrgId, *, side: Side) -> None:
             continue
         if page is None:
             return
-        last = await asyncio.to_thread(side.last_held, org)
         try:
-            receipts = await client.deliver(page, last_receipt=last)
+            receipts = await _deliver(client, org, page, side=side)
         except PeerRefused as error:
             if not may_move or error.metadata[PEER_REASON] != "STALE_CURSOR":
                 raise
             may_move, cursor = False, error.metadata.get(PEER_CURSOR, "")
             continue
-        await asyncio.to_thread(side.acknowledge, org, receipts)
-        cursor = _further(receipts, page, cursor, org)
+        if with_last and not receipts:
+            cursor, with_last = page.cursor, False  # the peer has all of it, and all our receipts were taken
+            continue
+        cursor, with_last = _further(receipts, page, cursor, org), False
+
+
+async def _deliver(client: Client, org: OrgId, page: Page, *, side: Side) -> Sequence[str]:
+    """Hand over a page, and take the receipts that come back.
+
+    One for a page that our store has lost since is let go, by saying that it is
+    held; what comes behind it is signed again once nothing is said to be.
+    """
+    last = await asyncio.to_thread(side.last_held, org)
+    for _ in range(_MOST_ATTEMPTS):
+        receipts = await client.deliver(page, last_receipt=last)
+        try:
+            await asyncio.to_thread(side.acknowledge, org, receipts)
+        except ReceiptRefused as error:
+            refused = error
+            last = error.metadata[PEER_RECEIPT] if error.reason == "NEVER_SENT" else ""
+        else:
+            return receipts
+    raise refused
 
 
 async def hand_over(client: Client, org: OrgId, *, side: Side) -> None:

@@ -76,10 +76,14 @@ class Side:
         """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""
         take_receipts(self.office, self.directory.get(partner), receipts, now=self.clock())
 
-    def acknowledged(self, partner: OrgId, *, but_last: bool = False) -> str:
-        """Return the cursor up to which a partner has stored its feed, or that before its last entry."""
+    def acknowledged(self, partner: OrgId) -> str:
+        """Return the cursor up to which a partner has stored its feed."""
+        return acknowledged_cursor(self.store.feeds.get(partner), self.store.feeds)
+
+    def before_last(self, partner: OrgId) -> str:
+        """Return the cursor before the last entry that a partner has stored."""
         feed = self.store.feeds.get(partner)
-        if feed is not None and feed.acknowledged and but_last:
+        if feed is not None and feed.acknowledged:
             feed = replace(feed, acknowledged=feed.acknowledged - 1)
         return acknowledged_cursor(feed, self.store.feeds)
 

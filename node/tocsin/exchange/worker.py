@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 # How often our feed is looked at without a ring of the bell: a peer may have asked for an earlier page meanwhile.
 PUSH_SECONDS = 60.0
+# How often a peer to which we push is asked whether it still has what it had; it costs an entry that it knows.
+ASK_SECONDS = 600.0
 # A peer that calls us all the time has us call it back no more often than this.
 LEAST_PAUSE_SECONDS = 0.2
 
@@ -151,12 +153,14 @@ class Workers:
                 await recover_from(client, org, side=self._side)
 
     async def _push(self, worker: Worker) -> None:
-        org = worker.peer.org
+        org, time, asked_at = worker.peer.org, asyncio.get_running_loop().time, -ASK_SECONDS
         with self._bell.listening(org) as queued:
             async with self._side.dial(worker.peer.organisation) as client:
                 while True:
                     queued.clear()
-                    await push_feed(client, org, side=self._side)
+                    asks = time() >= asked_at + ASK_SECONDS
+                    asked_at = time() if asks else asked_at
+                    await push_feed(client, org, side=self._side, with_last=asks)
                     await worker.alive()
                     await heard_within(queued, PUSH_SECONDS)
 
