@@ -22,6 +22,7 @@ from tests.support.simulator import AISI, ANALYST, EVERYBODY, LAB_A, LAB_B, MEMB
 from tocsin.exchange.publish import amend, publish, queue_partners, weigh_queued
 from tocsin.exchange.retract import retract
 from tocsin.exchange.reveal import reveal
+from tocsin.exchange.rollback import FEED_SECONDS
 from tocsin.identity.names import OrgId, new_record_id
 from tocsin.policy.clauses import Accept, Policy
 from tocsin.records.record import Draft, VerifiedRecord, issue
@@ -30,8 +31,8 @@ from tocsin.schema.contract import TLPS, Disclosure
 
 STEPS = 24
 CLOCKS_JUMP_SECONDS = (-7200, -900, 400, 86_400)
-CONVERGED_SECONDS = 1800
-HOUR = 3600
+CONVERGED_SECONDS = FEED_SECONDS + 1800
+"""A feed that was begun within the hour is not begun anew for a partner who says that it must be."""
 
 ALWAYS_SAID: dict[str, Any] = {
     "finding_kind": "vulnerability",
@@ -72,6 +73,7 @@ class Schedule:
         self._rng = random.Random(f"{seed} schedule")  # noqa: S311 -- plays, guards nothing
         self._steps = steps
         self._judge = Judge(self.federation)
+        self._latest = 0
 
     def play(self) -> None:
         """Let it happen. Raises AssertionError where something is not well."""
@@ -260,7 +262,9 @@ class Schedule:
 
     def set_clock(self) -> None:
         """A clock jumps."""
-        self._rng.choice(self._nodes()).skew += self._rng.choice(CLOCKS_JUMP_SECONDS)
+        node = self._rng.choice(self._nodes())
+        node.skew += self._rng.choice(CLOCKS_JUMP_SECONDS)
+        self._latest = max(self._latest, node.skew)
 
     def keep_copy(self) -> None:
         """Somebody makes a backup."""
@@ -281,16 +285,16 @@ class Schedule:
         self.federation.note("--- mended")
         self.federation.network.weather.failing, self.federation.network.weather.slowest = 0.0, 0.05
         self.federation.network.mend()
-        latest = max(node.skew for node in self._nodes())
         for node in self._nodes():
-            node.skew = latest
+            node.skew = self._latest  # what was signed ahead of its time is not from the future any more
         self.start()
 
     async def _converge(self) -> None:
         """Wait until everybody holds what policy says. Raises AssertionError where it takes too long."""
         faults: list[str] = []
-        for _ in range(CONVERGED_SECONDS // 30):
-            await asyncio.sleep(30)
+        end = self.federation.loop.time() + CONVERGED_SECONDS
+        while self.federation.loop.time() < end:
+            await asyncio.sleep(30 if self.federation.loop.time() < end - CONVERGED_SECONDS * 0.9 else 300)
             self._judge.verify_moment()
             faults = list(self._judge.faults())
             if not faults:
