@@ -157,7 +157,7 @@ class Federation(RuleBasedStateMachine):
     def verdict(self, record, partner):
         """Return what the reference says that a partner may have today, when, and how many must agree; or None."""
         every = {"kinds": holdings.EVERYTHING, "when": always}
-        shares = [text | every | {"withhold_until": 0} for text in self.texts[partner]]
+        shares = [text | every | {"withhold_until": 0, "relayed": False} for text in self.texts[partner]]
         floor = [text | every | {"partners": (), "until": 0} for text in (*self.floor, *self.requires)]
         return reference.allowed(
             record,
