@@ -13,8 +13,7 @@ it never leaves this machine) and the exit code of the command.
     │   └── MalformedConfig     MalformedSource    MalformedBackup
     ├── RecordRefused        a record fails its checks                                     4
     │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT
-    │   └── UntrustedIssuer  RecordExpired       IdentityOutdated      FAILED_PRECONDITION
-    │       ReceiptRefused
+    │   └── UntrustedIssuer  RecordExpired  IdentityOutdated  ReceiptRefused   FAILED_PRECONDITION
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
     │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
@@ -312,13 +311,7 @@ class QuotaExceeded(
     """The caller's limit."""
 
 
-class Overloaded(
-    TryLater,
-    reasons={
-        "NO_SPACE": "the node's disk is full",
-        "DISK_FAILED": "the node's disk does not read or write",
-    },
-):
+class Overloaded(TryLater, reasons={"NO_SPACE": "the node's disk is full", "DISK_FAILED": "the node's disk fails"}):
     """Our own limit: nothing was changed, and the same call works when there is room again."""
 
 

@@ -151,7 +151,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NO_SPACE: _ErrorReason.ValueType  # 62
     """The node's disk is full."""
     ERROR_REASON_DISK_FAILED: _ErrorReason.ValueType  # 63
-    """The node's disk does not read or write."""
+    """The node's disk fails."""
     ERROR_REASON_BAD_BACKUP: _ErrorReason.ValueType  # 64
     """The file is not a backup, or cannot be opened with this key."""
 
@@ -285,7 +285,7 @@ ERROR_REASON_RETRACTED: ErrorReason.ValueType  # 61
 ERROR_REASON_NO_SPACE: ErrorReason.ValueType  # 62
 """The node's disk is full."""
 ERROR_REASON_DISK_FAILED: ErrorReason.ValueType  # 63
-"""The node's disk does not read or write."""
+"""The node's disk fails."""
 ERROR_REASON_BAD_BACKUP: ErrorReason.ValueType  # 64
 """The file is not a backup, or cannot be opened with this key."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
