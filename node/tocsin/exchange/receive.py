@@ -88,18 +88,9 @@ def accept_page(
     verify_quota(office.store, sender.org, accept=accept, now=now)  # 2
     with budget.spending(sender.org):
         verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
-        while True:
-            held = office.store.intake.cursor(sender.org)
-            fresh = _behind(verified, held, pushed=pushed)  # 4
-            fitting = within_quota(office.store, fresh, sender.org, accept=accept, now=now)  # 5
-            if fresh and not fitting:
-                raise over_quota(sender.org)
-            texts = _Texts(office)
-            terms = Terms(sender, office.organisation.org, accept, origins, texts.of, now)
-            checked = check_entries(fitting, terms)  # 6
-            received = intake.commit(verified, checked, held=held, texts=texts)  # 7
-            if received is not None:
-                break
+        received = None
+        while received is None:
+            received = intake.take(verified, sender=sender, origins=origins, pushed=pushed)
     if intake.erased:  # 8
         office.store.scrub()
     return received
@@ -160,10 +151,29 @@ class _Intake:
         self._signer = signer
         self._now = now
 
-    def commit(
+    def take(
+        self,
+        page: VerifiedPage,
+        *,
+        sender: Organisation,
+        origins: Callable[[OrgId], Organisation | None],
+        pushed: bool,
+    ) -> Received | None:
+        """Verify what is new on a page and store it; None where it must be looked at again."""
+        store, ours = self._office.store, self._office.organisation.org
+        held = store.intake.cursor(sender.org)
+        fresh = _behind(page, held, pushed=pushed)  # 4
+        fitting = within_quota(store, fresh, sender.org, accept=self._accept, now=self._now)  # 5
+        if fresh and not fitting:
+            raise over_quota(sender.org)
+        texts = _Texts(self._office)
+        terms = Terms(sender, ours, self._accept, origins, texts.of, self._now)
+        return self._commit(page, check_entries(fitting, terms), held=held, texts=texts)  # 6, 7
+
+    def _commit(
         self, page: VerifiedPage, checked: Sequence[Checked], *, held: Position | None, texts: _Texts
     ) -> Received | None:
-        """Store all of it; None where what it was verified with has changed since, and must be looked at again."""
+        """Store all of it; None where what it was verified with has changed since."""
         store, peer = self._office.store, page.sender
         with store.transaction():
             if store.intake.cursor(peer) != held or not texts.are_held():
