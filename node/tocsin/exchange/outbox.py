@@ -22,6 +22,8 @@ of many does not hold up others who write; inside it what was verified is known
 by its exact text. The statement of the page is kept, to know the receipt for it.
 """
 
+from typing import NamedTuple
+
 from tocsin.exchange.cursor import new_feed_id, resolve_cursor
 from tocsin.exchange.draft import Draft, Limits
 from tocsin.exchange.reread import Rereading
@@ -66,22 +68,38 @@ def next_page(
             return None
         if reread and feed and after < feed.head:
             reread.verify(partner, head=feed.head, now=now)
-        memo, considered = _verify_ahead(office.at_once(), partner, after=after, limits=limits, now=now)
-        with store.transaction():
-            feed = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now)
-            after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)  # it may have begun anew meanwhile
-            draft = Draft(office.at_once(), feed, now=now, limits=limits, memo=memo)
-            draft.add_numbered(after=after)
-            again = len(draft.entries)
-            dropped = draft.add_candidates(considered) if after + again == feed.head else 0
-            draft.settle()
-            page = draft.sign(signer) if draft.entries else None
-        if page is not None:
-            if reread and again:
-                reread.count(partner, again, now=now)
-            return page
-        if not dropped:  # else look whether there are more
+        made = _make_page(office, partner, cursor, after=after, signer=signer, now=now, limits=limits)
+        if made.page is not None:
+            if reread and made.again:
+                reread.count(partner, made.again, now=now)
+            return made.page
+        if not made.dropped:  # else look whether there are more
             return None
+
+
+class _Made(NamedTuple):
+    """A page, with the number of entries that went before, and of candidates that are off the queue."""
+
+    page: v1.Page | None
+    again: int
+    dropped: int
+
+
+def _make_page(
+    office: Office, partner: OrgId, cursor: str, *, after: int, signer: Signer, now: int, limits: Limits
+) -> _Made:
+    """Make a page of what may go; there may be none although there are candidates left to look at."""
+    store = office.store
+    memo, considered = _verify_ahead(office.at_once(), partner, after=after, limits=limits, now=now)
+    with store.transaction():
+        feed = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now)
+        after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)  # the feed may have begun anew meanwhile
+        draft = Draft(office.at_once(), feed, now=now, limits=limits, memo=memo)
+        draft.add_numbered(after=after)
+        again = len(draft.entries)
+        dropped = draft.add_candidates(considered) if after + again == feed.head else 0
+        draft.settle()
+        return _Made(draft.sign(signer) if draft.entries else None, again, dropped)
 
 
 def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits, now: int) -> tuple[Memo, int]:
