@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.schedules import Schedule
 from tests.support.shared import ROOT
+from tests.support.simulator import BEGINNING, LAB_A, UNIVERSITY
 
 ALL = bool(os.environ.get("TOCSIN_FAULTS"))
 SCHEDULES = 1000 if ALL else 20
@@ -44,6 +45,22 @@ def play(folder, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everybody_comes_to_hold_what_policy_says(seed, tmp_path):
     play(tmp_path, seed)
+
+
+JUMPS = {"a day on": 86_400, "a day back": -86_400, "to 1970": 10 - BEGINNING, "to 2100": 4_102_444_800 - BEGINNING}
+
+
+@pytest.mark.parametrize("org", [LAB_A, UNIVERSITY])
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_clock_that_was_anywhere_and_is_right_again_has_lost_nothing_and_shut_nobody_out(jump, org, tmp_path):
+    def jumps(schedule):
+        schedule.federation.nodes[org].skew = JUMPS[jump]
+
+    def is_set(schedule):
+        schedule.federation.nodes[org].skew = 0
+
+    before, wrong = [Schedule.post] * 4, [Schedule.wait, Schedule.kill, Schedule.start, Schedule.wait] * 2
+    Schedule(tmp_path, seed=1).play([*before, jumps, *wrong, is_set, *before, jumps, *wrong, is_set, Schedule.wait])
 
 
 def test_a_seed_plays_the_same_again_in_a_process_that_hashes_otherwise(tmp_path):

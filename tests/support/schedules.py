@@ -75,16 +75,16 @@ class Schedule:
         self._judge = Judge(self.federation)
         self._latest = 0
 
-    def play(self) -> None:
-        """Let it happen. Raises AssertionError where something is not well."""
-        self.federation.run(self._play())
+    def play(self, script: Iterable[Callable[["Schedule"], None]] = ()) -> None:
+        """Let it happen, by a script or by chance. Raises AssertionError where something is not well."""
+        actions = tuple(script) or self._rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()), k=self._steps)
+        self.federation.run(self._play(actions))
 
-    async def _play(self) -> None:
+    async def _play(self, actions: Iterable[Callable[["Schedule"], None]]) -> None:
         for node in self._nodes():
             node.set_policies([self._policy(node.org, other) for other in _others(node.org)])
-        for _ in range(self._steps):
+        for action in actions:
             await asyncio.sleep(self._rng.choice((0.01, 0.2, 3, 30)))
-            (action,) = self._rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
             self.federation.note(f"--- {action.__name__}")
             action(self)
             self._judge.verify_moment()
@@ -95,8 +95,9 @@ class Schedule:
         return list(self.federation.nodes.values())
 
     def _living(self, orgs: tuple[OrgId, ...] = EVERYBODY) -> Node | None:
-        """Return some node that runs."""
-        alive = [self.federation.nodes[org] for org in orgs if self.federation.nodes[org].alive]
+        """Return some node that runs, and whose clock says about what those of the others say."""
+        nodes = [self.federation.nodes[org] for org in orgs]
+        alive = [node for node in nodes if node.alive and abs(node.skew) <= max(CLOCKS_JUMP_SECONDS) * 2]
         return self._rng.choice(alive) if alive else None
 
     # -- what people do
