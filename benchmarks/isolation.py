@@ -70,7 +70,7 @@ def flood(keys: TlsKeys, document: bytes, listen: str) -> None:
             if number % 2:
                 await client.pull("")
             else:
-                await client.deliver(v1.Page(statement="x" * 10_000))
+                await client.deliver(v1.Page(statement="x" * 10_000), last_receipt="")
 
     asyncio.run(run())
 

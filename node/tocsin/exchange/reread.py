@@ -44,6 +44,10 @@ class Rereading:
             begun, count = self._count(partner, now)
             self._counts[partner] = (begun, count + entries)
 
+    def counted(self, partner: OrgId) -> int:
+        """Return how many entries were counted since the hour of a partner began."""
+        return self._counts.get(partner, (0, 0))[1]
+
     def _count(self, partner: OrgId, now: int) -> tuple[int, int]:
         begun, count = self._counts.get(partner, (now, 0))
         # A clock that was set back begins another hour.
