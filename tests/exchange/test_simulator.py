@@ -50,7 +50,7 @@ def test_everybody_comes_to_hold_what_policy_says(seed, tmp_path):
 JUMPS = {"a day on": 86_400, "a day back": -86_400, "to 1970": 10 - BEGINNING, "to 2100": 4_102_444_800 - BEGINNING}
 
 
-@pytest.mark.parametrize("org", [LAB_A, UNIVERSITY])
+@pytest.mark.parametrize("org", [LAB_A, UNIVERSITY] if ALL else [LAB_A])
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_clock_that_was_anywhere_and_is_right_again_has_lost_nothing_and_shut_nobody_out(jump, org, tmp_path):
     def jumps(schedule):
@@ -61,6 +61,18 @@ def test_a_clock_that_was_anywhere_and_is_right_again_has_lost_nothing_and_shut_
 
     before, wrong = [Schedule.post] * 4, [Schedule.wait, Schedule.kill, Schedule.start, Schedule.wait] * 2
     Schedule(tmp_path, seed=1).play([*before, jumps, *wrong, is_set, *before, jumps, *wrong, is_set, Schedule.wait])
+
+
+@pytest.mark.parametrize("org", [LAB_A, UNIVERSITY])
+def test_a_store_that_was_put_back_is_found_out_also_where_nobody_has_anything_new_to_say(org, tmp_path):
+    def keep_copy(schedule):
+        schedule.federation.nodes[org].keep_copy()
+
+    def put_back(schedule):
+        schedule.federation.nodes[org].put_back()
+
+    said = [*[Schedule.post] * 4, Schedule.wait, Schedule.amend, Schedule.take_back, Schedule.wait]
+    Schedule(tmp_path, seed=1).play([*said, keep_copy, *said, *[Schedule.wait] * 4, put_back, Schedule.wait])
 
 
 def test_a_seed_plays_the_same_again_in_a_process_that_hashes_otherwise(tmp_path):
