@@ -11,7 +11,7 @@ from tests.exchange.pages import ANOTHER_FEED, FEED, a_tag, cursor, further, pag
 from tests.exchange.parties import NARROW, A, B, C, founded
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW
-from tocsin.errors import NotPermitted, PeerMisbehaved, QuotaExceeded, RecordExpired, StaleCursor
+from tocsin.errors import IdentityOutdated, NotPermitted, PeerMisbehaved, QuotaExceeded, RecordExpired, StaleCursor
 from tocsin.exchange import chain, check, receive
 from tocsin.exchange.check import Terms, check_entries
 from tocsin.exchange.entry import PageEntry
@@ -149,10 +149,6 @@ class TestRefusals:
 
     BAD: ClassVar = {
         "another organisation's record": (lambda: make_record(by=founded(C)), "KEY_NOT_OF_ISSUER"),
-        "a record that claims to be theirs": (
-            lambda: make_record(by=SimpleNamespace(organisation=founded(A).organisation, record=founded(C).record)),
-            "KEY_NOT_OF_ISSUER",
-        ),
         "an expired record": (lambda: make_record(exp=NOW - 1000), "NOT_VALID_NOW"),
         "a token that is no record": (lambda: raw_of("e30.e30.AA~"), "BAD_ALG"),
         "a key binding where none is expected": (lambda: raw_of(make_record().token + "e30.e30.AA"), "BAD_FORM"),
@@ -320,6 +316,16 @@ class TestTime:
         assert int(refused.value.metadata["retry_after_seconds"]) > 0
         assert b.state() == before
         assert b.take(page, now=NOW + 1000).records == 2
+
+    def test_a_page_ends_before_what_the_sender_signed_with_a_key_that_is_not_known_yet(self, b):
+        newer = make_record(by=SimpleNamespace(organisation=founded(A).organisation, record=founded(C).record))
+        received = b.take(page_of(make_record(), newer))
+        assert (received.records, received.refused) == (1, 0)
+        before = b.state()
+        with pytest.raises(IdentityOutdated, match="a key that is not in its identity document") as caught:
+            b.take(page_of(newer, first=2))
+        assert caught.value.reason == "IDENTITY_OUTDATED"
+        assert b.state() == before
 
     def test_a_page_from_the_future_is_not_taken(self, b):
         before = b.state()

@@ -7,29 +7,39 @@
     we ourselves     our own identity: it came back, and is known
 
 A retraction counts whoever delivers it, because its origin signed it. What is
-refused has a reason and stops nothing. What is from the future is not refused,
-since one of two clocks is wrong: the page ends before it, for now.
+refused has a reason and stops nothing. What may be good another day is not
+refused, and the page ends before it, for now: what is from the future, since
+one of two clocks is wrong, and what the sender signed with a key that its
+identity document here does not have yet.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tocsin.errors import Malformed, MalformedRecord, NotPermitted, RecordExpired, RecordRefused, UntrustedIssuer
+from tocsin.errors import (
+    IdentityOutdated,
+    Malformed,
+    MalformedRecord,
+    NotPermitted,
+    RecordExpired,
+    RecordRefused,
+    UntrustedIssuer,
+)
 from tocsin.exchange.entry import PageEntry, broken, disclosed_paths
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.policy.clauses import Accept
+from tocsin.policy.clauses import RELAYED_TLPS, Accept
 from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
-from tocsin.records.retraction import VerifiedRetraction, parse_retraction
+from tocsin.records.retraction import UnverifiedRetraction, VerifiedRetraction, parse_retraction
 from tocsin.schema.check import unix_seconds
 from tocsin.store.model import EntryKind
 
-CLOCK_RETRY_SECONDS = 300
-"""A clock that is wrong is set right by somebody, and not in seconds."""
+RETRY_SECONDS = 300
+"""A clock is set right, and a document taken, by somebody, and not in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +73,21 @@ class Checked:
 
 
 def check_entries(entries: Sequence[PageEntry], terms: Terms) -> tuple[Checked, ...]:
-    """Verify what each entry brings, as far as it is disclosed by then, up to the first that is from the future.
+    """Verify what each entry brings, as far as it is disclosed by then, up to the first that is for another day.
 
     What an earlier entry of the same page brought counts as held by a later one.
 
-    Raises RecordExpired where the first one is, PeerMisbehaved where an entry
-    does not disclose what its page states.
+    Raises RecordExpired or IdentityOutdated where the first one is,
+    PeerMisbehaved where an entry does not disclose what its page states.
     """
     texts: dict[str, str] = {}
     checked: list[Checked] = []
     for entry in entries:
         try:
             result = _check_entry(entry, terms, texts)
-        except _FromTheFuture as early:
+        except _AnotherDay as early:
             if not checked:
-                raise _too_early(terms.sender.org) from early
+                raise early.why from None
             break
         if result.record is not None:
             texts[entry.digest] = result.record.token
@@ -85,8 +95,12 @@ def check_entries(entries: Sequence[PageEntry], terms: Terms) -> tuple[Checked, 
     return tuple(checked)
 
 
-class _FromTheFuture(Exception):
-    """An entry was signed at a time that has not come."""
+class _AnotherDay(Exception):
+    """An entry may be good when clocks agree, or identities are current."""
+
+    def __init__(self, why: RecordExpired | IdentityOutdated) -> None:
+        super().__init__(why.message)
+        self.why = why
 
 
 def _check_entry(entry: PageEntry, terms: Terms, texts: dict[str, str]) -> Checked:
@@ -113,12 +127,15 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
     if is_relayed and not terms.accept.relayed:
         raise NotPermitted(f"our policy does not accept from {terms.sender.org} what others issued")
     unverified = _whole(entry, held=held)
+    _look_at_key(unverified, terms)
     with _in_its_time(unverified.issued_at, terms):
         record = unverified.verify(_organisation(origin, terms), now=terms.now)
     if origin == terms.ours:
         return record
     if is_relayed and record.relay != MAY_RELAY:
         raise NotPermitted(f"{origin} does not let it be passed on")
+    if is_relayed and record.marking_at(terms.now) not in RELAYED_TLPS:
+        raise NotPermitted("its marking does not let it be passed on")
     if record.kind not in terms.accept.kinds:
         raise NotPermitted(f"our policy does not accept {record.kind} records from {terms.sender.org}")
     if record.retention_until and unix_seconds(record.retention_until) <= terms.now:
@@ -131,6 +148,7 @@ def _check_retraction(entry: PageEntry, terms: Terms) -> VerifiedRetraction:
     about = terms.held(entry.digest)
     if about and parse_record(about).issuer != unverified.issuer:
         raise UntrustedIssuer("the record that is retracted is another organisation's", reason="KEY_NOT_OF_ISSUER")
+    _look_at_key(unverified, terms)
     with _in_its_time(unverified.issued_at, terms):
         return unverified.verify(_organisation(unverified.issuer, terms), now=terms.now)
 
@@ -144,6 +162,12 @@ def _organisation(org: OrgId, terms: Terms) -> Organisation:
     return known
 
 
+def _look_at_key(unverified: UnverifiedRecord | UnverifiedRetraction, terms: Terms) -> None:
+    """Wait for the sender's next identity document where its own statement names a key that is not in this one."""
+    if unverified.issuer == terms.sender.org and unverified.key_id not in terms.sender.record_keys:
+        raise _AnotherDay(_unknown_key(terms.sender.org))
+
+
 @contextmanager
 def _in_its_time(issued_at: int, terms: Terms) -> Iterator[None]:
     """Tell what is from the future from what has expired; only what verifies otherwise gets this far."""
@@ -151,7 +175,7 @@ def _in_its_time(issued_at: int, terms: Terms) -> Iterator[None]:
         yield
     except RecordExpired:
         if issued_at > terms.now + CLOCK_SKEW:
-            raise _FromTheFuture from None
+            raise _AnotherDay(_too_early(terms.sender.org)) from None
         raise
 
 
@@ -159,7 +183,15 @@ def _too_early(peer: OrgId) -> RecordExpired:
     return RecordExpired(
         f"what {peer} sends was signed in the future",
         hint="compare the clocks of both nodes; it goes on by itself when they agree",
-        metadata={RETRY_AFTER: str(CLOCK_RETRY_SECONDS)},
+        metadata={RETRY_AFTER: str(RETRY_SECONDS)},
+    )
+
+
+def _unknown_key(peer: OrgId) -> IdentityOutdated:
+    return IdentityOutdated(
+        f"what {peer} sends is signed with a key that is not in its identity document held here",
+        hint="get its current document, then: tocsin peer add FILE; it goes on by itself",
+        metadata={RETRY_AFTER: str(RETRY_SECONDS)},
     )
 
 

@@ -82,6 +82,11 @@ class UnverifiedRetraction:
     _claims: dict[str, JSON] = field(repr=False)
 
     @property
+    def key_id(self) -> KeyId:
+        """Return the key that is said to have signed."""
+        return self._jws.key_id
+
+    @property
     def issued_at(self) -> int:
         """Return when it says that it was signed; 0 where it does not say."""
         return claimed_time(self._claims)
