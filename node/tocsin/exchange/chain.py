@@ -75,13 +75,15 @@ def pending_behind(
 ) -> tuple[str, ...]:
     """Return what goes on from the receipt that a sender says it holds (its digest; empty: none).
 
-    Where nothing does, what is pending is signed again in a chain that begins.
+    Where nothing does, what is pending is signed again in a chain that begins:
+    also where a chain begins with it already, since the sender may hold more of
+    that chain than we do, from before our store was put back.
     """
     with store.transaction():
         if last:
             store.receipts.taken(sender, last)
         rows = store.receipts.pending(sender, limit=1)
-        if rows and load_receipt(rows[0].statement).previous not in ("", last):
+        if rows and load_receipt(rows[0].statement).previous != last:
             begin_chain(store, sender, signer=signer, random=random, now=now)
         return pending(store, sender)
 
