@@ -1,6 +1,7 @@
 """What was taken back stays so, in whatever order it, the record and its other versions come."""
 
 from itertools import permutations
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -106,6 +107,26 @@ class TestAdding:
         assert take(store, PURGE)
         assert not take(store, PURGE)
 
+    SAID: ClassVar = {
+        "withdrawn twice": (WITHDRAW, make_retraction(TWO, Action.WITHDRAW, now=NOW + 1), False),
+        "withdrawn under a stricter marking": (WITHDRAW, make_retraction(TWO, Action.WITHDRAW, tlp="RED"), True),
+        "corrected when it was purged": (PURGE, make_retraction(TWO, Action.CORRECT, now=NOW + 1), False),
+        "corrected up to an earlier version": (CORRECT_2, make_retraction(ONE, Action.CORRECT, now=NOW + 1), False),
+        "corrected up to an earlier version, under a stricter marking": (
+            CORRECT_2,
+            make_retraction(ONE, Action.CORRECT, tlp="RED"),
+            True,
+        ),
+        "purged when it was withdrawn": (WITHDRAW, PURGE, True),
+    }
+
+    @pytest.mark.parametrize(("first", "second", "says_more"), SAID.values(), ids=SAID)
+    def test_an_origin_that_says_again_what_it_said_fills_nothing(self, store, first, second, says_more):
+        for thing in (ONE, TWO, first):
+            take(store, thing)
+        assert take(store, second) is says_more
+        assert (second.digest in {row.digest for row in store.retractions.of(ONE.issuer, NAME)}) is says_more
+
     def test_what_was_withdrawn_does_not_grow(self, store):
         take(store, seen_by_others(TWO, "title"))
         take(store, WITHDRAW)
@@ -164,7 +185,7 @@ class TestMarkings:
 
 class TestReading:
     def test_the_strongest_comes_first(self, store):
-        for retraction in (CORRECT_1, WITHDRAW, CORRECT_2, PURGE):
+        for retraction in (CORRECT_1, CORRECT_2, WITHDRAW, PURGE):
             take(store, retraction)
         assert [row.digest for row in store.retractions.of(ONE.issuer, NAME)] == [
             PURGE.digest,

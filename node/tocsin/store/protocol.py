@@ -111,6 +111,9 @@ class Records(Protocol):
     def remark(self, digest: str, marking: str) -> None:
         """Keep the marking that counts from now on, as the origin's signed schedule says."""
 
+    def newest(self, issuer: str, record_id: str, *, until: int) -> StoredRecord | None:
+        """Return the newest version held of a record up to one; None where there is none."""
+
     def history(self, issuer: str, record_id: str) -> tuple[StoredRecord, ...]:
         """Return every version held of a record, whatever its standing, oldest first."""
 
@@ -136,7 +139,7 @@ class Retractions(Protocol):
     """Keep what is over. A tombstone outlives what it is about, and holds whatever comes later."""
 
     def add(self, retraction: VerifiedRetraction, *, received_from: str = "", person: str = "", now: int) -> bool:
-        """Keep a verified retraction and let it count; False where this one is kept already.
+        """Keep a verified retraction and let it count; False where as much was said already: it is not kept.
 
         Versions held get the standing that the strongest one gives them, in
         whatever order things came, and the stricter marking. A purge deletes

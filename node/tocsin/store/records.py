@@ -146,6 +146,15 @@ class SqliteRecords:
         own = self._db.number("SELECT count(*) FROM records WHERE standing = 'current' AND received_from = ''")
         return RecordCounts(own=own, received=total - own)
 
+    def newest(self, issuer: str, record_id: str, *, until: int) -> StoredRecord | None:
+        """Return the newest version held of a record up to one."""
+        row = self._db.row(
+            f"{_SELECT} WHERE r.issuer = ? AND r.record_id = ? AND r.version <= ?"
+            " ORDER BY r.version DESC, r.id DESC LIMIT 1",
+            (issuer, record_id, until),
+        )
+        return None if row is None else _stored(row)
+
     def history(self, issuer: str, record_id: str) -> tuple[StoredRecord, ...]:
         """Return every version held of a record, oldest first."""
         rows = self._db.rows(

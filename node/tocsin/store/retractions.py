@@ -27,6 +27,8 @@ class SqliteRetractions:
     def add(self, retraction: VerifiedRetraction, *, received_from: str = "", person: str = "", now: int) -> bool:
         """Keep a verified retraction and let it count."""
         with self._db.transaction():
+            if standing.tombstone(self._db, retraction.issuer, retraction.record_id).covers(retraction):
+                return False
             added = self._db.execute(
                 "INSERT OR IGNORE INTO retractions (issuer, record_id, version, action, tlp, reason, successor,"
                 " issued_at, digest, token, received_from, stored_at, person)"

@@ -11,6 +11,7 @@ at most one other row: an origin that signs thousands must not make each cost
 more.
 """
 
+import json
 from dataclasses import dataclass
 
 from tocsin.records.record import VerifiedRecord
@@ -21,8 +22,10 @@ from tocsin.store.model import Standing
 
 _OF_VERSION = "SELECT id FROM records WHERE issuer = ? AND record_id = ? AND version = ? LIMIT 1"
 _NEWEST = "SELECT coalesce(max(version), 0) FROM records WHERE issuer = ? AND record_id = ?"
-_RETRACTIONS = "SELECT action, version, tlp FROM retractions WHERE issuer = ? AND record_id = ?"
-_MARKINGS = "SELECT id, version, marking FROM records WHERE issuer = ? AND record_id = ?"
+# Of what says the same the latest version has it all: however many there are, these are few.
+_RETRACTIONS = """
+    SELECT action, max(version), tlp FROM retractions WHERE issuer = ? AND record_id = ? GROUP BY action, tlp
+"""
 _CORRECT = """
     UPDATE records SET standing = 'replaced'
         WHERE issuer = ? AND record_id = ? AND version <= ? AND standing = 'current'
@@ -32,6 +35,11 @@ _WITHDRAW = """
         WHEN ? AND NOT EXISTS (SELECT 1 FROM holdings WHERE record = records.id) THEN 'purged' ELSE 'withdrawn' END
         WHERE issuer = ? AND record_id = ?
 """
+_REMARK = """
+    UPDATE records SET marking = ?1 WHERE issuer = ?2 AND record_id = ?3 AND (?4 = 0 OR version <= ?4)
+        AND marking IN (SELECT value FROM json_each(?5))
+"""
+_ABOVE_ALL = 2**63  # no version: of markings those count for it that count for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,14 @@ class Tombstone:
         """Return the marking of a version, which the retractions may have made stricter."""
         floors = (floor for until, floor in self.markings if not until or version <= until)
         return max((marking, *floors), key=TLPS.index)
+
+    def covers(self, retraction: VerifiedRetraction) -> bool:
+        """Say whether a retraction says nothing that was not said: one record is taken back so often, and no more."""
+        if retraction.action is Action.CORRECT:
+            is_over, version = self.withdrawn or self.corrected >= retraction.version, retraction.version
+        else:
+            is_over, version = self.purged or (self.withdrawn and retraction.action is Action.WITHDRAW), _ABOVE_ALL
+        return is_over and self.strictest(retraction.tlp, version=version) == self.strictest(TLPS[0], version=version)
 
 
 def tombstone(db: Connections, issuer: str, record_id: str) -> Tombstone:
@@ -85,12 +101,10 @@ def make_room(db: Connections, record: VerifiedRecord, over: Tombstone) -> Stand
 def apply(db: Connections, retraction: VerifiedRetraction) -> None:
     """Let a retraction that was just kept count for the versions that are held."""
     key = (retraction.issuer, retraction.record_id)
-    over = tombstone(db, *key)
-    if retraction.action is Action.CORRECT:
-        db.execute(_CORRECT, (*key, retraction.version))
+    until = retraction.version if retraction.action is Action.CORRECT else 0
+    if until:
+        db.execute(_CORRECT, (*key, until))
     else:
-        db.execute(_WITHDRAW, (over.purged, *key))
-    for row, version, marking in db.rows(_MARKINGS, key):
-        counts = over.strictest(str(marking), version=int(version or 0))
-        if counts != marking:
-            db.execute("UPDATE records SET marking = ? WHERE id = ?", (counts, row))
+        db.execute(_WITHDRAW, (tombstone(db, *key).purged, *key))
+    looser = json.dumps(TLPS[: TLPS.index(retraction.tlp)])
+    db.execute(_REMARK, (retraction.tlp, *key, until, looser))

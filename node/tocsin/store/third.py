@@ -35,7 +35,8 @@ TABLES = (
         person        TEXT    NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX retractions_by_record ON retractions (issuer, record_id)",
+    # What the retractions of a record come to is answered from this index alone.
+    "CREATE INDEX retractions_by_record ON retractions (issuer, record_id, action, tlp, version)",
     "CREATE INDEX retractions_listed ON retractions (id) WHERE action <> 'correct'",
     """
     CREATE TABLE holders (
