@@ -1,5 +1,7 @@
 """Retractions and records of others on the way in: only the origin's key counts, and nothing comes back."""
 
+import dataclasses
+
 import pytest
 
 from tests.exchange.pages import entry_of, page_of, raw, relayed, retracting
@@ -88,6 +90,23 @@ class TestRetractions:
         assert standing(b, record) is Standing.WITHDRAWN
         assert b.store.records.counts().received == 0
         assert len(b.logged("purge-declined")) == 1
+
+    KEEPING = {  # noqa: RUF012
+        "its origin, and another delivers the purge": (C, A, A),
+        "who gave it to us, and its origin delivers the purge": (A, A, C),
+    }
+
+    @pytest.mark.parametrize(("law", "giver", "purger"), KEEPING.values(), ids=KEEPING)
+    def test_a_law_is_not_got_round_by_another_way(self, b, law, giver, purger):
+        record = theirs()
+        b.take(page_of(relayed(record), sender=giver), sender=giver)
+        b.accept(law, dataclasses.replace(KEPT, relayed=True))
+        received = b.take(
+            page_of(retracting(record, Action.PURGE), first=2 if giver == purger else 1, sender=purger), sender=purger
+        )
+        assert verdicts(received) == [("declined", "legal-hold")]
+        assert b.store.records.token(record.digest) == record.token
+        assert standing(b, record) is Standing.WITHDRAWN
 
     def test_what_was_taken_back_is_in_the_decision_log(self, b):
         record = make_record()

@@ -89,15 +89,29 @@ class Taking:
 
     def _take_retraction(self, checked: Checked, retraction: VerifiedRetraction) -> tuple[Outcome, str]:
         """Let a retraction count; one that is kept already is answered as it was the first time."""
-        held = self._store.records.history(retraction.issuer, retraction.record_id)
         is_new = self._store.retractions.add(retraction, received_from=self._peer, now=self._now)
-        is_declined = retraction.action is Action.PURGE and self._accept.legal_hold
+        over = self._over(retraction)
+        is_declined = retraction.action is Action.PURGE and self._must_keep(retraction, over)
         if retraction.action is Action.PURGE and not is_declined:
-            self._erase(held)
+            self._erase(over)
         if is_new:
             self._tell(checked.entry.digest, retraction, is_declined=is_declined)
-            self._pass_on(retraction, held)
+            self._pass_on(retraction, over)
         return (Outcome.DECLINED, LEGAL_HOLD) if is_declined else (Outcome.APPLIED, "")
+
+    def _over(self, retraction: VerifiedRetraction) -> Sequence[StoredRecord]:
+        """Return what a retraction ends of what is held; of what is corrected the last: the others were over before."""
+        if retraction.action is not Action.CORRECT:
+            return self._store.records.history(retraction.issuer, retraction.record_id)
+        last = self._store.records.newest(retraction.issuer, retraction.record_id, until=retraction.version)
+        return () if last is None else (last,)
+
+    def _must_keep(self, retraction: VerifiedRetraction, over: Sequence[StoredRecord]) -> bool:
+        """Say whether the law lets us delete nothing of its origin's, or of theirs who gave it to us."""
+        policies = self._office.policies().policies
+        asked = {retraction.issuer, *(one.received_from for one in over)} & policies.keys()
+        accepts = (self._accept, *(policies[OrgId(org)].accept for org in asked))
+        return any(accept is not None and accept.legal_hold for accept in accepts)
 
     def _erase(self, held: Sequence[StoredRecord]) -> None:
         for version in held:
@@ -105,9 +119,8 @@ class Taking:
                 self._store.records.erase(version.digest)
                 self.erased = True
 
-    def _pass_on(self, retraction: VerifiedRetraction, held: Sequence[StoredRecord]) -> None:
+    def _pass_on(self, retraction: VerifiedRetraction, over: Sequence[StoredRecord]) -> None:
         """Queue it for whoever holds the record through us, and take back what is proposed of it."""
-        over = [one for one in held if retraction.action is not Action.CORRECT or one.version <= retraction.version]
         for version in over:
             withdraw(self._office, version.digest, now=self._now)
         if over:
