@@ -8,7 +8,8 @@ holds already is recognised when it comes again. And the peers are asked for
 what of ours they hold (`tocsin.exchange.recovery`).
 
 Anybody can make up such a cursor of its own feed: a feed that was begun within
-the hour is not begun again for it.
+the hour is not begun again for it. The peers are asked all the same, since the
+partner goes on from the beginning, and its next cursors prove nothing.
 """
 
 import logging
@@ -47,9 +48,9 @@ def _begin_anew(office: Office, partner: OrgId, *, now: int) -> None:
     """Begin a partner's feed anew, and see to it that what was lost is asked for."""
     feeds = office.store.feeds
     with office.store.transaction():
+        recognise(office, now=now)
         feed = feeds.get(partner)
         if feed is None or 0 <= now - feed.opened_at < FEED_SECONDS:
             return
         feeds.renew(partner, feed_id=new_feed_id(office.random), now=now)
-        recognise(office, now=now)
     _log.warning("%s holds more of its feed than this store knows of: the feed begins anew", partner)
