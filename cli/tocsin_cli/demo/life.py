@@ -48,7 +48,7 @@ def amend(story: Story, record_id: str) -> None:
     story.tell(
         "lab-a corrects a record",
         "A record is never changed: lab-a signs its next version, and a note that the one before is over. Whoever "
-        "holds an earlier version gets both, or the note alone where policy does not let the new one go there.",
+        "holds an earlier version gets the new one, or the note where policy does not let the new one go there.",
     )
     output.data(f"$ tocsin amend {short_id(before)} corrected.toml --status corrected\n")
     content = drop_twins(kind_of(before), content_of(before.content)) | {"summary": CORRECTION}
