@@ -55,6 +55,11 @@ def duration(seconds: int) -> str:
     return f"{seconds} s"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return how many there are of something: `1 record`, `2,000 records`; `many` where it takes more than an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def _whole(value: object) -> object:
     """Return a value with whole numbers as integers, however deep: a Struct has only doubles."""
     if isinstance(value, float) and value.is_integer():

@@ -78,7 +78,8 @@ def parse_evidence(data: bytes) -> tuple[Evidence, ...]:
     value = parse_json(data)
     pairs = value.get("receipts") if isinstance(value, dict) and value.get("format") == FORMAT else None
     if not isinstance(pairs, list) or not pairs:
-        raise MalformedRecord(f"it is no file of the format {FORMAT}, or has no receipt in it", reason="BAD_FORM")
+        message = f"it is no file of the format {FORMAT}, or has no receipt in it"
+        raise MalformedRecord(message, reason="BAD_FORM", hint="such files are made by `tocsin receipts export`")
     return tuple(_read_pair(pair) for pair in pairs)
 
 

@@ -191,6 +191,12 @@ def test_nobody_is_asked_with_yes_and_nothing_is_signed_on_a_dry_run(tocsin, des
     assert shown.err == ""
 
 
+def test_a_version_that_is_over_is_not_said_to_have_stayed_here(tocsin, desk):
+    desk(v1.GetRetractionResponse(retraction=retraction(record_pb2.RETRACTION_ACTION_CORRECT)))
+    shown = tocsin("retractions", "3f")
+    assert "nobody was told, because whoever holds an earlier version gets the later one itself\n" in shown.err
+
+
 def test_what_is_retracted_already_is_told_and_nobody_is_asked(tocsin, desk):
     fake = desk(v1.RetractRecordResponse(retraction=retraction()))
     shown = tocsin("retract", "3f", "--purge")

@@ -53,8 +53,15 @@ def test_profiles_on_this_machine_know_the_node_by_its_new_certificate(tocsin, h
 def test_a_running_node_takes_a_new_certificate_over_and_its_people_reach_it(tocsin, home, tmp_path):
     env = environment(TOCSIN_HOME=home, XDG_CONFIG_HOME=tmp_path / "config")
     with serving(home, env=env) as process:
-        assert tocsin("keys", "rotate", "tls", "--overlap", "0").code == 0
-        assert tocsin("status").code == 0
+        rotated = tocsin("keys", "rotate", "tls", "--overlap", "0")
+        assert rotated.code == 0
+        reload = f"kill -HUP $(cat {home}/lock)"
+        assert rotated.err.index(reload) < rotated.err.index("tocsin identity export")
+        assert reload in tocsin("status").err
+        early = tocsin("identity", "export")
+        assert (early.out, early.code) == ("", 4)
+        assert "the node goes on with version 1 of the identity document" in early.err
+        assert reload in early.err
         process.send_signal(signal.SIGHUP)
         for line in process.stderr:
             if "reloaded" in line:

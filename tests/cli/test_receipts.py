@@ -203,8 +203,18 @@ def test_one_bad_receipt_does_not_hide_the_good_ones(check):
     bad = pair(LONGER, receipt(GOOD, outcome=Outcome.UNCHANGED))
     shown = check(exported(pair(GOOD, receipt(GOOD)), bad))
     assert shown.code == 4
-    assert "verified          1 receipts" in shown.out
+    assert "verified          1 receipt of the chain" in shown.out
     assert "receipts.json: receipt 2: " in shown.err
+
+
+def test_what_is_wrong_with_many_receipts_is_told_once(check):
+    written = exported(pair(GOOD, receipt(GOOD)), pair(LONGER, chained(receipt(GOOD))))
+    shown = check(written, parties=(US,))
+    assert shown.code == 4
+    assert shown.err.count("tocsin: error:") == shown.err.count("tocsin: hint:") == 1
+    assert "receipt 1: aisi.example is a party to it" in shown.err
+    assert "  and the same of 1 further receipt\n" in shown.err
+    assert len(json.loads(check(written, "--json", parties=(US,)).out)["refused"]) == 2
 
 
 def test_a_refusal_by_the_receiver_is_told_with_its_reason(check):

@@ -37,7 +37,7 @@ _NORMAL = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<pin>"),
     (re.compile(r"(?<=posted )[0-9a-f]{8}\b|^[0-9a-f]{8}(?=  )|(?<= )[0-9a-f]{8}(?= --to )", re.M), "<record>"),
     (re.compile(r"(?<=  )20\d\d-\d\d-\d\d(?=  |$)", re.M), "YYYY-MM-DD"),
-    (re.compile(r"[\d,]+\.\d MiB"), "<size>"),
+    (re.compile(r"[\d,]+\.\d [MG]iB"), "<size>"),
     (re.compile(r"(?<=until )20\d\d-\d\d-\d\d"), "YYYY-MM-DD"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"(?<=\bsd_hash )[A-Za-z0-9_-]{8}(?=…)"), "<digest>"),

@@ -17,8 +17,9 @@ from tocsin.desk.checks import SKEW_SECONDS, Checks, compare_clocks
 from tocsin.desk.papers import load_papers
 from tocsin.desk.room import Room
 from tocsin.desk.room import open_office as office_of
-from tocsin.desk.rotation import rotate_key
+from tocsin.desk.rotation import renew_document, rotate_key
 from tocsin.errors import PeerUnreachable
+from tocsin.exchange.circuit import Contact, Contacts, Happened
 from tocsin.identity.certificate import DAY
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
@@ -45,7 +46,7 @@ async def nobody(org):
     raise PeerUnreachable(f"{org} cannot be reached", hint="compare fingerprints")
 
 
-def checks_of(office, probe=nobody) -> list[v1.RunChecksResponse]:
+def checks_of(office, probe=nobody, contacts=None) -> list[v1.RunChecksResponse]:
     room = Room(
         office.home,
         office.clock,
@@ -55,7 +56,8 @@ def checks_of(office, probe=nobody) -> list[v1.RunChecksResponse]:
     )
 
     async def collect():
-        return [answer async for answer in Checks(room, probe).run_checks(v1.RunChecksRequest())]
+        checks = Checks(room, probe, contacts or Contacts())
+        return [answer async for answer in checks.run_checks(v1.RunChecksRequest())]
 
     return asyncio.run(collect())
 
@@ -202,6 +204,48 @@ def test_each_peer_is_called_and_one_that_does_not_answer_hides_no_other(office)
     assert [verdict for verdict, _ in told] == [FAIL, OK, WARN, SKIP]
     for (_, message), org in zip(told, (AISI, LAB_B, "quiet.example", "uni.example"), strict=True):
         assert org in message
+
+
+async def lets_us_in(org):
+    return 0
+
+
+def test_a_peer_that_answers_and_sends_what_is_not_good_is_told(office):
+    contacts = Contacts()
+    add_peer(office, LAB_B)
+    contacts.note(LAB_B, "follow", Contact().after(Happened.FAILED))
+    office.home.store.peers.note_error(LAB_B, reason="PEER_MISBEHAVED", message="the page is not good", now=NOW)
+    (answer,) = [answer for answer in checks_of(office, lets_us_in, contacts) if answer.check == "peers"]
+    assert answer.verdict == WARN
+    assert answer.message == f"{LAB_B} answers, and the exchange fails: PEER_MISBEHAVED: the page is not good"
+    assert "take its newer document: tocsin peer add FILE" in answer.hint
+
+
+def test_a_peer_without_an_endpoint_that_has_called_is_heard_of(office):
+    contacts = Contacts()
+    add_peer(office, LAB_B, endpoints=())
+    (answer,) = [answer for answer in checks_of(office, contacts=contacts) if answer.check == "peers"]
+    assert (answer.verdict, answer.message) == (WARN, f"{LAB_B} has no endpoint and has not called yet")
+    contacts.note_call(LAB_B, now=NOW)
+    (answer,) = [answer for answer in checks_of(office, contacts=contacts) if answer.check == "peers"]
+    assert (answer.verdict, answer.message) == (OK, f"{LAB_B} has no endpoint, and has called within the last day")
+
+
+def test_a_document_that_the_node_has_not_read_is_told(root, open_office):
+    office = open_office(root)
+    layout = office.home.layout
+    renew_document(layout, now=NOW)
+    (answer,) = [answer for answer in checks_of(office) if answer.check == "identity" and answer.verdict == WARN]
+    assert answer.message == "the node goes on with version 1, and version 2 is in the home"
+    assert answer.hint == f"kill -HUP $(cat {layout.lock})"
+
+
+def test_of_a_peer_that_nobody_can_call_no_command_asks_for_what_was_lost(office):
+    add_peer(office, LAB_B, endpoints=())
+    office.home.store.recoveries.begin(LAB_B, now=NOW)
+    (answer,) = [answer for answer in checks_of(office) if answer.check == "retractions"]
+    assert "tocsin sync" not in answer.hint
+    assert f"tocsin list --from {LAB_A}" in answer.hint
 
 
 def test_peers_are_called_side_by_side(office):

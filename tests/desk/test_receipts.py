@@ -5,7 +5,7 @@ import pytest
 from tests.desk.conftest import LAB_A, LAB_B, copy_home, draft
 from tests.desk.federation import deliver, introduce
 from tests.support.organisations import NOW
-from tocsin.errors import MalformedName, MalformedRequest
+from tocsin.errors import MalformedName, MalformedRequest, NotFound
 from tocsin.records.disclosure import digest_of
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -41,6 +41,13 @@ def test_receipts_are_found_by_the_record_they_are_about(office, lab_b):
     assert [one.number for one in receipts(office, digest=first)] == [1]
     assert [one.number for one in receipts(office, digest=second, partner=LAB_B)] == [2]
     assert receipts(office, digest=digest_of("another")) == []
+
+
+def test_with_whom_there_never_was_a_receipt_and_who_is_no_peer_is_a_slip(office, lab_b):
+    assert receipts(office, partner=LAB_B) == []
+    with pytest.raises(NotFound, match="is not a peer") as refused:
+        receipts(office, partner="lab-c.example")
+    assert refused.value.hint == f"did you mean {LAB_B}?"
 
 
 def test_receipts_are_listed_page_by_page(office, lab_b):

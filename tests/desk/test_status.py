@@ -161,7 +161,7 @@ WARNINGS = {
     "an identity that has expired": (expired, "has expired"),
     "a peer whose identity has expired": (expired_there, f"of {AISI} has expired"),
     "a pending peer": (pending, f"{AISI} is pending"),
-    "a refused entry": (refused, f"1 entries of {LAB_B} were refused"),
+    "a refused entry": (refused, f"1 entry of {LAB_B} was refused"),
     "a policy file that changed": (changed, f"policies/{LAB_B}.toml is not what is in force"),
     "a home that others can look into": (open_to_others, "chmod 700"),
     "policies that are not believed": (disbelieved, "policies: the policies in force are not believed"),

@@ -1,10 +1,8 @@
 """This module has the commands about the own identity: show, export, fingerprint."""
 
-from contextlib import suppress
-
 import click
 
-from tocsin.errors import ProfileMissing
+from tocsin.errors import IdentityOutdated, ProfileMissing
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, group, json_option
@@ -52,8 +50,7 @@ def export(session: Session, *, as_json: bool) -> None:
     another one. A newer one is kept in your profile as well.
     """
     found = session.call(v1.GetIdentityRequest(), v1.GetIdentityResponse)
-    with suppress(ProfileMissing):  # one that cannot be written must not keep the document from partners
-        session.profile.renew_identity(found.document, now=now())
+    _keep(session, found)
     if as_json:
         output.document(document(found))
         return
@@ -74,6 +71,25 @@ def fingerprint(session: Session, *, as_json: bool) -> None:
         output.document({"org": found.org, "fingerprint": found.fingerprint})
         return
     output.data(found.fingerprint)
+
+
+def _keep(session: Session, found: v1.GetIdentityResponse) -> None:
+    """Keep the document in the profile. Raises IdentityOutdated where keys were replaced and the node goes on without.
+
+    One that cannot be written must not keep the document from partners.
+    """
+    try:
+        session.profile.renew_identity(found.document, now=now())
+    except ProfileMissing:
+        pass
+    except IdentityOutdated:
+        message = f"the node goes on with version {found.organisation.version} of the identity document, an older one"
+        hint = "the newer one is not read yet, so nothing was printed" + (
+            ": ask an operator to reload the node"
+            if session.is_remote
+            else f"; let the node read it: kill -HUP $(cat {session.home}/lock)"
+        )
+        raise IdentityOutdated(message, hint=hint) from None
 
 
 def print_organisation(organisation: v1.Organisation) -> None:

@@ -123,6 +123,6 @@ def _renew_profiles(home: Path, document: bytes) -> None:
 
 
 def _print_next_steps(home: Path) -> None:
-    output.hint("send your partners the document, which they take with `tocsin peer add`: tocsin identity export")
     if desk_socket(home) is not None:
         output.hint(f"let the running node read it: kill -HUP $(cat {home}/lock)")
+    output.hint("send your partners the document, which they take with `tocsin peer add`: tocsin identity export")

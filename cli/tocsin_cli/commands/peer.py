@@ -20,7 +20,7 @@ from tocsin_cli.command import (
     read_input,
 )
 from tocsin_cli.commands.identity import print_organisation
-from tocsin_cli.document import claim, document, duration, timestamp_text
+from tocsin_cli.document import claim, counted, document, duration, timestamp_text
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import Session, now
 
@@ -118,7 +118,7 @@ def add(session: Session, *, file: Path, fingerprint: str, role: str | None, kno
             f"with --fingerprint {found.organisation.fingerprint}"
         )
         return
-    if known:
+    if found.state == v1.PEER_STATE_KNOWN:
         output.hint("records of it are taken from partners whose policy file says: [accept] relayed = true")
         return
     place = session.place_of(found.policy_file)
@@ -155,11 +155,11 @@ def show(session: Session, *, org: str, as_json: bool) -> None:
             ("role", _role(found)),
             ("state", _state(found)),
             ("policy file", found.policy_file),
-            ("received", f"{found.records_received:,} records, {found.entries_refused:,} entries refused"),
-            ("sent", f"{found.entries_sent:,} entries, {found.entries_acknowledged:,} of them acknowledged"),
+            ("received", f"{counted(found.records_received, 'record')}, {_entries(found.entries_refused)} refused"),
+            ("sent", f"{_entries(found.entries_sent)}, {found.entries_acknowledged:,} of them acknowledged"),
             ("waiting", f"{found.waiting:,}{f', the oldest for {_age(found)}' if _age(found) else ''}"),
             ("contact", _contact(found)),
-            ("failures", f"{found.failures:,} attempts since the last one that did not fail" if found.failures else ""),
+            ("failures", _failures(found)),
             ("clock", _clock(found)),
             ("last received", _time(found, "last_received_at") or "never"),
             ("last sent", _time(found, "last_sent_at") or "never"),
@@ -242,12 +242,22 @@ def _age(found: v1.Peer) -> str:
     return duration(now() - found.oldest_waiting_at.seconds) if found.HasField("oldest_waiting_at") else ""
 
 
+def _entries(number: int) -> str:
+    return counted(number, "entry", "entries")
+
+
 def _contact(found: v1.Peer) -> str:
-    """Return how the contact with a peer goes; empty where this node does not call it."""
+    """Return how the contact with a peer goes; empty where nothing is exchanged, or this node calls nobody."""
+    if found.state == v1.PEER_STATE_ACTIVE and not found.organisation.endpoints:
+        return "calls us"
     state = claim(v1.ContactState.DESCRIPTOR, found.contact).replace("_", " ")
     if found.contact != v1.CONTACT_STATE_WAITING or not found.HasField("next_attempt_at"):
         return state
     return f"again in {duration(max(found.next_attempt_at.seconds - now(), 0))}"
+
+
+def _failures(found: v1.Peer) -> str:
+    return f"{counted(found.failures, 'attempt')} since the last one that did not fail" if found.failures else ""
 
 
 def _clock(found: v1.Peer) -> str:

@@ -248,7 +248,13 @@ def _print_retraction(found: v1.Retraction) -> None:
         output.data()
         output.table(ANSWER_COLUMNS, [answer_row(one) for one in found.answers])
     elif not found.received_from:
-        output.talk("nobody was told, because it never went anywhere")
+        output.talk(f"nobody was told, because {_why_nobody(found)}")
+
+
+def _why_nobody(found: v1.Retraction) -> str:
+    if found.action == record_pb2.RETRACTION_ACTION_CORRECT:
+        return "whoever holds an earlier version gets the later one itself"
+    return "it never went anywhere"
 
 
 def answer_row(found: v1.Answer) -> list[Cell | str]:

@@ -9,7 +9,7 @@ from tocsin.errors import Malformed, RecordRefused, TocsinError
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
-from tocsin_cli.document import rfc3339
+from tocsin_cli.document import counted, rfc3339
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.proof import Delivered, Proof, missing_numbers, parse_evidence, verify_chain, verify_evidence
 from tocsin_cli.session import now as clock
@@ -60,7 +60,7 @@ def verify(ctx: click.Context, *, file: Path, identities: tuple[Path, ...], as_j
         output.document(_document(proofs, refusals))
     elif proofs:
         _print_proofs(proofs, organisations)
-    for error in refusals:
+    for error in _said_once(refusals):
         output.error(error)
     if refusals:
         ctx.exit(EXIT_REFUSED)
@@ -93,6 +93,17 @@ def _verify(file: Path, organisations: Mapping[str, Organisation]) -> tuple[list
     return proofs, refusals
 
 
+def _said_once(refusals: Sequence[TocsinError]) -> Iterator[TocsinError]:
+    """Yield the first of those that say the same: a document that is missing is missing for every receipt."""
+    same: dict[tuple[str, str], list[TocsinError]] = {}
+    for error in refusals:
+        same.setdefault((error.reason, error.message), []).append(error)
+    for first, *others in same.values():
+        if others:
+            first.details = (f"and the same of {counted(len(others), 'further receipt')}",)
+        yield first
+
+
 def _print_proofs(proofs: Sequence[Proof], organisations: Mapping[str, Organisation]) -> None:
     for first in _chains(proofs):
         same = [proof for proof in proofs if _chain(proof) == _chain(first)]
@@ -100,7 +111,7 @@ def _print_proofs(proofs: Sequence[Proof], organisations: Mapping[str, Organisat
         output.styled(f"{receipt.issuer} acknowledges to {receipt.audience}", "bold")
         output.pairs(
             [
-                ("verified", f"{len(same):,} receipts of the chain {receipt.chain}"),
+                ("verified", f"{counted(len(same), 'receipt')} of the chain {receipt.chain}"),
                 ("not here", _missing_text(missing_numbers(proofs, receipt))),
                 (receipt.issuer, organisations[receipt.issuer].fingerprint),
                 (receipt.audience, organisations[receipt.audience].fingerprint),

@@ -24,6 +24,7 @@ from tocsin_cli.session import now as clock
 from tocsin_cli.view import disclosed_fields
 
 EXIT_REFUSED = RecordRefused.exit_code
+WHAT_IT_READS = "a record is what `tocsin export ID` prints; receipts are for `tocsin receipts verify`"
 
 Verified = VerifiedRecord | VerifiedRetraction
 
@@ -104,6 +105,8 @@ def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> Verif
         return read.verify(issuer, now=clock())
     except (RecordRefused, Malformed) as error:
         error.where = f"{_name(file)}: {error.where}" if error.where else _name(file)
+        if error.reason == "BAD_FORM":
+            error.hint = error.hint or WHAT_IT_READS
         return error
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from tocsin.desk.examination import Finding, failure, fine, look_over, skipped, warning
 from tocsin.desk.room import Room
 from tocsin.errors import TocsinError
+from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.certificate import DAY
 from tocsin.identity.names import OrgId
@@ -44,9 +45,10 @@ class Probe(Protocol):
 class Checks:
     """Looks the node over on demand."""
 
-    def __init__(self, room: Room, probe: Probe) -> None:
+    def __init__(self, room: Room, probe: Probe, contacts: Contacts) -> None:
         self._room = room
         self._probe = probe
+        self._contacts = contacts
 
     async def run_checks(self, request: v1.RunChecksRequest) -> AsyncIterator[v1.RunChecksResponse]:
         """Yield each check as soon as it is done; the peers and the clocks come last."""
@@ -73,14 +75,23 @@ class Checks:
         if row.state is not PeerState.ACTIVE:
             return skipped("peers", f"{row.org} is {row.state}: nothing is exchanged with it"), None
         if not known_organisation(row.document).endpoints:
-            return _heard_from(row, now=self._room.clock()), None
+            return _heard_from(row, self._contacts.called_at(row.org), now=self._room.clock()), None
         try:
             ahead = await self._probe(row.org)
         except TocsinError as error:
             return failure("peers", f"{error.reason}: {error.message}", error.hint or _about(row.org)), None
         except Exception as error:  # noqa: BLE001 -- one peer's bug must not hide what is found elsewhere
             return _bug("peers", error), None
-        return fine("peers", f"{row.org} answers and lets us in"), ahead
+        return self._exchange(row), ahead
+
+    def _exchange(self, row: PeerRow) -> Finding:
+        """Say how the exchange goes with a peer that lets us in: what it sends may still not be good."""
+        contact = self._contacts.of(row.org)
+        if contact is None or not contact.failures or not row.last_error_reason:
+            return fine("peers", f"{row.org} answers and lets us in")
+        message = f"{row.org} answers, and the exchange fails: {row.last_error_reason}: {row.last_error}"
+        hint = f"{_about(row.org)}; where it has replaced keys, take its newer document: tocsin peer add FILE"
+        return warning("peers", message, hint)
 
 
 def compare_clocks(skews: dict[OrgId, int]) -> Finding:
@@ -98,11 +109,11 @@ def compare_clocks(skews: dict[OrgId, int]) -> Finding:
     return fine("clock", f"agrees with {len(skews)} peer{'s' if len(skews) > 1 else ''}")
 
 
-def _heard_from(row: PeerRow, *, now: int) -> Finding:
+def _heard_from(row: PeerRow, called_at: int | None, *, now: int) -> Finding:
     """Say when a peer last called that has no endpoint: nobody can call it."""
-    if row.last_received_at is None and row.last_sent_at is None:
-        return warning("peers", f"{row.org} has no endpoint and has not called yet", _about(row.org))
-    last = max(row.last_received_at or 0, row.last_sent_at or 0)
+    last = max(row.last_received_at or 0, row.last_sent_at or 0, called_at or 0)
+    if not last:
+        return warning("peers", f"{row.org} has no endpoint and has not called yet", "ask its people to start its node")
     if now - last > DAY:
         return warning("peers", f"{row.org} has no endpoint, and last called {(now - last) // DAY} days ago")
     return fine("peers", f"{row.org} has no endpoint, and has called within the last day")

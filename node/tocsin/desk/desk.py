@@ -78,7 +78,7 @@ class Desk:
         self._outbox = Outbox(room, contacts)
         self._receipts = Receipts(room)
         self._testing = Trials(room, probe)
-        self._checks = Checks(room, probe)
+        self._checks = Checks(room, probe, contacts)
         self._status = Status(room, self._peering, listen=listen, started_at=started_at)
 
     def get_status(self, request: v1.GetStatusRequest, caller: Person) -> v1.GetStatusResponse:

@@ -19,9 +19,11 @@ from tocsin.audit.log import verify_log
 from tocsin.desk.answers import DAYS_OF_SILENCE, silent_partners
 from tocsin.desk.inforce import files_in_force
 from tocsin.desk.layout import FOR_OTHERS, KEY_NAMES
+from tocsin.desk.papers import unread_version
 from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
 from tocsin.desk.rotation import pending_keys
+from tocsin.exchange.directory import known_organisation
 from tocsin.identity.certificate import DAY
 from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
@@ -92,6 +94,9 @@ def _identity(room: Room) -> Iterator[Finding]:
     organisation = room.home.organisation
     what = f"version {organisation.version} of the identity document"
     yield _expiry("identity", what, organisation.expires, now=room.clock(), hint="tocsin keys renew")
+    if newer := unread_version(room.home.layout, organisation):
+        message = f"the node goes on with version {organisation.version}, and version {newer} is in the home"
+        yield warning("identity", message, f"kill -HUP $(cat {room.home.layout.lock})")
     keys = {"record": organisation.record_keys, "delivery": organisation.delivery_keys}
     signers = {"record": room.home.record_signer, "delivery": room.home.delivery_signer}
     for name, signer in signers.items():
@@ -141,16 +146,16 @@ def _disk(room: Room) -> Iterator[Finding]:
     free = shutil.disk_usage(layout.root).free
     make_room = f"make room on the disk of {layout.root}"
     if free < TOO_LITTLE_SPACE:
-        yield failure("disk", f"{_mib(free)} free: nothing more may be stored soon", make_room)
+        yield failure("disk", f"{_bytes(free)} free: nothing more may be stored soon", make_room)
     elif free < max(LITTLE_SPACE, room.home.store.size()):
-        message = f"{_mib(free)} free, less than a backup of the store and a day's records may need"
+        message = f"{_bytes(free)} free, less than a backup of the store and a day's records may need"
         yield warning("disk", message, make_room)
     else:
-        yield fine("disk", f"{_mib(free)} free")
+        yield fine("disk", f"{_bytes(free)} free")
     wal = layout.store.with_name(f"{layout.store.name}-wal")
     if (size := _size(wal)) > LARGE_WAL:
         hint = f"see who reads it: fuser {layout.store}"
-        yield warning("disk", f"the write-ahead log has {_mib(size)}: something reads the store and never ends", hint)
+        yield warning("disk", f"the write-ahead log has {_bytes(size)}: something reads the store and never ends", hint)
 
 
 def _store(room: Room) -> Iterator[Finding]:
@@ -158,7 +163,7 @@ def _store(room: Room) -> Iterator[Finding]:
     for problem in problems:
         yield failure("store", problem, "stop the node, keep a copy of the home, then: tocsin fsck")
     if not problems:
-        yield fine("store", f"{_mib(room.home.store.size())}, reads as it was written")
+        yield fine("store", f"{_bytes(room.home.store.size())}, reads as it was written")
 
 
 def _policies(room: Room) -> Iterator[Finding]:
@@ -201,14 +206,21 @@ def _retractions(room: Room) -> Iterator[Finding]:
         yield warning("retractions", message, f"tocsin retractions {row.record_id}")
     lost = sorted(store.recoveries.open())
     for org in lost:
-        yield warning("retractions", f"{org} is still to be asked for what this store has lost", f"tocsin sync {org}")
+        yield warning("retractions", f"{org} is still to be asked for what this store has lost", _how_to_ask(room, org))
     if not silences and not lost:
         yield fine("retractions", "every partner has answered, or has time left")
+
+
+def _how_to_ask(room: Room, org: str) -> str:
+    if known_organisation(room.home.store.peers.get(org).document).endpoints:
+        return f"tocsin sync {org}"
+    ours = room.home.organisation.org
+    return f"it has no endpoint, so compare with its people what they have: they see it by tocsin list --from {ours}"
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _mib(size: int) -> str:
-    return f"{size / 1024**2:,.1f} MiB"
+def _bytes(size: int) -> str:
+    return f"{size / 1024**3:,.1f} GiB" if size >= 1024**3 else f"{size / 1024**2:,.1f} MiB"

@@ -79,6 +79,15 @@ def load_organisation(layout: Layout) -> Organisation:
         ) from error
 
 
+def unread_version(layout: Layout, organisation: Organisation) -> int:
+    """Return the version of a newer document that waits in the home for a node that goes on with this one; else 0.
+
+    Raises HomeDamaged.
+    """
+    written = load_organisation(layout)
+    return written.version if written.version > organisation.version else 0
+
+
 def note_papers(log: Log, store: Store, papers: Papers, *, now: int) -> None:
     """Keep in the decision log which version and keys the node goes on with, where they are not those it had.
 

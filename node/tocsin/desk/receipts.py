@@ -1,5 +1,6 @@
 """This module lists receipts: what partners signed for of ours, and what this organisation signed for of theirs."""
 
+from tocsin.desk.lookup import find_peer
 from tocsin.desk.room import Room
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.store.evidence import ReceiptRow
@@ -16,7 +17,8 @@ class Receipts:
     def list_receipts(self, request: v1.ListReceiptsRequest) -> v1.ListReceiptsResponse:
         """List receipts of one direction; also of a partner that is no peer any more, since they still prove something.
 
-        Raises MalformedName for what is no organisation id, MalformedRequest for a token that is not of this listing.
+        Raises MalformedName for what is no organisation id, NotFound for one with whom there never was any receipt
+        and that is no peer, MalformedRequest for a token that is not of this listing.
         """
         rows, token = self._store.receipts.list(
             given=request.given,
@@ -25,6 +27,8 @@ class Receipts:
             page_size=request.page_size,
             page_token=request.page_token,
         )
+        if request.partner and not rows:
+            find_peer(self._store, request.partner)
         return v1.ListReceiptsResponse(receipts=[_message(row, self._ours) for row in rows], next_page_token=token)
 
 

@@ -83,7 +83,9 @@ def unseal(file: Path, plain: BinaryIO, *, identities: list[Any]) -> None:
             pyrage.decrypt_io(sealed, plain, identities)
         plain.seek(0)
     except pyrage.DecryptError as error:
-        raise MalformedBackup(f"it does not open with this key: {str(error).lower()}", where=str(file)) from None
+        what = f"it does not open with this key: {str(error).lower()}"
+        hint = "try another key file, and see that this is what `tocsin backup` wrote"
+        raise MalformedBackup(what, where=str(file), hint=hint) from None
     except OSError as error:
         if error.errno is None:  # age's own word for bytes that were changed
             raise MalformedBackup("the backup was changed, or is cut off", where=str(file)) from None

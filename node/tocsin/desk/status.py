@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -12,10 +13,12 @@ from tocsin.desk.answers import DAYS_OF_SILENCE, silent_partners
 from tocsin.desk.inforce import files_in_force
 from tocsin.desk.layout import FOR_OTHERS
 from tocsin.desk.messages import organisation_message
+from tocsin.desk.papers import unread_version
 from tocsin.desk.peering import Peering
 from tocsin.desk.people import colleague_message
 from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
+from tocsin.errors import HomeDamaged
 from tocsin.identity.certificate import DAY
 from tocsin.people.person import NEVER_TOGETHER, Person
 from tocsin.records.jws import CLOCK_SKEW
@@ -80,6 +83,10 @@ class Status:
         elif left < DAYS_OF_WARNING * DAY:
             day = _day(home.organisation.expires)
             yield f"the identity document expires on {day}, in {left // DAY} days: tocsin keys renew"
+        with suppress(HomeDamaged):  # which is for doctor to say
+            if newer := unread_version(home.layout, home.organisation):
+                reload = f"kill -HUP $(cat {home.layout.lock})"
+                yield f"version {newer} of the identity document is in the home, and the node has not read it: {reload}"
         for path in home.layout.root_keys_here():
             yield f"{home.layout.relative(path)} is still on this machine: move it offline"
         if stat.S_IMODE(home.layout.root.stat().st_mode) & FOR_OTHERS:
@@ -136,6 +143,7 @@ def _of_peers(peers: Iterable[v1.Peer], *, now: int) -> Iterator[str]:
         if peer.HasField("clock_ahead") and abs(peer.clock_ahead) > CLOCK_SKEW:
             yield f"the clock of {org} is {peer.clock_ahead:+d} s ahead of this one: see which is wrong: tocsin doctor"
         if peer.entries_refused:
-            yield f"{peer.entries_refused} entries of {org} were refused: tocsin peer show {org}"
+            entries, were = ("entry", "was") if peer.entries_refused == 1 else ("entries", "were")
+            yield f"{peer.entries_refused} {entries} of {org} {were} refused: tocsin peer show {org}"
         if peer.organisation.expires_at.ToSeconds() <= now:
             yield f"the identity document of {org} has expired: get its current one, then tocsin peer add FILE"

@@ -105,6 +105,7 @@ class Contacts:
         self._lock = threading.Lock()
         self._contacts: dict[OrgId, dict[str, Contact]] = {}
         self._ahead: dict[OrgId, int] = {}
+        self._called_at: dict[OrgId, int] = {}
 
     def note(self, peer: OrgId, job: str, contact: Contact) -> None:
         """Keep how one kind of contact with a peer stands."""
@@ -127,6 +128,16 @@ class Contacts:
         if theirs > 0:
             with self._lock:
                 self._ahead[peer] = theirs - ours
+
+    def note_call(self, peer: OrgId, *, now: int) -> None:
+        """Keep that a peer has called us, and was let in."""
+        with self._lock:
+            self._called_at[peer] = now
+
+    def called_at(self, peer: OrgId) -> int | None:
+        """Return when a peer has called us last; None: not since the node started."""
+        with self._lock:
+            return self._called_at.get(peer)
 
     def clock_ahead(self, peer: OrgId) -> int | None:
         """Return by how many seconds a peer's clock is ahead of ours; None: it is not known."""

@@ -123,6 +123,7 @@ class Workers:
 
     def contacted(self, org: OrgId) -> None:
         """Take note that a peer has called us."""
+        self._side.contacts.note_call(org, now=self._side.clock())
         for worker in self._workers.get(org, ()):
             worker.contacted()
 
