@@ -299,7 +299,7 @@ class TestRollback:
         a.retract(record, Action.PURGE)
         b.pull(a)
         restore(a, copy)
-        keep_recovered(a.office, B, what_is_held(b.store, A, "retractions.0"), now=NOW)
+        keep_recovered(a.office, B, what_is_held(b.store, A, "retractions."), now=NOW)
         assert a.store.records.token(record.digest) is None
         c.pull(a)
         assert c.store.records.token(record.digest) is None

@@ -208,7 +208,10 @@ class TestAsking:
         def to_recover(org):
             return party.store.recoveries.open().get(org)
 
-        return SimpleNamespace(office=party.office, to_recover=to_recover, clock=lambda: NOW)
+        def keep(org, answer):
+            keep_recovered(party.office, org, answer, now=NOW)
+
+        return SimpleNamespace(to_recover=to_recover, keep_recovered=keep)
 
     def test_a_peer_is_asked_where_it_stopped_and_to_its_end(self, a):
         a.store.recoveries.begin(B, now=NOW)
@@ -230,3 +233,25 @@ class TestAsking:
             asyncio.run(recover_from(peer, B, side=self.side(a)))
         assert refused.value.reason == "PEER_MISBEHAVED"
         assert len(peer.asked) == 2
+
+    def test_nor_one_that_leads_from_place_to_place_and_gives_nothing(self, a):
+        a.store.recoveries.begin(B, now=NOW)
+        peer = Asked([v1.RecoverResponse(next=f"records.{number}") for number in range(9)])
+        with pytest.raises(PeerMisbehaved):
+            asyncio.run(recover_from(peer, B, side=self.side(a)))
+        assert len(peer.asked) == 2
+
+    TOO_LARGE = {  # noqa: RUF012
+        "records": v1.RecoverResponse(records=["x"] * 257),
+        "retractions": v1.RecoverResponse(retractions=["x"] * 257),
+        "a place": v1.RecoverResponse(next="x" * 257),
+    }
+
+    @pytest.mark.parametrize("answer", TOO_LARGE.values(), ids=TOO_LARGE)
+    def test_more_than_one_answer_holds_is_not_looked_at(self, a, answer):
+        a.store.recoveries.begin(B, now=NOW)
+        with pytest.raises(PeerMisbehaved) as refused:
+            keep_recovered(a.office, B, answer, now=NOW)
+        assert refused.value.reason == "PEER_MISBEHAVED"
+        assert a.store.recoveries.open() == {B: ""}
+        assert a.logged("recovered") == []

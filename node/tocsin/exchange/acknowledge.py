@@ -4,7 +4,7 @@
 2. each is a receipt of the partner, for us                            BAD_RECEIPT   receipt.parse_receipt
 3. one that is held already is passed over; others follow the last     BAD_CHAIN
    one that is held, or begin a chain that was never held
-4. its page was made for the partner                                   NEVER_SENT
+4. its page was made for the partner, and has fewer receipts than any   NEVER_SENT
 5. it is about that page, and its cursor is one of the partner's feed  BAD_RECEIPT   receipt.verify_receipt_of_page
 6. receipt and answers are kept, and the feed is acknowledged, together
 
@@ -36,6 +36,8 @@ MOST_RECEIPTS = 64
 MOST_LOGGED = 32
 """Refused receipts of a partner that the decision log keeps of an hour: it is no place for a partner to write to."""
 HOUR_SECONDS = 3600
+MOST_OF_PAGE = 4
+"""Receipts for one page: the one that it gets, and some more after a store was put back, or a message was lost."""
 
 
 def take_receipts(office: Office, partner: KnownPeer, receipts: Sequence[str], *, now: int) -> None:
@@ -71,6 +73,8 @@ def _take(office: Office, partner: KnownPeer, statement: str, *, now: int) -> No
             return
         page = _page(office, receipt)  # 4
         if page is not None:
+            if store.receipts.count_of(receipt.issuer, receipt.page) >= MOST_OF_PAGE:
+                raise ReceiptRefused("its page was signed for as often as any is", reason="NEVER_SENT")
             verify_receipt_of_page(receipt, page.statement, sender=office.organisation)  # 5
             _keep(store, receipt, page, _reached(store, receipt), now=now)  # 6
             return

@@ -70,6 +70,16 @@ def pending(store: Store, sender: OrgId) -> tuple[str, ...]:
     return tuple(statements)
 
 
+def is_full(store: Store, sender: OrgId, last: str) -> bool:
+    """Say whether a sender that holds this receipt has left a message full of them behind it.
+
+    All that is pending may have to be signed again at once: it never gets to be more.
+    """
+    if last:
+        store.receipts.taken(sender, last)
+    return len(store.receipts.pending(sender, limit=MOST_RECEIPTS)) == MOST_RECEIPTS
+
+
 def pending_behind(
     store: Store, sender: OrgId, last: str, *, signer: Signer, random: Callable[[int], bytes], now: int
 ) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.progress import Progress
 from tocsin.exchange.receipt import load_receipt
 from tocsin.exchange.receive import Received
-from tocsin.exchange.recovery import keep_recovered
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
@@ -154,12 +153,13 @@ async def hand_over(client: Client, org: OrgId, *, side: Side) -> None:
 
 async def recover_from(client: Client, org: OrgId, *, side: Side) -> None:
     """Ask a peer for what our store has lost, if it is to be asked; what it gives back is kept page by page."""
-    after = await asyncio.to_thread(side.to_recover, org)
+    after, empty = await asyncio.to_thread(side.to_recover, org), 0
     while after is not None:
         answer = await client.recover(after)
-        if answer.next and answer.next == after:
-            raise PeerMisbehaved(f"{org} gives the same things back again and again")
-        await asyncio.to_thread(keep_recovered, side.office, org, answer, now=side.clock())
+        empty += not answer.records and not answer.retractions
+        if answer.next and (answer.next == after or empty > 1):  # there may be no records, and then retractions
+            raise PeerMisbehaved(f"{org} gives the same things back again and again, or nothing")
+        await asyncio.to_thread(side.keep_recovered, org, answer)
         after = answer.next or None
 
 

@@ -42,6 +42,8 @@ from tocsin.store.model import Outcome, Verdict
 RECEIPT_TYPE = "tocsin-receipt+jwt"
 MAX_RECEIPT = 64 * 1024
 """Characters of a receipt: a verdict takes less than 190 of them, and a page has at most 256 entries."""
+MAX_VERDICT, MAX_REST = 240, 4096
+"""Characters for each verdict, and for all the rest: a receipt is kept for good, and no place to fill a disk from."""
 
 _CLAIMS = frozenset({"iss", "aud", "iat", "chain", "number", "page", "feed", "first", "last", "cursor", "verdicts"})
 _REASON = re.compile(r"[A-Za-z_-]{0,40}", re.ASCII)  # not a closed list: a newer receiver may have further reasons
@@ -117,6 +119,8 @@ def parse_receipt(statement: str, *, giver: Organisation, audience: OrgId, now: 
         claims = _verify_signed(statement, giver=giver)  # 1, 2, 3
         verify_times(claims, now=now)
         receipt = _read(claims, statement)  # 4, 5
+        if len(statement) > MAX_REST + MAX_VERDICT * len(receipt.verdicts):  # 1
+            raise _bad("it is longer than its verdicts are", giver.org)
     except ReceiptRefused:
         raise
     except (Malformed, RecordRefused) as error:

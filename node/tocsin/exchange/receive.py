@@ -34,7 +34,7 @@ from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.policy.clauses import Accept
 from tocsin.release.office import Office
-from tocsin.store.model import EntryKind, Outcome, Position, Verdict
+from tocsin.store.model import EntryKind, Outcome, Position
 from tocsin.v1 import exchange_service_pb2 as v1
 
 _log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class _Intake:
             verdicts = [taking.take(item) for item in checked]
             taking.log()
             reached = page.behind(checked[-1].entry.sequence)
-            self._move(peer, reached, checked, verdicts)
+            store.intake.move(peer, reached, verdicts, now=self._now)
             receipt = give_receipt(
                 store,
                 page.row,
@@ -197,16 +197,15 @@ class _Intake:
                 random=self._office.random,
                 now=self._now,
             )
+            self._count(page, checked, receipt)
         self.erased = taking.erased
         return _received(receipt, onward=tuple(sorted(taking.queued)))
 
-    def _move(self, peer: OrgId, reached: Position, checked: Sequence[Checked], verdicts: Sequence[Verdict]) -> None:
-        """Move the cursor, keep the verdicts, and count what it took."""
-        intake = self._office.store.intake
-        intake.move(peer, reached, verdicts, now=self._now)
+    def _count(self, page: VerifiedPage, checked: Sequence[Checked], receipt: Receipt) -> None:
+        """Count what it took: statement and receipt are kept for good, also where every entry is void."""
         counted = [item.entry for item in checked if item.entry.kind is not EntryKind.VOID]
-        size = sum(entry.size() for entry in counted)
-        intake.note_taken(peer, entries=len(counted), size=size, now=self._now)
+        size = sum(entry.size() for entry in counted) + len(page.row.statement) + len(receipt.statement)
+        self._office.store.intake.note_taken(page.sender, entries=len(counted), size=size, now=self._now)
 
 
 def _received(receipt: Receipt, *, onward: tuple[OrgId, ...]) -> Received:

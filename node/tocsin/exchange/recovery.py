@@ -17,7 +17,7 @@ from itertools import islice
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
-from tocsin.errors import Malformed, NotFound, RecordRefused
+from tocsin.errors import Malformed, NotFound, PeerMisbehaved, RecordRefused
 from tocsin.exchange.retract import tell_holders
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, extend, parse_record
@@ -34,6 +34,8 @@ RECOGNISED_AGAIN_SECONDS = 3600
 """A partner that makes up cursors has us ask everybody again no more often than this."""
 MOST_RECORDS = 256
 """Records in one answer, and retractions."""
+LONGEST_PLACE = 256
+"""Characters of a place, which is for its peer alone to understand."""
 MOST_BYTES = 2 * 1024 * 1024
 """Of records in one answer; one more fits into a message, since a record is at most 1 MiB."""
 _RECORDS, _RETRACTIONS = "records", "retractions"
@@ -59,23 +61,22 @@ def recognise(office: Office, *, now: int) -> None:
 def what_is_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse:
     """Return what the caller has signed and we hold, behind a place in it; its `next` is empty at the end.
 
-    A place is `records.<digest>` or `retractions.<how many>`; one that we did
-    not make leads nowhere.
+    A place is `records.<digest>` or `retractions.<digest>`, of the last one
+    that was given; one that we did not make leads nowhere.
     """
     kind, _, place = after.partition(".")
     if kind in ("", _RECORDS):
         return _records_held(store, caller, place)
-    begin = int(place) if kind == _RETRACTIONS and place.isdecimal() and place.isascii() and len(place) < 10 else None
-    if begin is None:
+    if kind != _RETRACTIONS:
         return v1.RecoverResponse()
-    rows = [row.token for row in islice(store.retractions.issued(caller), begin, begin + MOST_RECORDS)]
-    following = f"{_RETRACTIONS}.{begin + MOST_RECORDS}" if len(rows) == MOST_RECORDS else ""
-    return v1.RecoverResponse(retractions=rows, next=following)
+    rows = tuple(islice(store.retractions.issued(caller, after=place), MOST_RECORDS))
+    following = f"{_RETRACTIONS}.{rows[-1].digest}" if len(rows) == MOST_RECORDS else ""
+    return v1.RecoverResponse(retractions=[row.token for row in rows], next=following)
 
 
 def _records_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse:
     rows = store.records.issued(caller, after=after, limit=MOST_RECORDS)
-    answer = v1.RecoverResponse(next=f"{_RETRACTIONS}.0" if len(rows) < MOST_RECORDS else "")
+    answer = v1.RecoverResponse(next=f"{_RETRACTIONS}." if len(rows) < MOST_RECORDS else "")
     room = MOST_BYTES
     for row in rows:
         if answer.records and len(row.token) > room:
@@ -92,8 +93,11 @@ def _records_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse
 def keep_recovered(office: Office, org: OrgId, answer: v1.RecoverResponse, *, now: int) -> None:
     """Keep what a peer gave back of ours, and how far it has come. What we did not sign is left out, and logged.
 
-    Call it off the event loop, outside a transaction.
+    Call it off the event loop, outside a transaction. Raises PeerMisbehaved
+    for an answer that is larger than any is.
     """
+    if max(len(answer.records), len(answer.retractions)) > MOST_RECORDS or len(answer.next) > LONGEST_PLACE:
+        raise PeerMisbehaved(f"{org} gives back more at once than it may")
     kept = _Kept(office, org, now=now)
     with office.store.transaction():
         for token in answer.records:

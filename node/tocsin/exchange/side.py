@@ -19,7 +19,7 @@ from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import Received, accept_page
-from tocsin.exchange.recovery import what_is_held
+from tocsin.exchange.recovery import keep_recovered, what_is_held
 from tocsin.exchange.request import keep_request
 from tocsin.exchange.reread import Rereading
 from tocsin.identity.names import OrgId
@@ -74,7 +74,8 @@ class Side:
 
     def acknowledge(self, partner: OrgId, receipts: Sequence[str]) -> None:
         """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""
-        take_receipts(self.office, self.directory.get(partner), receipts, now=self.clock())
+        with self.budget.spending(partner):
+            take_receipts(self.office, self.directory.get(partner), receipts, now=self.clock())
 
     def acknowledged(self, partner: OrgId) -> str:
         """Return the cursor up to which a partner has stored its feed."""
@@ -128,11 +129,16 @@ class Side:
         """Return the receipts that a peer may not have yet, in order, as many as one message holds."""
         return chain.pending(self.store, peer)
 
+    def leaves_receipts(self, peer: OrgId, last: str) -> bool:
+        """Say whether a peer that holds this receipt has left so many behind it that it is given those first."""
+        return chain.is_full(self.store, peer, last)
+
     def receipts_behind(self, peer: OrgId, last: str) -> tuple[str, ...]:
         """Return the receipts that go on from the last one that a peer says it holds."""
-        return chain.pending_behind(
-            self.store, peer, last, signer=self.delivery_signer, random=self.office.random, now=self.clock()
-        )
+        with self.budget.spending(peer):
+            return chain.pending_behind(
+                self.store, peer, last, signer=self.delivery_signer, random=self.office.random, now=self.clock()
+            )
 
     def handed_over(self, peer: OrgId, receipts: Sequence[str]) -> None:
         """Keep that a peer has taken receipts."""
@@ -163,7 +169,13 @@ class Side:
 
     def what_is_held(self, caller: OrgId, after: str) -> v1.RecoverResponse:
         """Return what a peer has signed and we hold; see `recovery.what_is_held`."""
-        return what_is_held(self.store, caller, after)
+        with self.budget.spending(caller):
+            return what_is_held(self.store, caller, after)
+
+    def keep_recovered(self, peer: OrgId, answer: v1.RecoverResponse) -> None:
+        """Keep what a peer gave back of ours; see `recovery.keep_recovered`."""
+        with self.budget.spending(peer):
+            keep_recovered(self.office, peer, answer, now=self.clock())
 
     def note_contact(self, peer: OrgId) -> None:
         """Keep that a peer answers again after something had gone wrong."""

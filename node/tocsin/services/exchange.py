@@ -80,12 +80,16 @@ class ExchangeService(ExchangeServiceServicer):
         return v1.AcknowledgeResponse()
 
     async def Deliver(self, request: v1.DeliverRequest, context: Context) -> v1.DeliverResponse:  # noqa: N802
-        """Take in a page of the feed that the caller keeps for us. Readers were refused at the door."""
-        sender = caller().org
+        """Take in a page of the feed that the caller keeps for us. Readers were refused at the door.
+
+        A caller that leaves our receipts is given those, and nothing is taken from it meanwhile.
+        """
+        sender, last = caller().org, request.last_receipt
         async with self._turns[sender]:
-            received = await asyncio.to_thread(self._side.accept, sender, request.page, pushed=True)
-        self._bell.ring(received.onward)
-        receipts = await asyncio.to_thread(self._side.receipts_behind, sender, request.last_receipt)
+            if not await asyncio.to_thread(self._side.leaves_receipts, sender, last):
+                received = await asyncio.to_thread(self._side.accept, sender, request.page, pushed=True)
+                self._bell.ring(received.onward)
+            receipts = await asyncio.to_thread(self._side.receipts_behind, sender, last)
         return v1.DeliverResponse(receipts=receipts)
 
     async def RequestDisclosure(  # noqa: N802

@@ -146,6 +146,9 @@ class Receipts(Protocol):
     def page(self, partner: str, digest: str) -> PageRow | None:
         """Return a page that was made for a partner, by the digest of its statement."""
 
+    def count_of(self, partner: str, digest: str) -> int:
+        """Count the receipts of a partner for one page, by the digest of its statement."""
+
     def hold(self, receipt: ReceiptRow, verdicts: Iterable[Verdict], *, now: int) -> None:
         """Keep a receipt that a partner gave, and what it says of each entry of the page."""
 

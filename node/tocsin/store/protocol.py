@@ -153,8 +153,8 @@ class Retractions(Protocol):
     def list(self, *, page_size: int = 0, page_token: str = "") -> tuple[tuple[RetractionRow, ...], str]:
         """Return retractions, newest first, corrections left out, and the token of the next page."""
 
-    def issued(self, issuer: str) -> Iterator[RetractionRow]:
-        """Yield every retraction of an issuer (empty: of everybody)."""
+    def issued(self, issuer: str, *, after: str = "") -> Iterator[RetractionRow]:
+        """Yield every retraction of an issuer (empty: of everybody), by digest, behind one."""
 
 
 class Peers(Protocol):

@@ -57,6 +57,14 @@ class SqliteReceipts:
         )
         return None if row is None else PageRow(*row)  # type: ignore[arg-type]
 
+    def count_of(self, partner: str, digest: str) -> int:
+        """Count the receipts of a partner for one page."""
+        return self._db.number(
+            "SELECT count(*) FROM receipts AS t JOIN pages AS p ON p.id = t.page"
+            " WHERE p.peer = ? AND NOT p.given AND p.digest = ?",
+            (partner, digest),
+        )
+
     def hold(self, receipt: ReceiptRow, verdicts: Iterable[Verdict], *, now: int) -> None:
         """Keep a receipt that a partner gave, and what it says of each entry of the page."""
         with self._db.transaction():

@@ -68,14 +68,13 @@ class SqliteRetractions:
         token = listing.place(rows[limit - 1][0], of="retractions") if len(rows) > limit else ""
         return tuple(_retraction(row) for row in rows[:limit]), token
 
-    def issued(self, issuer: str) -> Iterator[RetractionRow]:
-        """Yield every retraction of an issuer (empty: of everybody), in the order in which they were kept."""
-        last = 0
-        while rows := self._db.rows(
-            f"{_SELECT} WHERE (?1 = '' OR issuer = ?1) AND id > ?2 ORDER BY id LIMIT ?3", (issuer, last, BATCH)
-        ):
-            yield from (_retraction(row) for row in rows)
-            last = int(rows[-1][0] or 0)
+    def issued(self, issuer: str, *, after: str = "") -> Iterator[RetractionRow]:
+        """Yield every retraction of an issuer (empty: of everybody), by digest, behind one."""
+        whose = "issuer = ?1" if issuer else "?1 = ''"  # each is answered from its own index
+        query = f"{_SELECT} WHERE {whose} AND digest > ?2 ORDER BY digest LIMIT ?3"
+        while batch := [_retraction(row) for row in self._db.rows(query, (issuer, after, BATCH))]:
+            yield from batch
+            after = batch[-1].digest
 
 
 def _retraction(row: Row) -> RetractionRow:

@@ -37,6 +37,7 @@ TABLES = (
     """,
     # What the retractions of a record come to is answered from this index alone.
     "CREATE INDEX retractions_by_record ON retractions (issuer, record_id, action, tlp, version)",
+    "CREATE INDEX retractions_by_issuer ON retractions (issuer, digest)",
     "CREATE INDEX retractions_listed ON retractions (id) WHERE action <> 'correct'",
     """
     CREATE TABLE holders (
