@@ -70,7 +70,8 @@ def test_a_peer_that_only_reads_pulls_by_cron_without_a_port(environment, tmp_pa
     with serving(lab, env=environment) as node:
         assert node.poll() is None
         (tmp_path / "lab-a.tocsin").write_text(step(*tocsin, "identity", "export"))
-        told = step(folder / "setup.sh", "lab-a.tocsin", step(*tocsin, "identity", "fingerprint").strip())
+        told = step(folder / "setup.sh", "lab-a.tocsin", "MISTYPED", code=3)
+        step(folder / "setup.sh", "lab-a.tocsin", step(*tocsin, "identity", "fingerprint").strip())
         fingerprint = re.search(r"^fingerprint (\S+)", told, re.M)[1]
         step(*tocsin, "peer", "add", "aisi.tocsin", "--role", "reader", "--fingerprint", fingerprint)
         step(*tocsin, "policy", "apply", "aisi.toml", "--yes")

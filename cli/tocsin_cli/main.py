@@ -165,7 +165,7 @@ EXAMPLES = (
 )
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     envvar="TOCSIN_HOME",
     metavar="DIR",
     help="Folder of the organisation's node.  [default: TOCSIN_HOME, else ~/.tocsin]",

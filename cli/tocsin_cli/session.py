@@ -209,8 +209,11 @@ def desk_socket(home: Path) -> Path | None:
 def _verify_home(home: Path) -> None:
     """Tell a folder that is no home from one whose node does not run."""
     from tocsin.desk.layout import Layout
-    from tocsin.errors import HomeMissing
+    from tocsin.errors import HomeDamaged, HomeMissing
 
+    if home.is_dir() and not os.access(home, os.R_OK | os.X_OK):
+        hint = "run as the user whose home it is, or with a profile for its desk port: --profile NAME"
+        raise HomeDamaged("the home cannot be read: permission denied", where=str(home), hint=hint)
     layout = Layout(home)
     if any(map(os.path.lexists, (layout.settings, layout.keys, layout.document, layout.store))):
         return

@@ -7,8 +7,11 @@ if [ $# -ne 2 ]; then
 fi
 identity=$1 fingerprint=$2
 
-# --listen "": no port is opened, ever. The person who runs this has every role.
-tocsin init aisi.example --kind government --name "AI Safety Institute" --listen "" --person first
+# --listen "": no port is opened, ever. The person who runs this has every role. A home that is there already, since
+# the fingerprint was mistyped the first time, is used.
+if [ ! -e "${TOCSIN_HOME:-$HOME/.tocsin}/node.toml" ]; then
+  tocsin init aisi.example --kind government --name "AI Safety Institute" --listen "" --person first
+fi
 
 . "$(dirname "$0")/node.sh"
 tocsin peer add "$identity" --fingerprint "$fingerprint"

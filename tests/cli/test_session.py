@@ -1,6 +1,7 @@
 """The session: as whom it asks, whom, and what is said where nobody answers."""
 
 import fcntl
+import os
 import socket
 import threading
 from types import SimpleNamespace
@@ -13,7 +14,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.cli.fake import FakeDesk
 from tests.support.organisations import found, seeded
-from tocsin.errors import HomeLocked, HomeMissing, NodeNotRunning, NotFound, ProfileMissing, Unauthenticated
+from tocsin.errors import (
+    HomeDamaged,
+    HomeLocked,
+    HomeMissing,
+    NodeNotRunning,
+    NotFound,
+    ProfileMissing,
+    Unauthenticated,
+)
 from tocsin.people.act import Act, verify_act
 from tocsin.people.card import parse_card
 from tocsin.people.person import Role
@@ -172,6 +181,13 @@ def test_a_home_that_is_none_is_said_before_a_profile_is_looked_for(tmp_path):
     with pytest.raises(HomeMissing) as caught:
         connect_desk(Session(tmp_path / "nowhere"))
     assert caught.value.reason == "HOME_MISSING"
+
+
+def test_a_home_of_another_user_is_not_taken_for_none(home, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(HomeDamaged, match="permission denied") as caught:
+        connect_desk(Session(home))
+    assert "run as the user whose home it is" in caught.value.hint
 
 
 def test_a_home_for_which_nobody_here_has_a_profile_says_so(home, monkeypatch, tmp_path):

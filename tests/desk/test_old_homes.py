@@ -190,6 +190,13 @@ def test_an_old_home_is_copied_before_it_is_changed(tmp_path, version, expected,
             assert {digest: again.store.records.get(digest).digest for digest in expected["records"]}
 
 
+@pytest.mark.parametrize("version", HOMES)
+def test_an_old_home_is_sound_before_its_node_was_ever_started(tmp_path, version):
+    root = tmp_path / "home"
+    shutil.copytree(FIXTURES / version, root)
+    assert list(examine_home(root)) == []
+
+
 def test_an_old_home_is_sound_when_it_was_taken_over(old):
     root = old.home.layout.root
     old.home.close()

@@ -17,7 +17,7 @@ from tocsin.desk.home import open_home
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation, load_papers
 from tocsin.desk.rotation import DAY, ROTATED, pending_keys, renew_document, rotate_key, settle_keys
-from tocsin.errors import Conflict, HomeDamaged, IdentityExpired, MalformedIdentity
+from tocsin.errors import Conflict, IdentityExpired, MalformedIdentity, Overloaded
 from tocsin.identity.root import update_identity
 
 
@@ -151,8 +151,9 @@ def test_a_full_disk_is_told_and_leaves_the_home_as_it_was(layout, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(HomeDamaged, match="no space left"):
+        with pytest.raises(Overloaded, match="the disk is full") as refused:
             rotate(layout, "record")
+    assert refused.value.reason == "NO_SPACE"
     open_home(layout.root, now=NOW).close()
     assert shown(layout, "record") == before
 

@@ -62,12 +62,7 @@ class Log:
             head = self._store.audit.head()
             if head is None or head.seal:
                 return
-            before = None
-            for row in self.rows():
-                details = verify_chained(row, after=before)
-                if row.seal or row.person or details.get("unchained") is not True:
-                    raise inconsistent(head.sequence, "is the last one and has no seal")
-                before = row
+            verify_unsealed(self.rows(), head=head)
             entry = Entry(Event.SEALED, details={"entries": head.sequence})
             self._write((entry,), after=head, now=now)
 
@@ -94,6 +89,19 @@ def rows_of(store: Store) -> Iterator[AuditRow]:
     while batch := store.audit.list(AuditFilter(), after=after, limit=BATCH):
         yield from batch
         after = batch[-1].sequence
+
+
+def verify_unsealed(rows: Iterable[AuditRow], *, head: AuditRow) -> None:
+    """Verify a log that ends without a seal: it is what an earlier version kept without a chain, and nothing else.
+
+    The node seals it when it is started. Raises AuditInconsistent.
+    """
+    before = None
+    for row in rows:
+        details = verify_chained(row, after=before)
+        if row.seal or row.person or details.get("unchained") is not True:
+            raise inconsistent(head.sequence, "is the last one and has no seal")
+        before = row
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from tocsin.audit.log import rows_of, verify_log
+from tocsin.audit.log import rows_of, verify_log, verify_unsealed
 from tocsin.desk.home import hold
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation
@@ -87,8 +87,12 @@ def examine(store: Store, organisation: Organisation) -> Iterator[Finding]:
         if problem := _wrong_retraction(retraction, issuers.get(retraction.issuer)):
             yield Finding("retraction", f"{retraction.digest} {problem}")
     yield from _wrong_receipts(store)
+    head = store.audit.head()
     try:
-        verify_log(rows_of(store), organisation=organisation)
+        if head is not None and not head.seal:
+            verify_unsealed(rows_of(store), head=head)
+        else:
+            verify_log(rows_of(store), organisation=organisation)
     except AuditInconsistent as error:
         yield Finding("decision log", error.message)
 

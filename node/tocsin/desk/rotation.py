@@ -17,6 +17,7 @@ The root keys sign the document, and must be here for that: in the home, or
 named. Who rotates holds the folder of the keys, so that two cannot at once.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from tocsin.desk.founding import KEY_DAYS
 from tocsin.desk.layout import Layout, cause
 from tocsin.desk.papers import load_organisation
 from tocsin.desk.passphrase import find_passphrase
-from tocsin.errors import Conflict, HomeDamaged, MalformedIdentity
+from tocsin.errors import Conflict, HomeDamaged, MalformedIdentity, Overloaded
 from tocsin.identity.certificate import BACKDATED, DAY, key_pin, make_certificate, spki_pin
 from tocsin.identity.details import RecordKey, index_keys
 from tocsin.identity.keys import (
@@ -249,6 +250,9 @@ def _written() -> Iterator[None]:
         yield
     except OSError as error:
         hint = "make room or mend the disk, and open the home again: it is as it was, or as it was to be"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = "keys or identity cannot be written: the disk is full"
+            raise Overloaded(message, reason="NO_SPACE", hint=hint) from None
         raise HomeDamaged(f"keys or identity cannot be written: {cause(error)}", hint=hint) from None
 
 

@@ -38,7 +38,7 @@ def unnamed_copy(path: Path) -> BinaryIO:
     """Return an open file with a copy of a store that is whole, which no process that dies can leave behind.
 
     The file has a name while it is empty, and none from then on. It lies in
-    the folder of the store, on the same disk. Raises StoreCorrupt and HomeDamaged.
+    the folder of the store, on the same disk. Raises StoreCorrupt, HomeDamaged and Overloaded.
     """
     name = path.with_name(f"{path.name}.snapshot-{os.getpid()}")
     name.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def unnamed_copy(path: Path) -> BinaryIO:
         name.unlink()
         try:
             target.execute("PRAGMA journal_mode = OFF")  # or it would have a journal beside it, which has a name
-            with reported(path, opening=True):
+            with reported(path):
                 (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
                 source.backup(target)
             if said != "ok":  # or the last good backup would be followed by one of a damaged store
