@@ -11,6 +11,7 @@ from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted, QuotaExceeded
 from tocsin.exchange.ask import ask_origin
 from tocsin.exchange.request import DAY_SECONDS, LONGEST_WHY, MOST_A_DAY, MOST_OPEN, MOST_PATHS, keep_request
+from tocsin.records.retraction import Action
 from tocsin.schema.contract import KINDS
 from tocsin.store.model import DisclosureRequest, PeerState, ReviewState
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -40,6 +41,15 @@ def test_a_request_is_kept_for_our_own_people(a, sent):
     (entry,) = a.logged("requested")
     assert entry["details"] == {"review": asked.id, "paths": ["poc", "prompts"]}
     assert "reproduce" not in str(entry)
+
+
+def test_of_what_was_purged_nothing_is_asked_and_nothing_that_was_written_stays(a, b, sent):
+    asking(a, sent, "prompts", why="what does canary-4711 mean?")
+    a.retract(sent, Action.PURGE)
+    with pytest.raises(NotFound) as refused:
+        asking(a, sent, "poc", why="and canary-4711?")
+    assert refused.value.message == "there is no such record"
+    assert [one.why for one in requests(a)] == [""]
 
 
 def test_asking_again_says_where_it_stands(a, b, sent):

@@ -59,7 +59,7 @@ def keep_request(
         if store.feeds.sent(peer, request.digest) is None:  # 2
             raise NotFound("there is no such record")
         stored = store.records.get(request.digest)
-        if stored.issuer != office.organisation.org:
+        if stored.issuer != office.organisation.org or not stored.token:  # one that was purged is asked about no more
             raise NotFound("there is no such record")
         if not paths <= frozenset(KINDS[stored.kind].paths()):  # 3
             raise MalformedName("one of the paths is no field of such a record")
