@@ -121,8 +121,8 @@ def disbelieved(office) -> None:
     office.home.store.policies.put(replace(row, statement=office.first.card))
 
 
-def equivocation(office) -> None:
-    record_id = new_record_id(seeded("twice"))
+def equivocation(office, name="twice") -> None:
+    record_id = new_record_id(seeded(name))
     for number, signer in enumerate([office.home.record_signer] * 2):
         twin = issue(
             Draft(record_id=record_id, kind="finding", tlp="AMBER"),
@@ -130,7 +130,7 @@ def equivocation(office) -> None:
             issuer=office.home.organisation.org,
             signer=signer,
             now=NOW,
-            random=seeded(f"twin {number}"),
+            random=seeded(f"twin {name} {number}"),
         )
         office.home.store.records.add(twin, received_from=LAB_B, now=NOW)
 
@@ -179,6 +179,14 @@ def test_status_warns_of(calm, case):
     happen(calm)
     (warning,) = status(calm).warnings
     assert words in warning
+
+
+def test_an_origin_that_signs_everything_twice_hides_no_other_warning(calm):
+    for number in range(20):
+        equivocation(calm, name=f"twin {number}")
+    told = status(calm).warnings
+    assert len(told) == 4
+    assert told[-1].endswith("signed different records as one, 17 times more")
 
 
 def test_what_happened_once_is_told_for_a_week(calm):

@@ -1,6 +1,7 @@
 """This module says how the node and its peers are doing, and what needs somebody's attention."""
 
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ DAYS_OF_WARNING = 60
 """Before an identity document expires: time for the people who hold the root keys to meet."""
 DAYS_OF_NEWS = 7
 """What happened once is told for so long: whoever looks once a week has seen it."""
+MOST_NAMED = 3
+"""Equivocations of one issuer: it can sign thousands, and nobody would see what else there is to see."""
 _SET_BACK: Mapping[Event, str] = MappingProxyType(
     {
         Event.RESTORED: "this home was built from a backup",
@@ -107,11 +110,17 @@ class Status:
             yield f"{file} is not what is in force: see tocsin policy plan"
 
     def _of_records(self) -> Iterator[str]:
+        found = Counter[str]()
         for issuer, record_id, version, digests in self._room.home.store.records.equivocations():
-            yield (
-                f"{issuer} signed {len(digests)} different records as {record_id} version {version}: "
-                "they are kept as evidence and none is shown"
-            )
+            found[issuer] += 1
+            if found[issuer] <= MOST_NAMED:
+                yield (
+                    f"{issuer} signed {len(digests)} different records as {record_id} version {version}: "
+                    "they are kept as evidence and none is shown"
+                )
+        for issuer, count in found.items():
+            if count > MOST_NAMED:
+                yield f"{issuer} signed different records as one, {count - MOST_NAMED} times more"
 
     def _of_delivery(self) -> Iterator[str]:
         store, now = self._room.home.store, self._room.clock()
