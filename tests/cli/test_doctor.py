@@ -100,6 +100,11 @@ def test_the_outbox_says_for_each_delivery_why_it_waits(tocsin, desk):
     assert shown.err == "tocsin: hint: somebody has to agree: tocsin review show Xk4mT0aB\n"
 
 
+def test_what_was_refused_is_said_not_to_go_again(tocsin, desk):
+    desk(v1.ListOutboxResponse(deliveries=[delivery(v1.DELIVERY_STATE_REFUSED, why="aisi.example refused it")]))
+    assert "tocsin: hint: what was refused does not go again" in tocsin("outbox").err
+
+
 def test_an_empty_outbox_says_so(tocsin, desk):
     desk(v1.ListOutboxResponse())
     shown = tocsin("outbox")

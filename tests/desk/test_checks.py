@@ -174,8 +174,10 @@ def test_a_key_that_waits_is_told(root, open_office):
     layout = office.home.layout
     rotate_key(layout, "record", now=NOW, random=secrets.token_bytes, overlap=7 * DAY)
     office.home.renew(load_papers(layout, now=NOW), now=NOW)
-    messages = [answer.message for answer in checks_of(office) if answer.check == "keys"]
+    answers = checks_of(office)
+    messages = [answer.message for answer in answers if answer.check == "keys"]
     assert any("the next record key takes over on" in message for message in messages)
+    assert [verdict for check, verdict in wrong(answers) if check == "identity"] == []
 
 
 def test_a_check_that_fails_by_itself_hides_no_other(office, monkeypatch):

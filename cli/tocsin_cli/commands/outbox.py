@@ -50,6 +50,8 @@ def outbox(session: Session, *, partner: str, limit: int, as_json: bool) -> None
     reviews = dict.fromkeys(delivery.review for delivery in found.deliveries if delivery.review)
     if reviews:
         output.hint(f"somebody has to agree: tocsin review show {next(iter(reviews))[:ID_LENGTH]}")
+    if any(delivery.state == v1.DELIVERY_STATE_REFUSED for delivery in found.deliveries):
+        output.hint("what was refused does not go again: see why with its partner; the next version of the record goes")
     if found.next_page_token:
         output.talk(f"{len(found.deliveries):,} deliveries; --limit shows more")
 
