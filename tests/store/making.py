@@ -80,3 +80,16 @@ def make_person(name="analyst-1", *roles, keys=None, org="lab-a.example"):
         certificate=make_certificate(org, private_key=tls, now=NOW, random=seeded(f"{seed} serial")),
         added_at=NOW,
     )
+
+
+def steps(store, ask):
+    """Return how many steps the store takes to answer, which says what a question costs without a clock."""
+    taken = itertools.count()
+    connection = store._db._database.conn
+    with store.transaction():  # the connection that writes also reads
+        connection.set_progress_handler(lambda: next(taken) < 0, 1)
+        try:
+            ask()
+        finally:
+            connection.set_progress_handler(None, 0)
+    return next(taken)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.store.making import make_record
+from tests.store.making import make_record, steps
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.store.evidence import PageRow, ReceiptRow
@@ -41,6 +41,21 @@ def feed(store):
 
 def append(store, digest, *paths, kind=EntryKind.RECORD, to=B, tag="tag"):
     return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), tag=tag, now=NOW)
+
+
+@pytest.mark.usefixtures("feed")
+def test_what_is_asked_for_each_entry_costs_the_same_in_a_long_feed(store, records):
+    asked = store.records.get(records[1])
+    questions = (
+        lambda: store.feeds.sent(B, asked.digest),
+        lambda: store.feeds.holds(B, asked.digest, before=9),
+        lambda: store.feeds.told(B, asked.issuer, asked.record_id),
+    )
+    append(store, records[1])
+    before = [steps(store, question) for question in questions]
+    for _ in range(200):
+        append(store, records[0])
+    assert [steps(store, question) for question in questions] == pytest.approx(before, abs=20)
 
 
 class TestCandidates:

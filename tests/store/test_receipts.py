@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.making import make_record
+from tests.store.making import make_record, steps
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedRequest
 from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
@@ -55,6 +55,24 @@ class TestPages:
         found = [number for number in range(PAGES_KEPT + 3) if store.receipts.page(B, f"page {number}")]
         assert found == [0, *range(3, PAGES_KEPT + 3)]
         assert store.receipts.page(C, "page 1")
+
+
+    def test_a_page_costs_the_same_however_many_were_signed_for(self, store):
+        def cost(number):
+            return (
+                steps(store, lambda: store.receipts.keep_page(B, page(number))),
+                steps(store, lambda: store.receipts.hold(receipt(number, of=page(number)), [], now=NOW)),
+                steps(store, lambda: store.receipts.page(B, f"page {number}")),
+                steps(store, lambda: store.receipts.count_of(B, f"page {number}")),
+                steps(store, lambda: store.receipts.give(receipt(number, of=page(number), given=True))),
+                steps(store, lambda: store.receipts.taken(B, f"chain {number}")),
+                steps(store, lambda: store.receipts.drop_pending(B)),
+            )
+
+        before = cost(1)
+        for number in range(2, 200):
+            cost(number)
+        assert cost(200) == pytest.approx(before, abs=20)
 
 
 class TestHolding:

@@ -64,7 +64,7 @@ def next_page(
     while True:
         after = find_place(office, partner, cursor, now=now)
         feed = store.feeds.get(partner)
-        if (feed is None or after == feed.head) and not store.feeds.waiting(partner):
+        if (feed is None or after == feed.head) and not store.feeds.candidates(partner, limit=1):
             return None
         if reread and feed and after < feed.head:
             reread.verify(partner, head=feed.head, now=now)

@@ -183,7 +183,8 @@ class SqliteFeeds:
     def sent(self, partner: str, digest: str) -> frozenset[str] | None:
         """Return the field paths of a record that went to a partner."""
         rows = self._db.rows(
-            "SELECT e.kind, e.disclosed FROM entries AS e JOIN records AS r ON r.id = e.record"
+            "SELECT e.kind, e.disclosed FROM entries AS e INDEXED BY entries_by_record"
+            " JOIN records AS r ON r.id = e.record"
             " WHERE e.partner = ? AND r.digest = ? AND e.kind <> 'retraction' AND NOT e.void ORDER BY e.sequence",
             (partner, digest),
         )
@@ -198,7 +199,8 @@ class SqliteFeeds:
     def told(self, partner: str, issuer: str, record_id: str) -> frozenset[str]:
         """Return the digests of the retractions of a record that went to a partner."""
         rows = self._db.rows(
-            "SELECT e.disclosed FROM records AS r JOIN entries AS e ON e.record = r.id AND e.partner = ?"
+            "SELECT e.disclosed FROM records AS r CROSS JOIN entries AS e INDEXED BY entries_by_record"
+            " ON e.record = r.id AND e.partner = ?"
             " WHERE r.issuer = ? AND r.record_id = ? AND e.kind = 'retraction' AND NOT e.void",
             (partner, issuer, record_id),
         )

@@ -44,15 +44,15 @@ class SqliteReceipts:
         with self._db.transaction():
             self._page(partner, page, given=False)
             self._db.execute(
-                "DELETE FROM pages WHERE id IN (SELECT id FROM pages AS p WHERE peer = ? AND NOT given"
-                " AND NOT EXISTS (SELECT 1 FROM receipts WHERE page = p.id) ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                "DELETE FROM pages WHERE id IN"
+                " (SELECT id FROM pages WHERE peer = ? AND NOT signed ORDER BY id DESC LIMIT -1 OFFSET ?)",
                 (partner, PAGES_KEPT),
             )
 
     def page(self, partner: str, digest: str) -> PageRow | None:
         """Return a page that was made for a partner, by the digest of its statement."""
         row = self._db.row(
-            "SELECT digest, statement, feed_id, first, last, at FROM pages WHERE peer = ? AND NOT given AND digest = ?",
+            "SELECT digest, statement, feed_id, first, last, at FROM pages WHERE peer = ? AND given = 0 AND digest = ?",
             (partner, digest),
         )
         return None if row is None else PageRow(*row)  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ class SqliteReceipts:
         """Count the receipts of a partner for one page."""
         return self._db.number(
             "SELECT count(*) FROM receipts AS t JOIN pages AS p ON p.id = t.page"
-            " WHERE p.peer = ? AND NOT p.given AND p.digest = ?",
+            " WHERE p.peer = ? AND p.given = 0 AND p.digest = ?",
             (partner, digest),
         )
 
@@ -110,7 +110,7 @@ class SqliteReceipts:
         with self._db.transaction():
             self._db.execute(
                 "UPDATE receipts SET pending = 0 WHERE peer = ?1 AND pending"
-                " AND id <= (SELECT id FROM receipts WHERE peer = ?1 AND given AND digest = ?2)",
+                " AND id <= (SELECT id FROM receipts WHERE peer = ?1 AND pending AND digest = ?2)",
                 (peer, digest),
             )
 
@@ -119,10 +119,10 @@ class SqliteReceipts:
         with self._db.transaction():
             dropped = self.pending(peer, limit=-1)
             self._db.execute("DELETE FROM receipts WHERE peer = ? AND pending", (peer,))
-            self._db.execute(
-                "DELETE FROM pages WHERE peer = ? AND given"
+            self._db.execute_many(
+                "DELETE FROM pages WHERE peer = ? AND given = 1 AND digest = ?"
                 " AND NOT EXISTS (SELECT 1 FROM receipts WHERE page = pages.id)",
-                (peer,),
+                [(peer, row.page.digest) for row in dropped],
             )
             return dropped
 
@@ -149,6 +149,7 @@ class SqliteReceipts:
 
     def _receipt(self, receipt: ReceiptRow, *, pending: bool) -> None:
         page = self._page(receipt.peer, receipt.page, given=receipt.given)
+        self._db.execute("UPDATE pages SET signed = 1 WHERE id = ? AND NOT signed", (page,))
         self._db.execute(
             "INSERT INTO receipts (peer, given, chain, number, digest, statement, page, at, refused, pending)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

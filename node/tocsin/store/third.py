@@ -58,9 +58,11 @@ TABLES = (
         first     INTEGER NOT NULL,
         last      INTEGER NOT NULL,
         at        INTEGER NOT NULL,
+        signed    INTEGER NOT NULL DEFAULT 0 CHECK (signed IN (0, 1)),
         UNIQUE (peer, given, digest)
     ) STRICT
     """,
+    "CREATE INDEX pages_unsigned ON pages (peer, id) WHERE NOT signed",
     """
     CREATE TABLE receipts (
         id        INTEGER PRIMARY KEY,
