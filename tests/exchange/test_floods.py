@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.pages import FEED, page_of, tag
+from tests.exchange.pages import FEED, page_of, retracting, tag
 from tests.exchange.parties import A, B, founded
 from tests.exchange.test_side import side_of
 from tests.exchange.test_window import calling, serving
+from tests.store.making import make_record
 from tocsin.encoding import dump_json, encode_base64url
 from tocsin.errors import QuotaExceeded, ReceiptRefused
 from tocsin.exchange import acknowledge, chain
@@ -20,6 +21,8 @@ from tocsin.exchange.quota import Budget
 from tocsin.exchange.receipt import RECEIPT_TYPE, load_receipt, sign_receipt
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws, sign
+from tocsin.records.retraction import Action
+from tocsin.store import sqlite
 from tocsin.store.model import EntryKind
 from tocsin.v1 import exchange_service_pb2 as v1
 
@@ -73,6 +76,15 @@ class TestPages:
         with pytest.raises(QuotaExceeded):
             take_all(b, pages)
         assert kept(b) < 2 * MIB
+
+    def test_nobody_has_the_disk_overwritten_with_every_page(self, b, monkeypatch):
+        done = []
+        monkeypatch.setattr(sqlite, "scrub", lambda db: not done.append(db))
+        for number in range(5):
+            record = make_record()
+            b.take(page_of(record, retracting(record, Action.PURGE), first=1 + 2 * number))
+            b.keep_time()
+        assert len(done) == 1
 
 
 class TestReceipts:

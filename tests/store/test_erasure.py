@@ -107,6 +107,16 @@ os.kill(os.getpid(), signal.SIGKILL)
         store.scrub()
         assert list(path.parent.glob("tocsin.db.format*")) == []
 
+    def test_what_is_left_for_later_is_done_when_the_store_closes_at_the_latest(self, store, path):
+        records = [secret_record(), secret_record()]
+        for record, is_done in zip(records, (True, False), strict=True):
+            store.records.add(record, now=NOW)
+            purge(store, record)
+            store.scrub(unless_within=60.0)
+            assert (files_that_tell(path.parent, record) == []) is is_done
+        store.close()
+        assert files_that_tell(path.parent, records[1]) == []
+
     def test_while_others_read_it_waits_and_is_done_later(self, store, path, monkeypatch, caplog):
         record = secret_record()
         store.records.add(record, now=NOW)

@@ -7,7 +7,7 @@
     5. as much of it as the quotas leave room for
     6. what the entries carry is verified, outside the transaction        check.check_entries
     7. records, retractions, withheld paths, verdicts, cursor and the signed receipt are committed together
-    8. what an origin asked to delete is deleted from the disk
+    8. what an origin asked to delete is deleted from the disk: at once, or within the minute where one was before
 
 An entry that is refused does not stop the feed: its verdict is kept, and the
 cursor goes on. A page that breaks the protocol stores nothing. The same page
@@ -33,6 +33,7 @@ from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.policy.clauses import Accept
+from tocsin.release.due import SCRUB_SECONDS
 from tocsin.release.office import Office
 from tocsin.store.model import EntryKind, Outcome, Position
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -92,7 +93,7 @@ def accept_page(
         while received is None:
             received = intake.take(verified, sender=sender, origins=origins, pushed=pushed)
     if intake.erased:  # 8
-        office.store.scrub()
+        office.store.scrub(unless_within=SCRUB_SECONDS)
     return received
 
 

@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 256
 """Looked up together; each is a transaction of its own, so that others can write in between."""
+SCRUB_SECONDS = 60.0
+"""How often the disk is overwritten for what others have us delete: the larger the store, the longer all wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
             for due in dues:
                 acted.append(_act(office, due, now=now))
     finally:  # what was deleted, now or before, must not stay on the disk because something else failed
-        office.store.scrub()
+        office.store.scrub(unless_within=SCRUB_SECONDS)
     return tuple(acted)
 
 

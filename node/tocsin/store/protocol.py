@@ -249,8 +249,12 @@ class Store(Protocol):
         only, and the outer one decides about the rest.
         """
 
-    def scrub(self) -> None:
-        """Overwrite on the disk what was erased; not inside a transaction, and once for many records."""
+    def scrub(self, *, unless_within: float = 0.0) -> None:
+        """Overwrite on the disk what was erased; not inside a transaction, and once for many records.
+
+        Nobody else writes meanwhile: what others have erased is left for the
+        next time where it was done within so many seconds, or for the end.
+        """
 
     def problems(self) -> Iterator[str]:
         """Yield what does not fit together in the store itself: damage, holes in feeds, an index that differs.

@@ -7,6 +7,8 @@
 Every commit is on disk when it returns (WAL, synchronous = FULL).
 """
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -57,6 +59,7 @@ class SqliteStore:
         self.dues = SqliteDues(connections)
         self.policies = SqlitePolicies(connections)
         self.audit = SqliteAudit(connections)
+        self._scrubbed_at, self._left = -math.inf, False
         with suppress(Overloaded):  # the store keeps that it is to be done
             self.scrub()  # what was erased before the node was killed
 
@@ -64,9 +67,11 @@ class SqliteStore:
         """Commit everything inside together, durably, or nothing of it."""
         return self._db.transaction()
 
-    def scrub(self) -> None:
-        """Overwrite on the disk what was erased."""
-        scrub(self._db)
+    def scrub(self, *, unless_within: float = 0.0) -> None:
+        """Overwrite on the disk what was erased; it may be left for later where that was done a moment ago."""
+        self._left = time.monotonic() < self._scrubbed_at + unless_within
+        if not self._left and scrub(self._db):
+            self._scrubbed_at = time.monotonic()
 
     def problems(self) -> Iterator[str]:
         """Yield what does not fit together in the store itself."""
@@ -93,6 +98,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._left:
+            with suppress(Overloaded):
+                self.scrub()
         self._db.close()
 
     def __enter__(self) -> "SqliteStore":
