@@ -66,7 +66,7 @@ class NodeDesk:
         found = from_rpc_error(error)
         gone = isinstance(found, NodeNotRunning) and error.code() == grpc.StatusCode.UNAVAILABLE
         if gone and self._is_listening():
-            hint = "let an operator add you, or check that the profile is for this node"
+            hint = "let an operator add you, or check that the profile is for this node; if it just started, ask again"
             return Unauthenticated("the node does not know this profile", reason="PERSON_UNKNOWN", hint=hint)
         return found
 

@@ -233,7 +233,7 @@ def _row(found: v1.Peer) -> list[Cell | str]:
         _age(found),
         Cell(_contact(found), CONTACT_STYLES.get(found.contact, "")),
         output.minute(max(times)) if times else "never",
-        Cell(found.last_error, "red"),
+        Cell(found.last_error.replace(f": {found.organisation.org} ", ": "), "red"),  # whose row it is
     ]
 
 

@@ -41,6 +41,7 @@ def _fetch(session: Session, peers: tuple[str, ...], *, quiet: bool) -> list[v1.
             output.data(f"{progress.peer}  {_summary(progress)}")
     if not finished and not quiet:
         output.talk("no peer to fetch from: none is active and has an endpoint")
+        output.hint("see who is known: tocsin peer list; add one: tocsin peer add FILE --fingerprint F")
     return finished
 
 

@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 
+from tocsin.errors import TocsinError
 from tocsin.exchange.bell import heard_within
 from tocsin.identity.names import OrgId
 from tocsin.release.due import Acted, act_on_due
@@ -58,7 +59,10 @@ class Timekeeper:
 
     def _pause(self) -> float:
         """Return how long to sleep."""
-        due_at = self._office.store.dues.next_at()
+        try:
+            due_at = self._office.store.dues.next_at()
+        except TocsinError:  # what keeps it from being read is met again by the act, which says so
+            return LONGEST_SLEEP_SECONDS
         if due_at is None:
             return LONGEST_SLEEP_SECONDS
         return max(SHORTEST_SLEEP_SECONDS, min(LONGEST_SLEEP_SECONDS, due_at - self._clock()))
@@ -80,4 +84,4 @@ class Timekeeper:
 def _tell(acted: tuple[Acted, ...]) -> None:
     late = max(one.late for one in acted)
     level = logging.WARNING if late > LONGEST_SLEEP_SECONDS else logging.INFO
-    _log.log(level, "%d things were due and are done, up to %d seconds late", len(acted), late)
+    _log.log(level, "what was due is done (%d), up to %d seconds late", len(acted), late)

@@ -40,7 +40,8 @@ def from_rpc_error(failure: grpc.RpcError) -> TocsinError:
     if error := parse_trailing(getattr(failure, "trailing_metadata", tuple)() or ()):
         return error
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return NodeNotRunning("the node does not answer on its desk socket", hint="start it with: tocsin serve")
+        hint = "start it with: tocsin serve; what it was asked may be done all the same: look before you ask again"
+        return NodeNotRunning("the node does not answer on its desk socket", hint=hint)
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return MalformedRequest("the running node is of another version", hint="restart it with: tocsin serve")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
