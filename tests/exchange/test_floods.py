@@ -12,6 +12,7 @@ from tests.exchange.parties import A, B, founded
 from tests.exchange.test_side import side_of
 from tests.exchange.test_window import calling, serving
 from tests.store.making import make_record
+from tests.support.organisations import NOW
 from tocsin.encoding import dump_json, encode_base64url
 from tocsin.errors import QuotaExceeded, ReceiptRefused
 from tocsin.exchange import acknowledge, chain
@@ -19,11 +20,12 @@ from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.page import PAGE_TYPE
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.receipt import RECEIPT_TYPE, load_receipt, sign_receipt
+from tocsin.exchange.taking import Taking
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws, sign
 from tocsin.records.retraction import Action
 from tocsin.store import sqlite
-from tocsin.store.model import EntryKind
+from tocsin.store.model import EntryKind, Outcome
 from tocsin.v1 import exchange_service_pb2 as v1
 
 VOID = PageEntry(0, EntryKind.VOID)
@@ -76,6 +78,17 @@ class TestPages:
         with pytest.raises(QuotaExceeded):
             take_all(b, pages)
         assert kept(b) < 2 * MIB
+
+    def test_a_page_that_says_one_thing_many_times_is_obeyed_once(self, b, monkeypatch):
+        record, obeyed = make_record(), []
+        obey = Taking._obey
+        monkeypatch.setattr(
+            Taking, "_obey", lambda taking, *said, **more: obeyed.append(said) or obey(taking, *said, **more)
+        )
+        purges = [retracting(record, Action.PURGE, now=NOW + number) for number in range(20)]
+        received = b.take(page_of(record, *purges))
+        assert {verdict.outcome for verdict in received.receipt.verdicts[1:]} == {Outcome.APPLIED}
+        assert len(obeyed) == 1
 
     def test_nobody_has_the_disk_overwritten_with_every_page(self, b, monkeypatch):
         done = []

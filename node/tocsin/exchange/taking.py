@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.exchange.check import Checked
-from tocsin.identity.names import OrgId
+from tocsin.identity.names import OrgId, RecordId
 from tocsin.policy.clauses import Accept
 from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.record import VerifiedRecord
@@ -54,6 +54,7 @@ class Taking:
         self._onward = onward
         self._now = now
         self._log: list[Entry] = []
+        self._answers: dict[tuple[OrgId, RecordId, Action], tuple[Outcome, str]] = {}
 
     def take(self, checked: Checked) -> Verdict:
         """Store what one entry brought, and say what became of it."""
@@ -90,6 +91,13 @@ class Taking:
     def _take_retraction(self, checked: Checked, retraction: VerifiedRetraction) -> tuple[Outcome, str]:
         """Let a retraction count; one that is kept already is answered as it was the first time."""
         is_new = self._store.retractions.add(retraction, received_from=self._peer, now=self._now)
+        about = (retraction.issuer, retraction.record_id, retraction.action)
+        if not is_new and about in self._answers:  # a page of the same is looked at once
+            return self._answers[about]
+        self._answers[about] = answer = self._obey(checked, retraction, is_new=is_new)
+        return answer
+
+    def _obey(self, checked: Checked, retraction: VerifiedRetraction, *, is_new: bool) -> tuple[Outcome, str]:
         over = self._over(retraction)
         is_declined = retraction.action is Action.PURGE and self._must_keep(retraction, over)
         if retraction.action is Action.PURGE and not is_declined:
