@@ -20,6 +20,7 @@ from typing import Self
 from tocsin.config import NodeConfig, desk_socket_path
 from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
+from tocsin.desk.papers import load_organisation
 from tocsin.desk.room import open_office
 from tocsin.desk.rotation import pending_keys
 from tocsin.errors import TocsinError
@@ -130,12 +131,12 @@ class Node:
         """
         renewal = await asyncio.to_thread(read_renewal, self._home, self.config, now=self._clock())
         await asyncio.to_thread(self._home.renew, renewal.papers, now=self._clock())
+        self._directory.refresh()  # what may fail comes before anything is stopped
+        self._roster.refresh()
         await self._workers.stop()
         await self._timekeeper.stop()
         self.config = renewal.config
         self._door.quota = _quota(renewal.config)
-        self._directory.refresh()
-        self._roster.refresh()
         self._assemble()
         self._desk = self._make_desk()
         self._door.end_streams()  # they were begun under the old papers; their readers come back at once
@@ -143,8 +144,8 @@ class Node:
         return renewal
 
     def is_key_due(self) -> bool:
-        """Say whether a new key waits whose time has come."""
-        waiting = pending_keys(self._home.layout, self._home.organisation)
+        """Say whether a new key waits whose time has come, by the document that the home has now."""
+        waiting = pending_keys(self._home.layout, load_organisation(self._home.layout))
         return any(starts <= self._clock() for starts in waiting.values())
 
     async def _begin(self) -> None:

@@ -9,6 +9,7 @@
 import asyncio
 import logging
 import signal
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -95,21 +96,31 @@ async def _drain(node: Node, hurry: asyncio.Event) -> None:
 async def _keep_current(node: Node, asked: asyncio.Event) -> None:
     """Reload whenever somebody asks for it, and when a new key's time has come."""
     while True:
-        if await heard_within(asked, KEYS_SECONDS) or await asyncio.to_thread(node.is_key_due):
-            asked.clear()
-            await _reload(node)
+        is_asked = await heard_within(asked, KEYS_SECONDS)
+        asked.clear()
+        try:
+            if is_asked or await asyncio.to_thread(node.is_key_due):
+                await _reload(node)
+        except Exception as error:  # noqa: BLE001 -- outermost: the next reload is asked for of this task as well
+            _tell_refused(error)
+
+
+def _tell_refused(error: Exception) -> None:
+    """Say that nothing is reloaded, and why; of a bug where it is, and not what it says."""
+    if isinstance(error, TocsinError):
+        lines = [f"{error.reason}: {error}", *error.details]
+    else:
+        lines = [f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"]
+    _log.error("nothing is reloaded: %s", lines[0])
+    for line in lines[1:]:
+        _log.error("%s", line)
+    tell_ready("serving; the last reload was refused, see the log")
 
 
 async def _reload(node: Node) -> None:
     """Reload, and say what came of it: to the log, and to the service manager."""
     tell_reloading()
-    try:
-        renewal = await node.reload()
-    except TocsinError as error:
-        for line in (f"nothing is reloaded: {error.reason}: {error}", *error.details):
-            _log.error("%s", line)
-        tell_ready("serving; the last reload was refused, see the log")
-        return
+    renewal = await node.reload()
     write_logs(level=renewal.config.log_level, form=renewal.config.log_format)
     for change in renewal.changes:
         _log.warning("identity: %s", change)

@@ -47,6 +47,26 @@ class TestBudget:
         assert int(refused.value.metadata["retry_after_seconds"]) >= 1
         assert clocks.work == 20
 
+    def test_pages_that_end_at_once_are_all_counted(self, budget, clocks):
+        others = []
+
+        class Lock:
+            """Lets another thread do its work wherever it is let go."""
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                if others:
+                    others.pop()()
+
+        budget._lock = Lock()
+        with budget.spending(LAB):
+            clocks.work += 10
+            others.append(lambda: work(budget, clocks, 10))
+        with pytest.raises(QuotaExceeded):
+            work(budget, clocks, 1)
+
     def test_it_comes_back_evenly_over_a_minute(self, budget, clocks):
         work(budget, clocks, 26)
         clocks.now += 15  # five seconds are back

@@ -7,6 +7,7 @@ import pytest
 
 from tests.exchange.parties import HELD, HOUR, B
 from tests.support.organisations import NOW
+from tocsin.errors import StoreCorrupt
 from tocsin.exchange import timekeeper
 from tocsin.exchange.timekeeper import Timekeeper
 from tocsin.store.model import Due, DueKind
@@ -118,3 +119,15 @@ def test_what_fails_is_tried_again_and_says_nothing_of_what_it_was_about(a, monk
     asyncio.run(run())
     assert "could not be done: OSError" in caplog.text
     assert "canary" not in caplog.text
+
+
+def test_a_store_that_cannot_be_asked_for_the_next_date_ends_nothing(a, monkeypatch):
+    def busy():
+        raise StoreCorrupt("the store is damaged")
+
+    async def run():
+        keeper = keeping(a, Watch())
+        monkeypatch.setattr(a.store.dues, "next_at", busy)
+        assert keeper._pause() == timekeeper.LONGEST_SLEEP_SECONDS
+
+    asyncio.run(run())

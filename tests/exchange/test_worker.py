@@ -214,6 +214,20 @@ def test_only_active_peers_that_can_be_called_have_workers_and_readers_are_not_f
     asyncio.run(run())
 
 
+def test_workers_that_were_stopped_stay_so_whatever_changes_meanwhile():
+    async def run():
+        notes = Notes(peers=[KnownPeer(LAB, PeerRole.MEMBER, PeerState.ACTIVE)])
+        workers = Workers(notes, bell=Bell(), pace=Pace(cap=300))
+        workers.refresh()
+        stopping = asyncio.create_task(workers.stop())
+        await asyncio.sleep(0)
+        workers.refresh()  # as a change of a peer has it, while a reload waits for the workers to end
+        await stopping
+        assert tasks_of(LAB.org) == []
+
+    asyncio.run(run())
+
+
 def tasks_of(org: str) -> list[asyncio.Task]:
     return [task for task in asyncio.all_tasks() if task.get_name().endswith(org) and not task.cancelling()]
 

@@ -21,8 +21,9 @@ from tests.support.wire import now
 from tocsin.config import desk_socket_path
 from tocsin.desk.home import open_home
 from tocsin.desk.recovery import recover_person
-from tocsin.errors import PeerUnreachable
+from tocsin.errors import HomeDamaged, PeerUnreachable
 from tocsin.exchange.peer import PeerClient
+from tocsin.process import _keep_current
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
@@ -188,6 +189,28 @@ def test_a_node_reloads_when_it_is_told_and_keeps_everything_where_something_is_
         assert DeskServiceStub(channel).GetStatus(v1.GetStatusRequest()).serving
         running.send_signal(signal.SIGTERM)
         told_until(running, "stopped")
+
+
+def test_whatever_a_reload_fails_on_the_next_one_is_heard(caplog):
+    failures = [OSError("canary-0007"), HomeDamaged("the keys cannot be read")]
+
+    class Failing:
+        async def reload(self):
+            raise failures.pop(0)
+
+    async def run():
+        asked = asyncio.Event()
+        keeping = asyncio.create_task(_keep_current(Failing(), asked))
+        async with asyncio.timeout(10):
+            while failures:
+                asked.set()
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    asyncio.run(run())
+    assert "nothing is reloaded: OSError" in caplog.text
+    assert "canary-0007" not in caplog.text
+    assert "nothing is reloaded: HOME_DAMAGED" in caplog.text
 
 
 def test_a_service_manager_hears_when_the_node_serves_reloads_and_stops(tmp_path):

@@ -179,8 +179,8 @@ def test_a_key_whose_time_has_come_is_noticed(place):
 
     async def run():
         nonlocal ahead
-        rotate(place, "delivery", overlap=DAY)
         async with running(place, clock=lambda: now() + ahead) as node:
+            rotate(place, "delivery", overlap=DAY)
             assert not node.node.is_key_due()
             ahead = DAY + 1
             assert node.node.is_key_due()

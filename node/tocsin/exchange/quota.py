@@ -51,7 +51,8 @@ class Budget:
     @contextmanager
     def spending(self, peer: OrgId) -> Iterator[None]:
         """Count what is done inside, in this thread, for a peer. Raises QuotaExceeded where nothing is left."""
-        owes = self._owes(peer)
+        with self._lock:
+            owes = self._owes(peer)
         if owes >= self._most:
             seconds = int((owes - self._most) / self._most * MINUTE) + 1
             raise QuotaExceeded(
@@ -66,14 +67,12 @@ class Budget:
             self._add(peer, self._spent() - begun)
 
     def _owes(self, peer: OrgId) -> float:
-        with self._lock:
-            at, owed = self._owing.get(peer, (0.0, 0.0))
-            return max(0.0, owed - (self._monotonic() - at) / MINUTE * self._most)
+        at, owed = self._owing.get(peer, (0.0, 0.0))
+        return max(0.0, owed - (self._monotonic() - at) / MINUTE * self._most)
 
     def _add(self, peer: OrgId, seconds: float) -> None:
-        owes = self._owes(peer)
         with self._lock:
-            self._owing[peer] = (self._monotonic(), owes + seconds)
+            self._owing[peer] = (self._monotonic(), self._owes(peer) + seconds)
 
 
 def verify_quota(store: Store, peer: OrgId, *, accept: Accept, now: int) -> None:

@@ -107,9 +107,12 @@ class Workers:
         self._bell = bell
         self._pace = pace
         self._workers: dict[OrgId, tuple[Worker, ...]] = {}
+        self._stopped = False
 
     def refresh(self) -> None:
         """Have workers for each peer that is active and can be called, as it is now, and for no other."""
+        if self._stopped:  # a peer may change while these end, and those that follow them look at it
+            return
         peers = {peer.org: peer for peer in self._side.directory.peers() if peer.active and peer.organisation.endpoints}
         for org, workers in list(self._workers.items()):
             if workers[0].peer != peers.get(org):
@@ -128,7 +131,8 @@ class Workers:
             worker.contacted()
 
     async def stop(self) -> None:
-        """End every worker; what is stored stays stored."""
+        """End every worker for good; what is stored stays stored."""
+        self._stopped = True
         tasks = [worker.task for workers in self._workers.values() for worker in workers]
         self._workers.clear()
         for task in tasks:
