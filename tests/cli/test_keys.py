@@ -44,6 +44,11 @@ def test_the_root_key_may_lie_elsewhere(tocsin, home, tmp_path):
     assert shown.out.startswith("version 2 of the identity document is valid until 20")
 
 
+def test_without_a_home_there_are_no_keys_to_replace(tocsin, tmp_path):
+    shown = tocsin("--home", tmp_path / "nowhere", "keys", "renew")
+    assert (shown.code, "there is no home here [HOME_MISSING]" in shown.err) == (9, True)
+
+
 def test_profiles_on_this_machine_know_the_node_by_its_new_certificate(tocsin, home):
     tocsin("keys", "rotate", "tls")
     (profile,) = load_profiles()

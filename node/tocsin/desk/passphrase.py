@@ -39,7 +39,7 @@ def load_passphrase(path: Path) -> bytes:
 
     Raises KeyExposed where others can, HomeDamaged where it cannot be read or is empty.
     """
-    text = _read(path)
+    text = _read(path, hint="bring the file back, or say in node.toml where it is: passphrase_file")
     if path.stat().st_mode & FOR_OTHERS:
         raise KeyExposed("the passphrase can be read by others", where=str(path), hint=f"chmod 600 {path}")
     passphrase = text.rstrip(b"\r\n")
@@ -48,11 +48,9 @@ def load_passphrase(path: Path) -> bytes:
     return passphrase
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, hint: str = "restore it from a backup") -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MOST_BYTES)
     except OSError as error:
-        raise HomeDamaged(
-            f"the file cannot be read: {cause(error)}", where=str(path), hint="restore it from a backup"
-        ) from None
+        raise HomeDamaged(f"the file cannot be read: {cause(error)}", where=str(path), hint=hint) from None

@@ -33,7 +33,7 @@ from tocsin.desk.founding import KEY_DAYS
 from tocsin.desk.layout import Layout, cause
 from tocsin.desk.papers import load_organisation
 from tocsin.desk.passphrase import find_passphrase
-from tocsin.errors import Conflict, HomeDamaged, MalformedIdentity, Overloaded
+from tocsin.errors import Conflict, HomeDamaged, HomeMissing, MalformedIdentity, Overloaded
 from tocsin.identity.certificate import BACKDATED, DAY, key_pin, make_certificate, spki_pin
 from tocsin.identity.details import RecordKey, index_keys
 from tocsin.identity.keys import (
@@ -258,7 +258,10 @@ def _written() -> Iterator[None]:
 
 @contextmanager
 def hold_keys(layout: Layout) -> Iterator[None]:
-    """Hold the folder of the keys; whoever else wants it waits."""
+    """Hold the folder of the keys; whoever else wants it waits. Raises HomeMissing and HomeDamaged."""
+    if not layout.keys.exists() and not layout.document.exists():
+        hint = "name another with --home or TOCSIN_HOME"
+        raise HomeMissing("there is no home here", where=str(layout.root), hint=hint)
     try:
         folder = os.open(layout.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
