@@ -95,7 +95,7 @@ class TestBudget:
 
 
 def store_with(entries, size):
-    return SimpleNamespace(intake=SimpleNamespace(taken_since=lambda peer, since: Taken(entries, size)))
+    return SimpleNamespace(intake=SimpleNamespace(taken_within=lambda peer, seconds, now: Taken(entries, size)))
 
 
 def entry(size):

@@ -207,6 +207,16 @@ class TestDeliveries:
             )
         )
 
+    def test_what_is_asked_of_one_record_costs_the_same_however_much_waits(self, store, records):
+        def of_one():
+            return store.feeds.deliveries(B, digest=records[1], after="", limit=9)
+
+        assert of_one() == (Waiting(B, records[1], NOW + 3), Waiting(B, records[1], NOW, due_at=NOW + 60))
+        before = steps(store, of_one)
+        for number in range(50):
+            store.dues.add(Due(DueKind.HOLD, records[2], B, NOW + 80 + number))
+        assert steps(store, of_one) == pytest.approx(before, abs=20)
+
     def test_one_goes_on_behind_any_of_them(self, store):
         everything = store.feeds.deliveries("", after="", limit=9)
         assert [waiting.partner for waiting in everything] == [C, C, B, B, B, B]
@@ -214,7 +224,7 @@ class TestDeliveries:
             place = f"{waiting.partner} {waiting.digest} {waiting.sequence} {waiting.due_at}"
             assert store.feeds.deliveries("", after=place, limit=9) == everything[number:]
 
-    @pytest.mark.parametrize("place", ["b", "b d x 0", "b d 1", "b d 1 -1"])
+    @pytest.mark.parametrize("place", ["b", "b d x 0", "b d 1", "b d 1 -1", f"b d {2**63} 0"])
     def test_another_place_is_refused(self, store, place):
         with pytest.raises(MalformedRequest):
             store.feeds.deliveries("", after=place, limit=9)
@@ -239,11 +249,15 @@ class TestIntake:
     def test_what_came_is_counted_for_a_day(self, store):
         for now in (NOW, NOW, NOW + 1):
             store.intake.note_taken(B, entries=2, size=1000, now=now)
-        assert store.intake.taken_since(B, NOW) == Taken(6, 3000)
-        assert store.intake.taken_since(B, NOW + 1) == Taken(2, 1000)
-        assert store.intake.taken_since(C, NOW) == Taken(0, 0)
+        assert store.intake.taken_within(B, 1, now=NOW + 1) == Taken(6, 3000)
+        assert store.intake.taken_within(B, 0, now=NOW + 1) == Taken(2, 1000)
+        assert store.intake.taken_within(C, 1, now=NOW + 1) == Taken(0, 0)
         store.intake.note_taken(B, entries=1, size=10, now=NOW + 86_402)
-        assert store.intake.taken_since(B, 0) == Taken(1, 10)
+        assert store.intake.taken_within(B, NOW, now=NOW + 86_402) == Taken(1, 10)
+
+    def test_what_came_while_a_clock_was_ahead_fills_no_hour_once_it_is_right(self, store):
+        store.intake.note_taken(B, entries=2000, size=10, now=NOW + 10**9)
+        assert store.intake.taken_within(B, 3600, now=NOW) == Taken(0, 0)
 
     def test_a_feed_can_be_read_again_from_its_beginning(self, store):
         for _ in range(2):

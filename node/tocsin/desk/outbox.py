@@ -79,9 +79,7 @@ class Outbox:
 
 def on_its_way(store: Store, partner: str, digest: str) -> tuple[Waiting, ...]:
     """Return where one record stands on its way to one partner."""
-    just_before = f"{partner} {digest[:-1]} 0 0"  # in the order of the listing nothing lies between
-    rows = store.feeds.deliveries(partner, after=just_before, limit=_MOST_OF_ONE)
-    return tuple(row for row in rows if row.digest == digest)
+    return store.feeds.deliveries(partner, digest=digest, after="", limit=_MOST_OF_ONE)
 
 
 _MOST_OF_ONE = 32

@@ -77,7 +77,7 @@ class Budget:
 
 def verify_quota(store: Store, peer: OrgId, *, accept: Accept, now: int) -> None:
     """Refuse whatever a peer sends while its hour is full; nothing of it is looked at. Raises QuotaExceeded."""
-    taken = store.intake.taken_since(peer, now - QUOTA_SECONDS)
+    taken = store.intake.taken_within(peer, QUOTA_SECONDS, now=now)
     if taken.entries >= accept.max_per_hour or taken.bytes >= accept.max_bytes_per_hour:
         raise over_quota(peer)
 
@@ -86,7 +86,7 @@ def within_quota(
     store: Store, entries: Sequence[PageEntry], peer: OrgId, *, accept: Accept, now: int
 ) -> tuple[PageEntry, ...]:
     """Return the entries up to where the quota ends; void ones cost nothing."""
-    taken = store.intake.taken_since(peer, now - QUOTA_SECONDS)
+    taken = store.intake.taken_within(peer, QUOTA_SECONDS, now=now)
     records = accept.max_per_hour - taken.entries
     room = accept.max_bytes_per_hour - taken.bytes
     fitting: list[PageEntry] = []

@@ -1,5 +1,7 @@
 """This module finds what is on its way to partners: what waits, what went and is not acknowledged, what was refused."""
 
+import re
+
 from tocsin.errors import MalformedRequest
 from tocsin.store.connection import Connections, Row
 from tocsin.store.model import Outcome, Waiting
@@ -25,22 +27,27 @@ _WAITING = """
             JOIN records AS r ON r.id = a.record
             WHERE a.outcome = 'refused' AND NOT e.void
     )
-    WHERE (?1 = '' OR partner = ?1) AND (partner, digest, sequence, due_at) > (?2, ?3, ?4, ?5)
+    WHERE {whose} AND {which} AND (partner, digest, sequence, due_at) > (?2, ?3, ?4, ?5)
     ORDER BY partner, digest, sequence, due_at LIMIT ?6
 """
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)  # what the store can compare with
 _BEFORE_ALL = ("", "", -1, -1)
 
 
-def find(db: Connections, partner: str, *, after: str, limit: int) -> tuple[Waiting, ...]:
+def find(db: Connections, partner: str, *, digest: str, after: str, limit: int) -> tuple[Waiting, ...]:
     """Return what is on its way, behind what was returned last."""
-    rows = db.rows(_WAITING, (partner, *(_parse_place(after) if after else _BEFORE_ALL), limit))
+    place = _parse_place(after) if after else _BEFORE_ALL
+    # Each stands there by itself: behind an OR it would not reach the indexes of the tables below.
+    whose = "partner = ?1" if partner else "?1 = ''"
+    which = "digest = ?7" if digest else "?7 = ''"
+    rows = db.rows(_WAITING.format(whose=whose, which=which), (partner, *place, limit, digest))
     return tuple(_waiting(row) for row in rows)
 
 
 def _parse_place(text: str) -> tuple[str, str, int, int]:
     """Return where to go on. Raises MalformedRequest."""
     match text.split(" "):
-        case [partner, digest, sequence, due_at] if sequence.isdecimal() and due_at.isdecimal():
+        case [partner, digest, sequence, due_at] if _NUMBER.fullmatch(sequence) and _NUMBER.fullmatch(due_at):
             return partner, digest, int(sequence), int(due_at)
     raise MalformedRequest("this is not a place in the outbox", hint="begin again without a page token")
 

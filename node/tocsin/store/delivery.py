@@ -37,8 +37,8 @@ class Feeds(Protocol):
     def waiting(self, partner: str) -> int:
         """Count the candidates."""
 
-    def deliveries(self, partner: str, *, after: str, limit: int) -> tuple[Waiting, ...]:
-        """Return what is on its way to a partner (empty: to all), by partner and then by record.
+    def deliveries(self, partner: str, *, digest: str = "", after: str, limit: int) -> tuple[Waiting, ...]:
+        """Return what is on its way to a partner (empty: to all), of one record or all, by partner and then by record.
 
         Candidates, what is due, entries that are not acknowledged, entries that
         were refused. `after` is the last one returned, as `partner digest
@@ -120,8 +120,11 @@ class Intake(Protocol):
     def note_taken(self, peer: str, *, entries: int, size: int, now: int) -> None:
         """Count what came from a peer, whatever became of it."""
 
-    def taken_since(self, peer: str, since: int) -> Taken:
-        """Count what came from a peer at this time or later, again what came again; entries without void ones."""
+    def taken_within(self, peer: str, seconds: int, *, now: int) -> Taken:
+        """Count what came from a peer in so many seconds until now, again what came again; entries without void ones.
+
+        What is dated later came before a clock was put back, and counts no more.
+        """
 
     def refusals(self, peer: str, *, limit: int = 50) -> tuple[Refusal, ...]:
         """Return the refused entries of a peer, newest first."""

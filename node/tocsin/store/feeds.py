@@ -75,9 +75,9 @@ class SqliteFeeds:
         row = self._db.row("SELECT min(queued_at) FROM candidates WHERE partner = ?", (partner,))
         return row[0] if row is not None and isinstance(row[0], int) else None
 
-    def deliveries(self, partner: str, *, after: str, limit: int) -> tuple[Waiting, ...]:
-        """Return what is on its way to a partner (empty: to all), by partner and then by record."""
-        return deliveries.find(self._db, partner, after=after, limit=limit)
+    def deliveries(self, partner: str, *, digest: str = "", after: str, limit: int) -> tuple[Waiting, ...]:
+        """Return what is on its way to a partner, or of one record (empty: all), by partner and then by record."""
+        return deliveries.find(self._db, partner, digest=digest, after=after, limit=limit)
 
     def holders(self, issuer: str, record_id: str) -> frozenset[OrgId]:
         """Return the partners that were ever sent a version of a record, or are known to hold one."""

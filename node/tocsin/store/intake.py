@@ -52,11 +52,12 @@ class SqliteIntake:
                 (peer, now, entries, size),
             )
 
-    def taken_since(self, peer: str, since: int) -> Taken:
-        """Count what came from a peer at this time or later."""
+    def taken_within(self, peer: str, seconds: int, *, now: int) -> Taken:
+        """Count what came from a peer in so many seconds until now."""
         row = self._db.row(
-            "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM taken WHERE peer = ? AND at >= ?",
-            (peer, since),
+            "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM taken"
+            " WHERE peer = ? AND at BETWEEN ? AND ?",
+            (peer, now - seconds, now),
         )
         return Taken(*(row or ()))  # type: ignore[arg-type]
 
