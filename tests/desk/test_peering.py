@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ from tocsin.errors import (
 )
 from tocsin.exchange.circuit import Contact, Contacts, Happened
 from tocsin.identity.root import next_version, parse_identity
-from tocsin.store.model import AuditFilter
+from tocsin.store.model import AuditFilter, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
 PENDING, ACTIVE = v1.PEER_STATE_PENDING, v1.PEER_STATE_ACTIVE
@@ -47,6 +48,19 @@ def test_a_confirmed_peer_is_active_at_once(office):
     assert peer.organisation.org == AISI
     assert peer.policy_file == f"policies/{AISI}.toml"
     assert office.events.changed == [AISI]
+
+
+def test_a_removal_is_told_when_everybody_can_read_it(office, monkeypatch):
+    office.add_peer(AISI)
+    with ThreadPoolExecutor() as others:
+
+        def changed(org):
+            assert others.submit(office.home.store.peers.get, org).result().state is PeerState.REMOVED
+            office.events.changed.append(org)
+
+        monkeypatch.setattr(office.events, "peer_changed", changed)
+        CALLS["remove"](office, AISI)
+    assert office.events.changed == [AISI, AISI]
 
 
 def test_a_peer_without_a_fingerprint_waits_for_one(office):

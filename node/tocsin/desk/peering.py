@@ -170,10 +170,7 @@ class Peering:
         What was revealed to it by name counts no more: whoever is added under
         that name later begins anew.
         """
-        with self._store.transaction():
-            removed = self._move(request.org, "remove", caller)
-            self._store.feeds.withdraw_grants(removed.org)
-        return v1.RemovePeerResponse(peer=self._message(removed))
+        return v1.RemovePeerResponse(peer=self._message(self._move(request.org, "remove", caller)))
 
     def _move(self, org: str, event: str, caller: Person) -> PeerRow:
         now = self._room.clock()
@@ -184,6 +181,8 @@ class Peering:
             if row.state is not before.state:
                 self._log(Event.PEER_CHANGED, row, caller, now=now)
                 marked = self._catch_up(row, now=now)
+            if row.state is PeerState.REMOVED:
+                self._store.feeds.withdraw_grants(row.org)
         self._tell(row, weigh_queued(self._room.office, marked, now=now))
         return row
 
