@@ -131,7 +131,7 @@ def parse_receipt(statement: str, *, giver: Organisation, audience: OrgId, now: 
 
 
 def load_receipt(statement: str) -> Receipt:
-    """Read a receipt of our own as it lies in the store: it was signed here, and nobody's word is taken for it."""
+    """Read a receipt that was signed here, or verified when it was taken: its signature is not looked at."""
     return _read(parse_claims(parse_jws(statement, typ=RECEIPT_TYPE)), statement)
 
 
