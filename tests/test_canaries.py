@@ -364,6 +364,7 @@ def ask_as_a_peer(exchange: Exchange, digests: list[str]) -> None:
             await heard("Deliver", peer.deliver(page, last_receipt=""))
             for after in ("", "x"):
                 await heard("Recover", peer.recover(after))
+            await heard("GiveBack", peer.give_back(exchange_v1.RecoverResponse(records=["a.b.c~"])))
             for digest in (*digests, "A" * 43, ""):
                 for paths in (["prompts"], ["infohazard_detail"], ["nothing"], []):
                     await heard("RequestDisclosure", peer.request_disclosure(digest, paths=paths, why="to know"))

@@ -1,6 +1,7 @@
 """A store that was put back: what it lost comes back from the peers, and nothing is signed twice."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import PeerMisbehaved
 from tocsin.exchange import recovery
-from tocsin.exchange.pull import recover_from
+from tocsin.exchange.pull import give_back, recover_from
 from tocsin.exchange.recovery import keep_recovered, recognise, what_is_held
 from tocsin.records.record import parse_record
 from tocsin.records.retraction import Action
@@ -40,7 +41,7 @@ class TestServing:
         b.pull(a)
         answers = everything_held(b, A)
         assert records(answers) == {record.digest for record in mine}
-        assert [len(answer.retractions) for answer in answers][-1] == 1
+        assert [len(answer.retractions) for answer in answers] == [0, 1, 0]
 
     def test_nothing_of_what_we_issued_ourselves_is_given_to_others(self, b):
         b.post()
@@ -52,18 +53,18 @@ class TestServing:
         b.pull(a)
         monkeypatch.setattr(recovery, "MOST_BYTES", 1)
         answers = everything_held(b, A)
-        assert [len(answer.records) for answer in answers] == [1, 1, 1, 1, 1, 0]
+        assert [len(answer.records) for answer in answers] == [1, 1, 1, 1, 1, 0, 0]
         monkeypatch.setattr(recovery, "MOST_RECORDS", 2)
         monkeypatch.setattr(recovery, "MOST_BYTES", 10_000_000)
         again = everything_held(b, A)
-        assert [len(answer.records) for answer in again] == [2, 2, 1, 0]
+        assert [len(answer.records) for answer in again] == [2, 2, 1, 0, 0]
         assert records(again) == records(answers)
 
     def test_retractions_come_page_by_page_as_well(self, a, b, monkeypatch):
         monkeypatch.setattr(recovery, "MOST_RECORDS", 2)
         for number in range(3):
             a.retract(a.post({"title": f"n{number}"}))
-        assert [len(answer.retractions) for answer in everything_held(a, A)][-2:] == [2, 1]
+        assert [len(answer.retractions) for answer in everything_held(a, A)][-3:] == [2, 1, 0]
 
     @pytest.mark.parametrize(
         "place", ["nowhere", "records", "retractions.", "retractions.x", "retractions." + "9" * 12]
@@ -160,6 +161,27 @@ class TestKeeping:
         assert lost.logged("recovered")[0]["details"] == {"records": 0, "retractions": 0, "refused": 3}
         assert "3 things" in caplog.text
 
+    def test_who_holds_what_was_passed_on_is_known_again(self, a, b, c):
+        record = a.post(relay="community", tlp="GREEN")
+        b.pull(a)
+        bare = f"{record.token.partition('~')[0]}~"
+        keep_recovered(b.office, C, v1.RecoverResponse(records=[bare]), now=NOW)
+        assert b.store.feeds.holders(A, record.record_id) == {C}
+        assert b.store.records.token(record.digest) != bare  # what is held stays
+
+    def test_what_is_not_accepted_comes_in_by_no_other_way(self, lost):
+        record = make_record(by=founded(A), relay="community", tlp="GREEN")
+        lost.accept(C, replace(lost.policies.policies[C].accept, relayed=False))
+        keep_recovered(lost.office, C, v1.GiveBackRequest(records=[record.token]), now=NOW)
+        assert lost.store.records.counts().received == 0
+        assert lost.logged("recovered")[0]["details"]["refused"] == 1
+
+    def test_of_what_was_passed_on_no_field_is_given_back(self, a, b, c):
+        record = make_record(by=founded(B), relay="community", tlp="GREEN")
+        a.store.records.add(record, received_from=C, now=NOW)
+        (answer,) = [each for each in everything_held(a, C) if each.records]
+        assert list(answer.records) == [f"{record.token.partition('~')[0]}~"]
+
     def test_how_far_a_peer_has_answered_is_kept(self, lost):
         lost.store.recoveries.begin(A, now=NOW)
         keep_recovered(lost.office, A, v1.RecoverResponse(next="records.x"), now=NOW)
@@ -202,6 +224,10 @@ class Asked:
         self.asked.append(after)
         return next(self._answers)
 
+    async def give_back(self, held):
+        self.asked.append(held)
+        return next(self._answers)
+
 
 class TestAsking:
     def side(self, party):
@@ -239,7 +265,17 @@ class TestAsking:
         peer = Asked([v1.RecoverResponse(next=f"records.{number}") for number in range(9)])
         with pytest.raises(PeerMisbehaved):
             asyncio.run(recover_from(peer, B, side=self.side(a)))
-        assert len(peer.asked) == 2
+        assert len(peer.asked) == 3
+
+    @pytest.mark.parametrize("is_wanted", [True, False])
+    def test_what_is_held_is_given_back_as_long_as_it_is_wanted(self, a, b, is_wanted):
+        b.post(partners=(A, C))
+        a.pull(b)
+        peer = Asked([is_wanted] * 3)
+        side = SimpleNamespace(what_is_held=lambda org, after: what_is_held(a.store, org, after))
+        asyncio.run(give_back(peer, B, side=side))
+        assert len(peer.asked) == (3 if is_wanted else 1)
+        assert len(peer.asked[0].records) == 1
 
     TOO_LARGE = {  # noqa: RUF012
         "records": v1.RecoverResponse(records=["x"] * 257),

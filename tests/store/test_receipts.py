@@ -56,7 +56,6 @@ class TestPages:
         assert found == [0, *range(3, PAGES_KEPT + 3)]
         assert store.receipts.page(C, "page 1")
 
-
     def test_a_page_costs_the_same_however_many_were_signed_for(self, store):
         def cost(number):
             return (

@@ -85,7 +85,8 @@ class Judge:
         rows = origin.store.retractions.of(said.issuer, newest.record_id)
         if said.over is not None:
             return any(row.action == said.over for row in rows)
-        return origin.held().get(newest.digest, ("", ""))[0] == "current"
+        is_current = origin.held().get(newest.digest, ("", ""))[0] == "current"
+        return is_current and origin.store.records.get(newest.digest).own  # what came back in part is not sent again
 
     def verify_moment(self) -> None:
         """Look at what everybody holds now. Raises AssertionError."""

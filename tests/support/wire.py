@@ -78,6 +78,10 @@ class NotingService(ExchangeServiceServicer):
         self._note("Recover")
         return v1.RecoverResponse()
 
+    async def GiveBack(self, request: v1.GiveBackRequest, context: object) -> v1.GiveBackResponse:  # noqa: N802
+        self._note("GiveBack")
+        return v1.GiveBackResponse()
+
 
 @dataclass
 class Port:

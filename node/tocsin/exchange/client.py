@@ -41,6 +41,9 @@ class Client(Protocol):
     async def recover(self, after: str) -> v1.RecoverResponse:
         """Ask for what we have signed and the peer holds."""
 
+    async def give_back(self, held: v1.RecoverResponse) -> bool:
+        """Hand over what the peer has signed and we hold; False where it does not look for it."""
+
 
 Dial = Callable[[Organisation], AbstractAsyncContextManager[Client]]
 """Connect to a peer's node. Raises PeerUnreachable on entering."""

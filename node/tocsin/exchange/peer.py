@@ -108,6 +108,12 @@ class PeerClient:
         """Ask for what we have signed and the peer holds."""
         return await self._answer(self._stub.Recover(v1.RecoverRequest(after=after), timeout=CALL_SECONDS))
 
+    async def give_back(self, held: v1.RecoverResponse) -> bool:
+        """Hand over what the peer has signed and we hold; False where it does not look for it."""
+        request = v1.GiveBackRequest(records=held.records, retractions=held.retractions, next=held.next)
+        answer = await self._answer(self._stub.GiveBack(request, timeout=CALL_SECONDS))
+        return answer.wanted
+
     async def request_disclosure(self, digest: str, *, paths: Sequence[str], why: str) -> v1.RequestState.ValueType:
         """Ask the peer for fields of its record, and return where the request stands."""
         request = v1.RequestDisclosureRequest(digest=digest, paths=paths, why=why)

@@ -78,6 +78,7 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
     except PeerRefused as error:
         if not cursor or error.metadata[PEER_REASON] != "STALE_CURSOR":
             raise
+        await give_back(client, org, side=side)
         await asyncio.to_thread(side.begin_again, org)
 
 
@@ -157,10 +158,19 @@ async def recover_from(client: Client, org: OrgId, *, side: Side) -> None:
     while after is not None:
         answer = await client.recover(after)
         empty += not answer.records and not answer.retractions
-        if answer.next and (answer.next == after or empty > 1):  # there may be no records, and then retractions
+        if answer.next and (answer.next == after or empty > 2):  # there may be nothing of one sort, and then another
             raise PeerMisbehaved(f"{org} gives the same things back again and again, or nothing")
         await asyncio.to_thread(side.keep_recovered, org, answer)
         after = answer.next or None
+
+
+async def give_back(client: Client, org: OrgId, *, side: Side) -> None:
+    """Hand over what we hold of a peer that does not know our cursor: it may have lost it, and look for it."""
+    after, is_wanted = "", True
+    while is_wanted:
+        held = await asyncio.to_thread(side.what_is_held, org, after)
+        is_wanted = await client.give_back(held) and bool(held.next)
+        after = held.next
 
 
 async def _hand_over_again(client: Client, org: OrgId, error: PeerRefused, *, side: Side) -> None:
@@ -185,6 +195,7 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
             if not may_begin_again or error.metadata[PEER_REASON] != "STALE_CURSOR":
                 raise
             may_begin_again, cursor = False, ""
+            await give_back(client, org, side=side)
             await asyncio.to_thread(side.begin_again, org)
             continue
         side.note_clock(org, answer.now)

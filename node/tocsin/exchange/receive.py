@@ -11,7 +11,8 @@
 
 An entry that is refused does not stop the feed: its verdict is kept, and the
 cursor goes on. A page that breaks the protocol stores nothing. The same page
-again changes nothing.
+again changes nothing; where its sender comes with it by itself and has all our
+receipts, it has lost the one for this page, and gets another.
 """
 
 import logging
@@ -67,13 +68,15 @@ def accept_page(
     budget: Budget,
     now: int,
     pushed: bool = False,
+    lacks_receipt: bool = True,
 ) -> Received:
     """Verify a page of a peer and store what is good in it, in the steps above.
 
     `onward` are the active partners to whom policy may pass on what others
     issued; `origins` returns an organisation whose identity was confirmed here;
     `signer` is one of our delivery keys; `pushed` says that the peer chose
-    where the page begins, and not we.
+    where the page begins, and not we; `lacks_receipt` that it may have lost the
+    receipt for a page that is known here.
 
     The caller MUST have made sure that the page came from this sender, and
     that the peering is active. Call it off the event loop.
@@ -91,7 +94,7 @@ def accept_page(
         verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
         received = None
         while received is None:
-            received = intake.take(verified, sender=sender, origins=origins, pushed=pushed)
+            received = intake.take(verified, sender=sender, origins=origins, pushed=pushed, lacks_receipt=lacks_receipt)
     if intake.erased:  # 8
         office.store.scrub(unless_within=SCRUB_SECONDS)
     return received
@@ -159,20 +162,30 @@ class _Intake:
         sender: Organisation,
         origins: Callable[[OrgId], Organisation | None],
         pushed: bool,
+        lacks_receipt: bool,
     ) -> Received | None:
         """Verify what is new on a page and store it; None where it must be looked at again."""
         store, ours = self._office.store, self._office.organisation.org
         held = store.intake.cursor(sender.org)
         fresh = _behind(page, held, pushed=pushed)  # 4
-        fitting = within_quota(store, fresh, sender.org, accept=self._accept, now=self._now)  # 5
-        if fresh and not fitting:
+        is_again = not fresh and lacks_receipt and not store.receipts.pending(sender.org, limit=1)
+        wanted = page.entries if is_again else fresh
+        fitting = within_quota(store, wanted, sender.org, accept=self._accept, now=self._now)  # 5
+        if wanted and not fitting:
             raise over_quota(sender.org)
         texts = _Texts(self._office)
         terms = Terms(sender, ours, self._accept, origins, texts.of, self._now)
-        return self._commit(page, check_entries(fitting, terms), held=held, texts=texts)  # 6, 7
+        checked = check_entries(fitting, terms)  # 6
+        return self._commit(page, checked, held=held, texts=texts, is_again=is_again)  # 7
 
     def _commit(
-        self, page: VerifiedPage, checked: Sequence[Checked], *, held: Position | None, texts: _Texts
+        self,
+        page: VerifiedPage,
+        checked: Sequence[Checked],
+        *,
+        held: Position | None,
+        texts: _Texts,
+        is_again: bool,
     ) -> Received | None:
         """Store all of it; None where what it was verified with has changed since."""
         store, peer = self._office.store, page.sender
@@ -186,7 +199,8 @@ class _Intake:
             verdicts = [taking.take(item) for item in checked]
             taking.log()
             reached = page.behind(checked[-1].entry.sequence)
-            store.intake.move(peer, reached, verdicts, now=self._now)
+            if not is_again:
+                store.intake.move(peer, reached, verdicts, now=self._now)
             receipt = give_receipt(
                 store,
                 page.row,
@@ -200,7 +214,7 @@ class _Intake:
             )
             self._count(page, checked, receipt)
         self.erased = taking.erased
-        return _received(receipt, onward=tuple(sorted(taking.queued)))
+        return _received(receipt, cursor=format_cursor(held if is_again else reached), onward=taking.queued)
 
     def _count(self, page: VerifiedPage, checked: Sequence[Checked], receipt: Receipt) -> None:
         """Count what it took: statement and receipt are kept for good, also where every entry is void."""
@@ -209,15 +223,15 @@ class _Intake:
         self._office.store.intake.note_taken(page.sender, entries=len(counted), size=size, now=self._now)
 
 
-def _received(receipt: Receipt, *, onward: tuple[OrgId, ...]) -> Received:
+def _received(receipt: Receipt, *, cursor: str, onward: Collection[OrgId]) -> Received:
     for verdict in receipt.verdicts:
         if verdict.outcome is Outcome.REFUSED:
             _log.warning("refused entry %d of %s: %s", verdict.sequence, receipt.audience, verdict.reason)
     outcomes = Counter(verdict.outcome for verdict in receipt.verdicts)
     return Received(
-        cursor=receipt.cursor,
+        cursor=cursor,
         receipt=receipt,
-        onward=onward,
+        onward=tuple(sorted(onward)),
         **{name: sum(outcomes[outcome] for outcome in counted) for name, counted in _COUNTED.items()},
     )
 

@@ -2,29 +2,36 @@
 
 A cursor that this node has given once and does not know proves it: partners
 hold what was signed since. They are asked for it, each by itself, and page by
-page; where an answer stopped it goes on, also after a restart.
+page; where an answer stopped it goes on, also after a restart. And a partner
+whose cursor is not known gives it back by itself, since not every node can be
+called.
 
     records        as far as they were disclosed there: kept as received, never sent as ours; their ids and versions
                    are taken, so that nothing is signed twice, and the partner is known to hold them
     retractions    count again, so that nothing is sent that was taken back
+    passed on      what others issued, and the partner has from us: it is known to hold that as well
 
-What comes must be signed by ourselves. What others have sent us comes again by
-itself, since our cursors are older as well.
+What comes must be signed by ourselves, or by an origin whose identity was
+confirmed here. What others have sent us comes again by itself, since our
+cursors are older as well.
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
-from tocsin.errors import Malformed, NotFound, PeerMisbehaved, RecordRefused
+from tocsin.errors import Malformed, NotFound, NotPermitted, PeerMisbehaved, RecordRefused
 from tocsin.exchange.retract import tell_holders
 from tocsin.identity.names import OrgId
-from tocsin.records.record import VerifiedRecord, extend, parse_record
+from tocsin.records.envelope import MAY_RELAY
+from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import Action, parse_retraction
-from tocsin.release.office import Office
+from tocsin.release.office import Office, vouched_organisation
 from tocsin.release.proposal import withdraw
-from tocsin.store.model import Added, AuditFilter, PeerRole, PeerState
+from tocsin.store.model import Added, AuditFilter, PeerRole, PeerState, Standing, StoredRecord
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 
@@ -38,7 +45,7 @@ LONGEST_PLACE = 256
 """Characters of a place, which is for its peer alone to understand."""
 MOST_BYTES = 2 * 1024 * 1024
 """Of records in one answer; one more fits into a message, since a record is at most 1 MiB."""
-_RECORDS, _RETRACTIONS = "records", "retractions"
+_RECORDS, _RETRACTIONS, _PASSED_ON = "records", "retractions", "passed-on"
 
 
 def recognise(office: Office, *, now: int) -> None:
@@ -58,40 +65,57 @@ def recognise(office: Office, *, now: int) -> None:
     _log.warning("this store was put back to an earlier state: %d peers are asked for what it lacks", len(members))
 
 
-def what_is_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse:
-    """Return what the caller has signed and we hold, behind a place in it; its `next` is empty at the end.
+def ask_again(office: Office, org: OrgId, *, now: int) -> None:
+    """Ask a partner that comes with the cursor of a feed that is not known here: it may be one that we have lost.
 
-    A place is `records.<digest>` or `retractions.<digest>`, of the last one
-    that was given; one that we did not make leads nowhere.
+    It proves nothing, and is asked no more often than once in an hour.
+    """
+    where = AuditFilter(act=Event.RECOVERED, partner=org, since=now - RECOGNISED_AGAIN_SECONDS)
+    if not office.store.audit.list(where, limit=1):
+        office.store.recoveries.begin(org, now=now)
+
+
+def what_is_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse:
+    """Return what the caller has signed, or passed on, and we hold, behind a place in it; `next` is empty at the end.
+
+    A place is `records.<digest>`, `retractions.<digest>` or
+    `passed-on.<digest>`, of the last one that was given; one that we did not
+    make leads nowhere.
     """
     kind, _, place = after.partition(".")
     if kind in ("", _RECORDS):
-        return _records_held(store, caller, place)
+        rows = store.records.issued(caller, after=place, limit=MOST_RECORDS)
+        return _records_held(rows, _RECORDS, after=place, following=f"{_RETRACTIONS}.")
+    if kind == _PASSED_ON:  # it holds enough to know the record by: the rest we may have from somebody else
+        rows = store.records.passed_on(caller, after=place, limit=MOST_RECORDS)
+        bare = [replace(row, token=f"{row.token.partition('~')[0]}~") for row in rows]
+        return _records_held(bare, _PASSED_ON, after=place, following="")
     if kind != _RETRACTIONS:
         return v1.RecoverResponse()
-    rows = tuple(islice(store.retractions.issued(caller, after=place), MOST_RECORDS))
-    following = f"{_RETRACTIONS}.{rows[-1].digest}" if len(rows) == MOST_RECORDS else ""
-    return v1.RecoverResponse(retractions=[row.token for row in rows], next=following)
+    over = tuple(islice(store.retractions.issued(caller, after=place), MOST_RECORDS))
+    following = f"{_RETRACTIONS}.{over[-1].digest}" if len(over) == MOST_RECORDS else f"{_PASSED_ON}."
+    return v1.RecoverResponse(retractions=[row.token for row in over], next=following)
 
 
-def _records_held(store: Store, caller: OrgId, after: str) -> v1.RecoverResponse:
-    rows = store.records.issued(caller, after=after, limit=MOST_RECORDS)
-    answer = v1.RecoverResponse(next=f"{_RETRACTIONS}." if len(rows) < MOST_RECORDS else "")
+def _records_held(rows: Sequence[StoredRecord], kind: str, *, after: str, following: str) -> v1.RecoverResponse:
+    """Return records as many as go into one answer, and where to go on: behind the last one, or with what follows."""
+    answer = v1.RecoverResponse(next=following)
     room = MOST_BYTES
     for row in rows:
         if answer.records and len(row.token) > room:
-            answer.next = f"{_RECORDS}.{after}"
+            answer.next = f"{kind}.{after}"
             return answer
         if row.token:  # of what was deleted there is nothing to give back
             answer.records.append(row.token)
             room -= len(row.token)
         after = row.digest
-    answer.next = answer.next or f"{_RECORDS}.{after}"
+    if len(rows) == MOST_RECORDS:
+        answer.next = f"{kind}.{after}"
     return answer
 
 
-def keep_recovered(office: Office, org: OrgId, answer: v1.RecoverResponse, *, now: int) -> None:
-    """Keep what a peer gave back of ours, and how far it has come. What we did not sign is left out, and logged.
+def keep_recovered(office: Office, org: OrgId, answer: v1.RecoverResponse | v1.GiveBackRequest, *, now: int) -> None:
+    """Keep what a peer gave back, and how far it has come. What is neither ours nor was passed on is counted, and left.
 
     Call it off the event loop, outside a transaction. Raises PeerMisbehaved
     for an answer that is larger than any is.
@@ -115,7 +139,7 @@ def keep_recovered(office: Office, org: OrgId, answer: v1.RecoverResponse, *, no
     if kept.erased:
         office.store.scrub()
     if kept.refused:
-        _log.warning("%s gave back %d things that we did not sign", org, kept.refused)
+        _log.warning("%s gave back %d things that are neither ours nor were passed on", org, kept.refused)
 
 
 class _Kept:
@@ -130,10 +154,10 @@ class _Kept:
         self._now = now
 
     def record(self, token: str) -> None:
-        """Keep a record of ours, as far as it was disclosed to whoever gives it back."""
+        """Keep a record of ours, or one that we passed on, as far as it was disclosed to whoever gives it back."""
         try:
-            record = self._verify(token)
-        except (Malformed, RecordRefused):
+            record = self._verify(parse_record(token), token)
+        except (Malformed, RecordRefused, NotPermitted):
             self.refused += 1
             return
         if not self._is_own(record.digest):
@@ -142,6 +166,8 @@ class _Kept:
             if added is Added.EQUIVOCATION:
                 _log.error("version %d of %s was signed twice: %s", record.version, record.record_id, record.digest)
         self._store.feeds.note_holder(self._org, record.digest)
+        if self._store.records.get(record.digest).standing is not Standing.CURRENT:
+            self._store.feeds.queue(self._org, record.digest, now=self._now)  # it may not have heard that it is over
 
     def retraction(self, token: str) -> None:
         """Let a retraction of ours count again."""
@@ -165,13 +191,27 @@ class _Kept:
             if held:  # of our partners it may have reached this one alone
                 tell_holders(self._store, held[-1], now=self._now)
 
-    def _verify(self, token: str) -> VerifiedRecord:
+    def _verify(self, unverified: UnverifiedRecord, token: str) -> VerifiedRecord:
         """Verify a record as it is held with what came back of it: as of when it was signed, since its id is taken."""
-        unverified = parse_record(token)
         held = self._store.records.token(unverified.digest)
+        if unverified.issuer != self._office.organisation.org:
+            return self._verify_passed_on(parse_record(held or token), is_held=bool(held))
         if held:
             unverified = parse_record(extend(held, token.split("~")[1:-1]))
         return unverified.verify(self._office.organisation, now=unverified.issued_at)
+
+    def _verify_passed_on(self, unverified: UnverifiedRecord, *, is_held: bool) -> VerifiedRecord:
+        """Verify a record of others; one that is not held any more only where it might come from this peer as well."""
+        origin = vouched_organisation(self._store, unverified.issuer)
+        record = unverified.verify(origin, now=unverified.issued_at) if origin else None
+        if record is None or record.relay != MAY_RELAY or not (is_held or self._is_accepted(record)):
+            raise NotPermitted("it was not ours to pass on")
+        return record
+
+    def _is_accepted(self, record: VerifiedRecord) -> bool:
+        policy = self._office.policies().policies.get(self._org)
+        accept = policy.accept if policy else None
+        return accept is not None and accept.relayed and record.kind in accept.kinds
 
     def _is_own(self, digest: str) -> bool:
         try:

@@ -9,14 +9,16 @@ what of ours they hold (`tocsin.exchange.recovery`).
 
 Anybody can make up such a cursor of its own feed: a feed that was begun within
 the hour is not begun again for it. The peers are asked all the same, since the
-partner goes on from the beginning, and its next cursors prove nothing.
+partner goes on from the beginning, and its next cursors prove nothing. A cursor
+of a feed that is not known proves nothing at all: the store may have been put
+back to before it was begun, and that partner alone is asked.
 """
 
 import logging
 
 from tocsin.errors import StaleCursor
 from tocsin.exchange.cursor import new_feed_id, proves_rollback, resolve_cursor
-from tocsin.exchange.recovery import recognise
+from tocsin.exchange.recovery import ask_again, recognise
 from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
 
@@ -41,6 +43,8 @@ def find_place(office: Office, partner: OrgId, cursor: str, *, now: int) -> int:
     except StaleCursor:
         if proves_rollback(cursor, feed=feed, feeds=feeds):
             _begin_anew(office, partner, now=now)
+        else:
+            ask_again(office, partner, now=now)
         raise
 
 
@@ -49,6 +53,7 @@ def _begin_anew(office: Office, partner: OrgId, *, now: int) -> None:
     feeds = office.store.feeds
     with office.store.transaction():
         recognise(office, now=now)
+        ask_again(office, partner, now=now)
         feed = feeds.get(partner)
         if feed is None or 0 <= now - feed.opened_at < FEED_SECONDS:
             return

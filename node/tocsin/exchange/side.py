@@ -14,7 +14,7 @@ from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import last_held, take_receipts
 from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.client import Dial
-from tocsin.exchange.cursor import acknowledged_cursor, format_cursor
+from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget
@@ -81,6 +81,19 @@ class Side:
         """Return the cursor up to which a partner has stored its feed."""
         return acknowledged_cursor(self.store.feeds.get(partner), self.store.feeds)
 
+    def beginning(self, partner: OrgId, cursor: str) -> str:
+        """Return where a stream to a partner begins: where it says, but not behind what it gave no receipt for.
+
+        Receipts are handed over before a stream is asked for: those that are
+        not here then were lost with an earlier state of this store.
+        """
+        feeds = self.store.feeds
+        feed, position = feeds.get(partner), parse_cursor(cursor)
+        if feed is None or position is None or feed.acknowledged >= position.sequence:
+            return cursor
+        is_ours = feeds.position(partner, position.sequence) == position
+        return acknowledged_cursor(feed, feeds) if is_ours else cursor
+
     def before_last(self, partner: OrgId) -> str:
         """Return the cursor before the last entry that a partner has stored."""
         feed = self.store.feeds.get(partner)
@@ -92,11 +105,12 @@ class Side:
         """Return the digest of the last receipt of a partner; empty: there is none."""
         return last_held(self.store, partner)
 
-    def accept(self, org: OrgId, page: v1.Page, *, pushed: bool = False) -> Received:
+    def accept(self, org: OrgId, page: v1.Page, *, pushed: bool = False, last_receipt: str = "") -> Received:
         """Take in a page of a peer's feed; see `receive.accept_page`.
 
         The peer is looked up when its page is there: it may have been stopped
-        while the page was on its way. `pushed` says that we did not ask for it.
+        while the page was on its way. `pushed` says that we did not ask for it,
+        and `last_receipt` is then the last of our receipts that the peer holds.
 
         Raises NotFound and NotPermitted as well.
         """
@@ -119,7 +133,13 @@ class Side:
             budget=self.budget,
             now=now,
             pushed=pushed,
+            lacks_receipt=not pushed or self._lacks_receipt(org, last_receipt),
         )
+
+    def _lacks_receipt(self, org: OrgId, last: str) -> bool:
+        """Say whether our last receipt is none that a peer says it holds."""
+        given = self.store.receipts.last(org, given=True)
+        return given is not None and given.digest != last
 
     def origin(self, org: OrgId) -> Organisation | None:
         """Return an organisation whose keys count here, for what others pass on; None where they do not."""
@@ -172,10 +192,17 @@ class Side:
         with self.budget.spending(caller):
             return what_is_held(self.store, caller, after)
 
-    def keep_recovered(self, peer: OrgId, answer: v1.RecoverResponse) -> None:
+    def keep_recovered(self, peer: OrgId, answer: v1.RecoverResponse | v1.GiveBackRequest) -> None:
         """Keep what a peer gave back of ours; see `recovery.keep_recovered`."""
         with self.budget.spending(peer):
             keep_recovered(self.office, peer, answer, now=self.clock())
+
+    def keep_given_back(self, peer: OrgId, given: v1.GiveBackRequest) -> bool:
+        """Keep what a peer gives back by itself, if it is to be asked; False where it is not."""
+        if self.to_recover(peer) is None:
+            return False
+        self.keep_recovered(peer, given)
+        return True
 
     def note_contact(self, peer: OrgId) -> None:
         """Keep that a peer answers again after something had gone wrong."""

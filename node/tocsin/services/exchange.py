@@ -55,7 +55,8 @@ class ExchangeService(ExchangeServiceServicer):
         a page. The first answer comes at once, if only to say that the caller
         was let in.
         """
-        partner, cursor = caller().org, request.cursor
+        partner = caller().org
+        cursor = await asyncio.to_thread(self._side.beginning, partner, request.cursor)
         clock = asyncio.get_running_loop().time
         end = clock() + STREAM_SECONDS
         window = _Window(self._side, partner)
@@ -87,7 +88,9 @@ class ExchangeService(ExchangeServiceServicer):
         sender, last = caller().org, request.last_receipt
         async with self._turns[sender]:
             if not await asyncio.to_thread(self._side.leaves_receipts, sender, last):
-                received = await asyncio.to_thread(self._side.accept, sender, request.page, pushed=True)
+                received = await asyncio.to_thread(
+                    self._side.accept, sender, request.page, pushed=True, last_receipt=request.last_receipt
+                )
                 self._bell.ring(received.onward)
             receipts = await asyncio.to_thread(self._side.receipts_behind, sender, last)
         return v1.DeliverResponse(receipts=receipts)
@@ -104,6 +107,13 @@ class ExchangeService(ExchangeServiceServicer):
         peer = caller().org
         async with self._turns[peer]:
             return await asyncio.to_thread(self._side.what_is_held, peer, request.after)
+
+    async def GiveBack(self, request: v1.GiveBackRequest, context: Context) -> v1.GiveBackResponse:  # noqa: N802
+        """Keep what the caller holds of ours, where it may be more than we know of."""
+        peer = caller().org
+        async with self._turns[peer]:
+            wanted = await asyncio.to_thread(self._side.keep_given_back, peer, request)
+        return v1.GiveBackResponse(wanted=wanted)
 
     async def _next_page(self, partner: OrgId, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
         """Make the page that follows a cursor, when the one before it is made, and paid for if it went before."""

@@ -120,6 +120,9 @@ class Records(Protocol):
     def issued(self, issuer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
         """Return what is held of an issuer's records (empty: of everybody's), by digest, behind one."""
 
+    def passed_on(self, peer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
+        """Return what a peer passed on of others' records and is held, by digest, behind one; for `Recover`."""
+
     def erase(self, digest: str) -> None:
         """Delete what is held of a record (token, content, search); the row with its plain claims stays.
 

@@ -171,6 +171,15 @@ class SqliteRecords:
         )
         return tuple(_stored(row) for row in rows)
 
+    def passed_on(self, peer: str, *, after: str, limit: int) -> tuple[StoredRecord, ...]:
+        """Return what a peer passed on of others' records and is held, by digest, behind one."""
+        rows = self._db.rows(
+            f"{_SELECT} WHERE r.received_from = ? AND r.received_from <> '' AND r.received_from <> r.issuer"
+            " AND r.digest > ? AND h.token IS NOT NULL ORDER BY r.digest LIMIT ?",
+            (peer, after, limit),
+        )
+        return tuple(_stored(row) for row in rows)
+
     def narrow(self, digest: str, recipients: Iterable[str]) -> None:
         """Keep whom the poster named."""
         with self._db.transaction():

@@ -156,6 +156,10 @@ _RECORDS = (
     "CREATE INDEX records_by_version ON records (issuer, record_id, version)",
     "CREATE INDEX records_by_record_id ON records (record_id)",
     "CREATE INDEX records_by_issuer ON records (issuer, digest)",
+    """
+    CREATE INDEX records_passed_on ON records (received_from, digest)
+        WHERE received_from <> '' AND received_from <> issuer
+    """,
     # A listing, its filters and its total are answered from this index alone.
     """
     CREATE INDEX records_listed ON records (issued_at, id, kind, issuer, marking, severity, received_from)

@@ -385,7 +385,7 @@ Global___RecoverRequest: _TypeAlias = RecoverRequest  # noqa: Y015
 
 @_typing.final
 class RecoverResponse(_message.Message):
-    """What the caller has signed, as far as it is held here."""
+    """What the caller has signed or passed on, as far as it is held here."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -396,7 +396,7 @@ class RecoverResponse(_message.Message):
     """Where to go on; empty: that was all."""
     @_builtins.property
     def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Records, as compact SD-JWT with what is disclosed here."""
+        """Records, as compact SD-JWT with what is disclosed here; those that were passed on with no disclosure at all."""
 
     @_builtins.property
     def retractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -416,6 +416,62 @@ class RecoverResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecoverResponse: _TypeAlias = RecoverResponse  # noqa: Y015
+
+@_typing.final
+class GiveBackRequest(_message.Message):
+    """What the receiver has signed or passed on, as far as the caller holds it; as `RecoverResponse` has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RETRACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    """Where the caller goes on; empty: that was all."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Records."""
+
+    @_builtins.property
+    def retractions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Retractions."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_builtins.str] | None = ...,
+        retractions: _abc.Iterable[_builtins.str] | None = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "records", b"records", "retractions", b"retractions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackRequest: _TypeAlias = GiveBackRequest  # noqa: Y015
+
+@_typing.final
+class GiveBackResponse(_message.Message):
+    """What becomes of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WANTED_FIELD_NUMBER: _builtins.int
+    wanted: _builtins.bool
+    """Whether the receiver looks for it; else there is no use in going on."""
+    def __init__(
+        self,
+        *,
+        wanted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackResponse: _TypeAlias = GiveBackResponse  # noqa: Y015
 
 @_typing.final
 class RequestDisclosureRequest(_message.Message):

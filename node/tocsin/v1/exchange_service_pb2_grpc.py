@@ -65,6 +65,11 @@ class ExchangeServiceStub:
                 request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.FromString,
                 _registered_method=True)
+        self.GiveBack = channel.unary_unary(
+                '/tocsin.v1.ExchangeService/GiveBack',
+                request_serializer=tocsin_dot_v1_dot_exchange__service__pb2.GiveBackRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.GiveBackResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServiceServicer:
@@ -113,6 +118,14 @@ class ExchangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GiveBack(self, request, context):
+        """Hands over what the receiver has signed, or passed on, and the caller holds: for a receiver that does not know the
+        caller's cursor, since its store may have been put back to an earlier state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +158,11 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.Recover,
                     request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.SerializeToString,
+            ),
+            'GiveBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveBack,
+                    request_deserializer=tocsin_dot_v1_dot_exchange__service__pb2.GiveBackRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_exchange__service__pb2.GiveBackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +328,33 @@ class ExchangeService:
             '/tocsin.v1.ExchangeService/Recover',
             tocsin_dot_v1_dot_exchange__service__pb2.RecoverRequest.SerializeToString,
             tocsin_dot_v1_dot_exchange__service__pb2.RecoverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.ExchangeService/GiveBack',
+            tocsin_dot_v1_dot_exchange__service__pb2.GiveBackRequest.SerializeToString,
+            tocsin_dot_v1_dot_exchange__service__pb2.GiveBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

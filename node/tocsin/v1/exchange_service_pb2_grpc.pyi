@@ -47,6 +47,10 @@ class ExchangeServiceStub:
     """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
     Recover: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RecoverRequest, _exchange_service_pb2.RecoverResponse]
     """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
+    GiveBack: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.GiveBackRequest, _exchange_service_pb2.GiveBackResponse]
+    """Hands over what the receiver has signed, or passed on, and the caller holds: for a receiver that does not know the
+    caller's cursor, since its store may have been put back to an earlier state.
+    """
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -65,6 +69,10 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """Asks the origin for fields of a record that the caller holds a part of; asked again, says what became of it."""
     Recover: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RecoverRequest, _exchange_service_pb2.RecoverResponse]  # type: ignore[assignment]
     """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
+    GiveBack: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.GiveBackRequest, _exchange_service_pb2.GiveBackResponse]  # type: ignore[assignment]
+    """Hands over what the receiver has signed, or passed on, and the caller holds: for a receiver that does not know the
+    caller's cursor, since its store may have been put back to an earlier state.
+    """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves signed pages of a partner's feed, and nothing else."""
@@ -116,5 +124,15 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.RecoverResponse, _abc.Awaitable[_exchange_service_pb2.RecoverResponse]]:
         """Returns what the caller itself has signed and this node holds: for a node that was restored from an old backup."""
+
+    @_abc_1.abstractmethod
+    def GiveBack(
+        self,
+        request: _exchange_service_pb2.GiveBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.GiveBackResponse, _abc.Awaitable[_exchange_service_pb2.GiveBackResponse]]:
+        """Hands over what the receiver has signed, or passed on, and the caller holds: for a receiver that does not know the
+        caller's cursor, since its store may have been put back to an earlier state.
+        """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
