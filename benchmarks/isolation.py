@@ -10,13 +10,16 @@ One node publishes; two honest peers follow its feed. Three more are there:
 
 Records are posted one at a time; it is measured how long after the post was
 answered each honest peer has committed one. Rounds with and without the three
-alternate. The figure is the ratio of the 99th percentiles, and how much memory
-the publishing node has taken in the rounds with them.
+alternate. The figure is the ratio of the 99th percentiles of two rounds that
+follow one another, the median over all such pairs, since a busy machine has bad
+seconds of its own; and how much memory the publishing node has taken in the
+rounds with them.
 """
 
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import signal
 import statistics
 import sys
@@ -37,8 +40,8 @@ from tocsin.identity.certificate import TlsKeys
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
 
-RECORDS = 150
-ROUNDS = 3
+RECORDS = 60
+ROUNDS = 7
 BACKLOG = 400
 EVERY_SECONDS = 0.1
 LONGEST_SECONDS = 30.0
@@ -46,12 +49,14 @@ CALLS_A_MINUTE = 600  # the quota of calls in this run; the flood makes ten time
 FLOOD_A_SECOND = 10 * CALLS_A_MINUTE // 60
 AT_FULL_SPEED = 32 * 1024  # bytes that the slow wire carries before it becomes slow: a handshake and the first answer
 MEBIBYTE = 1024 * 1024
+NICE = 19  # those who misbehave have machines of their own: here they take what the nodes leave
 
 
 def flood(keys: TlsKeys, document: bytes, listen: str) -> None:
     """Call a node ten times as often as it allows: half of the calls ask for pages, half hand over what is none."""
 
     async def run() -> None:
+        os.nice(NICE)
         async with PeerClient(known_organisation(document), listen, keys=keys) as client:
             await client.connect()
             running: set[asyncio.Task[None]] = set()
@@ -93,6 +98,7 @@ def read_slowly(keys: TlsKeys, document: bytes, listen: str) -> None:
         await asyncio.gather(carry(reader, out, budget=float("inf")), carry(back, writer, budget=AT_FULL_SPEED))
 
     async def run() -> None:
+        os.nice(NICE)
         server = await asyncio.start_server(wire, "127.0.0.1", 0, limit=4096)
         port = server.sockets[0].getsockname()[1]
         while True:
@@ -142,7 +148,7 @@ def measure(stub: DeskServiceStub, shelves: list[Shelf], count: int, *, name: st
                 missing.remove(shelf)
             if time.monotonic() - posted > LONGEST_SECONDS:
                 raise SystemExit(f"record {number} of round {name} did not arrive within {LONGEST_SECONDS} s")
-            time.sleep(0.001)
+            time.sleep(0.002)
         time.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - posted)))
     return waits
 
@@ -171,25 +177,27 @@ def main() -> None:
             last = post(stub, *(f"backlog {number}" for number in range(start, start + 100)))[-1]
         wait_until(lambda: all(shelf.holds(last) for shelf in shelves), seconds=120)
         measure(stub, shelves, 20, name="warm")
-        alone: list[float] = []
-        beside: list[float] = []
+        alone: list[list[float]] = []
+        beside: list[list[float]] = []
         memory = []
         for round_ in range(ROUNDS):
-            alone += measure(stub, shelves, count, name=f"alone {round_}")
+            alone.append(measure(stub, shelves, count, name=f"alone {round_}"))
             with misbehaving(processes["stopped"], places["slow"], places["flooding"], places["publisher"]):
                 memory.append(usage(publisher).memory)
-                beside += measure(stub, shelves, count, name=f"beside {round_}")
+                beside.append(measure(stub, shelves, count, name=f"beside {round_}"))
                 memory.append(usage(publisher).memory)
         report(alone, beside, memory)
 
 
-def report(alone: list[float], beside: list[float], memory: list[int]) -> None:
+def report(alone: list[list[float]], beside: list[list[float]], memory: list[int]) -> None:
     """Print the figures."""
-    for name, waits in (("undisturbed", alone), ("beside the three", beside)):
-        shown = ", ".join(f"p{rank} {percentile(waits, rank) * 1000:.1f} ms" for rank in (50, 99))
-        print(f"{name:17} {shown}  ({len(waits)} arrivals)")
-    ratio = percentile(beside, 99) / percentile(alone, 99)
-    print(f"p99 beside / undisturbed: {ratio:.2f}   (target: under 2)")
+    for name, rounds in (("undisturbed", alone), ("beside the three", beside)):
+        middle = (statistics.median(percentile(waits, rank) for waits in rounds) * 1000 for rank in (50, 99))
+        shown = ", ".join(f"p{rank} {each:.1f} ms" for rank, each in zip((50, 99), middle, strict=True))
+        print(f"{name:17} {shown}  (medians of {len(rounds)} rounds of {len(rounds[0])} arrivals)")
+    ratios = [percentile(with_, 99) / percentile(without, 99) for without, with_ in zip(alone, beside, strict=True)]
+    shown = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    print(f"p99 beside / undisturbed: {statistics.median(ratios):.2f}   (target: under 2; pairs: {shown})")
     grown = [f"{(after - before) / MEBIBYTE:+.1f}" for before, after in zip(memory[::2], memory[1::2], strict=True)]
     print(f"memory of the publisher in each round with them: {', '.join(grown)} MiB")
     print(f"                  from first to last: {(memory[-1] - memory[0]) / MEBIBYTE:+.1f} MiB")

@@ -107,8 +107,9 @@ def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits,
     memo: Memo = {}
     feeds, considered, going = office.store.feeds, 0, 0
     room = PAGES_AHEAD * limits.bytes
-    numbered = [sent.digest for sent in feeds.entries(partner, after=after, limit=limits.entries)]
-    for place, digest in enumerate((*numbered, *feeds.candidates(partner, limit=MOST_CONSIDERED)), start=1):
+    numbered = [sent.digest for sent in feeds.entries(partner, after=after, limit=limits.numbered)]
+    candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
+    for place, digest in enumerate((*numbered, *candidates), start=1):
         considered = place - len(numbered)
         record = office.load(digest, now=now, memo=memo)
         if record is not None:
