@@ -29,6 +29,7 @@ from tocsin.exchange.circuit import Contacts, ContactState, Pace
 from tocsin.exchange.directory import Directory
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.quota import Budget
+from tocsin.exchange.reread import Rereading
 from tocsin.exchange.timekeeper import Timekeeper
 from tocsin.exchange.worker import Workers
 from tocsin.identity.names import OrgId
@@ -72,7 +73,7 @@ class Node:
             clock=clock,
             contacted=lambda org: self._workers.contacted(org),
         )
-        self._contacts = Contacts()
+        self._contacts, self._rereading = Contacts(), Rereading()
         self._listeners: list[Listener] = []
         self.address = self.desk_address = self.metrics_address = ""
         self.desk_socket = desk_socket_path(home.layout.root)
@@ -86,6 +87,7 @@ class Node:
         self._side = replace(
             side_of(home, office=office, directory=self._directory, budget=budget, clock=self._clock),
             contacts=self._contacts,
+            rereading=self._rereading,
         )
         self._timekeeper = Timekeeper(office, clock=self._clock, queued=self._bell.ring)
         self._workers = Workers(self._side, bell=self._bell, pace=Pace(config.retry_cap_seconds))

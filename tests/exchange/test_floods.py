@@ -1,7 +1,6 @@
 """What a member fills, and keeps busy, at the others: its own quota, and nothing beside it."""
 
 import asyncio
-import json
 import os
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from tocsin.exchange import acknowledge, chain
 from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.page import PAGE_TYPE
 from tocsin.exchange.quota import Budget
-from tocsin.exchange.receipt import RECEIPT_TYPE, load_receipt, sign_receipt
+from tocsin.exchange.receipt import RECEIPT_TYPE, load_receipt, parse_receipt, sign_receipt
 from tocsin.exchange.taking import Taking
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws, sign
@@ -121,9 +120,14 @@ class TestReceipts:
     def test_the_longest_of_ours_is_taken(self, a, b):
         receipt = of_page(a, b)
         (verdict,) = receipt.verdicts
-        long = replace(verdict, reason="A" * 40)
-        claims = json.loads(dump_json({"seq": 10**15, "outcome": long.outcome, "digest": long.digest}))
-        assert len(dump_json(claims | {"reason": long.reason})) * 4 / 3 < 240
+        longest = [replace(verdict, sequence=10**15 + place, reason="A" * 40) for place in range(256)]
+        numbers = {"first": 10**15, "last": 10**15 + 255, "number": 10**15, "previous": receipt.page}
+        cursor = receipt.cursor.replace(".1.", f".{10**15 + 255}.")
+        signed = sign_receipt(
+            replace(receipt, **numbers, cursor=cursor, verdicts=tuple(longest)), signer=founded(B).delivery
+        )
+        parsed = parse_receipt(signed.statement, giver=founded(B).organisation, audience=A, now=NOW)
+        assert len(parsed.verdicts) == 256
 
     def test_time_that_they_take_is_counted(self, a, b):
         receipt = of_page(a, b)

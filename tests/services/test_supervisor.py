@@ -39,6 +39,9 @@ def test_a_manager_that_does_not_listen_stops_nobody(monkeypatch, caplog, name):
     assert ("cannot be told" in caplog.text) == name.startswith("/")
 
 
-def test_without_a_manager_nothing_is_sent(monkeypatch):
+def test_without_a_manager_nothing_is_sent(manager, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
+    manager.setblocking(False)
     tell_ready("serving")
+    with pytest.raises(BlockingIOError):
+        manager.recv(4096)

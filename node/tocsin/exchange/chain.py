@@ -70,7 +70,7 @@ def pending(store: Store, sender: OrgId) -> tuple[str, ...]:
     return tuple(statements)
 
 
-def is_full(store: Store, sender: OrgId, last: str) -> bool:
+def leaves_receipts(store: Store, sender: OrgId, last: str) -> bool:
     """Say whether a sender that holds this receipt has left a message full of them behind it.
 
     All that is pending may have to be signed again at once: it never gets to be more.

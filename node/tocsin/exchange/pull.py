@@ -23,9 +23,9 @@ from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
-# Two for each page that was lost: the next contact goes on where this one ends.
-_MOST_ATTEMPTS = 8
 """By these reasons a peer says that it never takes a receipt as it is."""
+_MOST_ATTEMPTS = 8
+"""Two for each page that was lost: the next contact goes on where this one ends."""
 
 
 async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]:

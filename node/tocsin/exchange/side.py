@@ -151,7 +151,7 @@ class Side:
 
     def leaves_receipts(self, peer: OrgId, last: str) -> bool:
         """Say whether a peer that holds this receipt has left so many behind it that it is given those first."""
-        return chain.is_full(self.store, peer, last)
+        return chain.leaves_receipts(self.store, peer, last)
 
     def receipts_behind(self, peer: OrgId, last: str) -> tuple[str, ...]:
         """Return the receipts that go on from the last one that a peer says it holds."""

@@ -18,6 +18,7 @@ from tocsin.exchange.wire import STREAM_SECONDS
 from tocsin.identity.names import OrgId
 from tocsin.services.doorkeeper import caller
 from tocsin.services.interceptors import Context
+from tocsin.store.model import Position
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
 
@@ -132,22 +133,25 @@ class _Window:
     def __init__(self, side: Side, partner: OrgId) -> None:
         self._side = side
         self._partner = partner
-        self._on_their_way: deque[int] = deque()
+        self._on_their_way: deque[Position] = deque()
 
     def sent(self, cursor: str) -> None:
         """Take note of a page that went."""
-        self._on_their_way.append(_sequence(cursor))
+        if position := parse_cursor(cursor):
+            self._on_their_way.append(position)
 
     def is_full(self) -> bool:
         """Say whether nothing more may go before a receipt comes."""
         if len(self._on_their_way) < WINDOW:
             return False
-        acknowledged = _sequence(self._side.acknowledged(self._partner))
-        while self._on_their_way and self._on_their_way[0] <= acknowledged:
+        acknowledged = parse_cursor(self._side.acknowledged(self._partner))
+        while self._on_their_way and _is_behind(self._on_their_way[0], acknowledged):
             self._on_their_way.popleft()
         return len(self._on_their_way) >= WINDOW
 
 
-def _sequence(cursor: str) -> int:
-    position = parse_cursor(cursor)
-    return position.sequence if position else 0
+def _is_behind(page: Position, acknowledged: Position | None) -> bool:
+    """Say whether no receipt is to be waited for: there is one, or the feed has begun anew since."""
+    if acknowledged is None or acknowledged.feed_id != page.feed_id:
+        return True
+    return page.sequence <= acknowledged.sequence
