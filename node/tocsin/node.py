@@ -202,7 +202,7 @@ class Node:
     def _follow_change(self, org: OrgId) -> None:
         self._door.end_unwelcome(org)
         if self.config.pull:
-            self._workers.refresh()
+            self._workers.renew(org)
 
     def _in_touch(self, org: str) -> bool:
         contact = self._contacts.of(OrgId(org))

@@ -13,7 +13,7 @@ from tocsin.errors import Conflict, HomeDamaged, MalformedName, MalformedPolicy,
 from tocsin.people.act import Act, policy_subject
 from tocsin.people.person import Role
 from tocsin.policy.starter import starter_floor
-from tocsin.store.model import AuditFilter
+from tocsin.store.model import AuditFilter, Outcome, Position, Verdict
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1 import record_pb2
 
@@ -294,3 +294,13 @@ def test_the_matrix_has_a_cell_for_each_kind_and_marking_of_a_partner(office):
     cell = found[record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_AMBER]
     assert (cell.partner, cell.classes, cell.withheld) == (LAB_B, record_pb2.DISCLOSURE_CLASS_PARTNER, True)
     assert not found[record_pb2.RECORD_KIND_FINDING, record_pb2.TLP_RED].classes
+
+
+@pytest.mark.parametrize(("reason", "again"), [("NOT_PERMITTED", True), ("BAD_SIGNATURE", False)])
+def test_what_was_refused_for_the_files_before_is_fetched_again(office, lab_b, reason, again):
+    store, position = office.home.store, Position("A" * 22, 1)
+    store.intake.move(LAB_B, position, [Verdict(1, Outcome.REFUSED, "A" * 43, reason)], now=office.clock())
+    office.events.changed.clear()
+    apply(office, LOOSER)
+    assert store.intake.cursor(LAB_B) == (None if again else position)
+    assert office.events.changed == ([LAB_B] if again else [])

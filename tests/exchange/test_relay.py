@@ -4,6 +4,7 @@ import pytest
 
 from tests.exchange.parties import OPEN, RELAYED, A, B, C
 from tocsin.exchange.page import PAGE_TYPE
+from tocsin.exchange.receive import read_again
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws
 from tocsin.records.retraction import Action
@@ -93,6 +94,13 @@ def test_who_does_not_take_it_or_does_not_know_its_origin_refuses_it_and_goes_on
     c.pull(b)
     assert [refusal.reason for refusal in c.store.intake.refusals(B)] == [reason]
     assert shown(c) == ["our own"]
+
+    c.store.peers.set_state(A, PeerState.KNOWN)
+    c.accept(B, TAKES)
+    assert read_again(c.store, B)
+    c.pull(b)
+    assert len(shown(c)) == 2
+    assert not read_again(c.store, B), "nothing is left that was refused for it"
 
 
 def test_what_was_there_before_the_rule_goes_when_the_rule_is_applied(line):

@@ -24,6 +24,7 @@ from tocsin.errors import Conflict, MalformedRequest
 from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.publish import queue_partners, weigh_queued
+from tocsin.exchange.receive import read_again
 from tocsin.identity.fingerprint import verify_fingerprint
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation, parse_identity, update_identity
@@ -118,7 +119,11 @@ class Peering:
                 write_starter(self._room.home.layout, row.org)
             if known is None or known.state is not row.state:
                 marked = self._catch_up(row, now=now)
+            partners = self._room.office.partners() if known is None or changes else ()
+            again = [org for org in partners if read_again(self._store, org)]
         self._tell(row, weigh_queued(self._room.office, marked, now=now))
+        for org in again:
+            self._room.events.peer_changed(org)
         policy = self._room.home.policies.policies.get(row.org)
         shares = policy is not None and bool(policy.shares)
         return v1.AddPeerResponse(peer=self._message(row), changes=changes, shares=shares)

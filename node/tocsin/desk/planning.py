@@ -19,6 +19,7 @@ from tocsin.desk.policyfiles import changed_files, load_drafts, parse_files, sav
 from tocsin.desk.room import Room
 from tocsin.desk.title import title_of
 from tocsin.exchange.publish import queue_partners, weigh_queued
+from tocsin.exchange.receive import read_again
 from tocsin.identity.names import OrgId
 from tocsin.people.act import policy_subject
 from tocsin.people.person import Person
@@ -196,12 +197,15 @@ class Planning:
             reviews = self._reviews()
             changed = [org for org in office.partners() if not is_same_for(org, before=before, after=after)]
             marked = queue_partners(office, changed, now=now)
+            again = [org for org in changed if read_again(home.store, org)]
             refresh_all(office, now=now)
             save_files(home.layout, files)
         queued = weigh_queued(office, marked, now=now)
         opened, voided = _moved(reviews, self._reviews())
         if queued:
             self._room.events.queued(queued.keys())
+        for org in again:
+            self._room.events.peer_changed(org)
         self._room.events.due_changed()
         return v1.ApplyPoliciesResponse(
             queued=[v1.Queued(partner=partner, records=count) for partner, count in sorted(queued.items())],

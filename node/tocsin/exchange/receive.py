@@ -37,9 +37,15 @@ from tocsin.policy.clauses import Accept
 from tocsin.release.due import SCRUB_SECONDS
 from tocsin.release.office import Office
 from tocsin.store.model import EntryKind, Outcome, Position
+from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 
 _log = logging.getLogger(__name__)
+
+MOST_REFUSED = 500
+"""Refused entries of a peer that are looked at: the newest."""
+_MENDABLE = frozenset({"NOT_PERMITTED", "KEY_NOT_OF_ISSUER"})
+"""Reasons that a policy file, or an identity document, takes away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,19 @@ def accept_page(
     if intake.erased:  # 8
         office.store.scrub(unless_within=SCRUB_SECONDS)
     return received
+
+
+def read_again(store: Store, peer: OrgId) -> bool:
+    """Have a peer's feed read from its beginning where something of it was refused for what people here may change.
+
+    For whoever changed it: what is accepted of the peer, or whose identity is
+    known. What is held is recognised. False where there is no such thing.
+    """
+    refused = {refusal.reason for refusal in store.intake.refusals(peer, limit=MOST_REFUSED)}
+    if refused.isdisjoint(_MENDABLE):
+        return False
+    store.intake.forget(peer)
+    return True
 
 
 class _Texts:

@@ -114,15 +114,22 @@ class Workers:
         if self._stopped:  # a peer may change while these end, and those that follow them look at it
             return
         peers = {peer.org: peer for peer in self._side.directory.peers() if peer.active and peer.organisation.endpoints}
-        for org, workers in list(self._workers.items()):
+        for org, workers in tuple(self._workers.items()):
             if workers[0].peer != peers.get(org):
-                for worker in workers:
-                    worker.task.cancel()
-                del self._workers[org]
-                self._side.contacts.forget(org)
+                self._end(org)
         for org, peer in peers.items():
             if org not in self._workers and (jobs := self._jobs(peer)):
                 self._workers[org] = tuple(Worker(peer, job, side=self._side, pace=self._pace) for job in jobs)
+
+    def renew(self, org: OrgId) -> None:
+        """Begin anew with a peer, because it has changed, or what we take from it."""
+        self._end(org)
+        self.refresh()
+
+    def _end(self, org: OrgId) -> None:
+        for worker in self._workers.pop(org, ()):
+            worker.task.cancel()
+        self._side.contacts.forget(org)
 
     def contacted(self, org: OrgId) -> None:
         """Take note that a peer has called us."""
