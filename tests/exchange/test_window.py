@@ -40,6 +40,21 @@ def post(a, count):
         a.post({"title": f"n{number}"})
 
 
+def test_a_stream_that_waits_for_receipts_ends_when_its_feed_begins_anew(a):
+    async def run():
+        side = side_of(a)
+        calling(side, B)
+        async with aclosing(serving(side).Subscribe(v1.SubscribeRequest(), None)) as answers:
+            async for answer in answers:
+                if not answer.HasField("page"):
+                    a.store.feeds.renew(B, feed_id="B" * 21 + "A", now=NOW)
+
+    post(a, 5)
+    with pytest.raises(StaleCursor) as refused:
+        asyncio.run(run())
+    assert refused.value.reason == "STALE_CURSOR"
+
+
 def test_no_more_pages_go_than_a_window_until_a_receipt_comes(a, b):
     async def run():
         side, peer = side_of(a), side_of(b)
