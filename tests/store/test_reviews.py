@@ -102,8 +102,9 @@ class TestReviews:
         store.reviews.ask(asked(digests[1], "req-3", peer=C))
         assert [request.id for request in store.reviews.asked(B, digests[0])] == ["req-1", "req-2"]
         assert store.reviews.asked(B, digests[1]) == ()
-        assert store.reviews.count_asked(B, since=NOW) == 2
-        assert store.reviews.count_asked(B, since=NOW + 1) == 1
+        assert store.reviews.count_asked(B, since=NOW, until=NOW + 9) == 2
+        assert store.reviews.count_asked(B, since=NOW + 1, until=NOW + 9) == 1
+        assert store.reviews.count_asked(B, since=NOW, until=NOW) == 1
 
     def test_nothing_is_proposed_about_what_is_not_held(self, store):
         for call in (lambda: store.reviews.propose(proposed("nothing")), lambda: store.reviews.ask(asked("nothing"))):

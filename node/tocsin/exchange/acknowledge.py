@@ -146,7 +146,7 @@ def _find_rollback(office: Office, receipt: Receipt, *, now: int) -> None:
 
 def _note_refused(office: Office, partner: OrgId, statement: str, error: ReceiptRefused, *, now: int) -> None:
     """Keep in the decision log that a receipt was refused, and why; its statement is named by its digest."""
-    where = AuditFilter(partner=partner, act=Event.RECEIPT_REFUSED, since=now - HOUR_SECONDS)
+    where = AuditFilter(partner=partner, act=Event.RECEIPT_REFUSED, since=now - HOUR_SECONDS, until=now + 1)
     with office.store.transaction():
         if len(office.store.audit.list(where, limit=MOST_LOGGED)) >= MOST_LOGGED:
             return

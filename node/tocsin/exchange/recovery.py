@@ -51,7 +51,7 @@ _RECORDS, _RETRACTIONS, _PASSED_ON = "records", "retractions", "passed-on"
 def recognise(office: Office, *, now: int) -> None:
     """Take note that a cursor has proved our store to be an earlier one, and have every member asked what it lacks."""
     with office.store.transaction():
-        where = AuditFilter(act=Event.ROLLED_BACK, since=now - RECOGNISED_AGAIN_SECONDS)
+        where = AuditFilter(act=Event.ROLLED_BACK, since=now - RECOGNISED_AGAIN_SECONDS, until=now + 1)
         if office.store.audit.list(where, limit=1):
             return
         members = [
@@ -70,7 +70,7 @@ def ask_again(office: Office, org: OrgId, *, now: int) -> None:
 
     It proves nothing, and is asked no more often than once in an hour.
     """
-    where = AuditFilter(act=Event.RECOVERED, partner=org, since=now - RECOGNISED_AGAIN_SECONDS)
+    where = AuditFilter(act=Event.RECOVERED, partner=org, since=now - RECOGNISED_AGAIN_SECONDS, until=now + 1)
     if not office.store.audit.list(where, limit=1):
         office.store.recoveries.begin(org, now=now)
 

@@ -101,7 +101,8 @@ def _parse_paths(request: v1.RequestDisclosureRequest) -> frozenset[str]:
 
 def _verify_quota(store: Store, peer: OrgId, digest: str, *, now: int) -> None:
     is_open = [asked for asked in store.reviews.asked(peer, digest) if asked.state is ReviewState.OPEN]
-    if len(is_open) >= MOST_OPEN or store.reviews.count_asked(peer, since=now - DAY_SECONDS) >= MOST_A_DAY:
+    today = store.reviews.count_asked(peer, since=now - DAY_SECONDS, until=now)  # not what a clock ahead has counted
+    if len(is_open) >= MOST_OPEN or today >= MOST_A_DAY:
         raise QuotaExceeded(
             "as much is asked for as people can answer",
             hint="wait for answers to what was asked before",

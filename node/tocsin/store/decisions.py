@@ -76,8 +76,8 @@ class Reviews(Protocol):
     def asked(self, peer: str, digest: str) -> tuple[DisclosureRequest, ...]:
         """Return what a partner asked for of a record, oldest first."""
 
-    def count_asked(self, peer: str, *, since: int) -> int:
-        """Count what a partner asked for at this time or later."""
+    def count_asked(self, peer: str, *, since: int, until: int) -> int:
+        """Count what a partner asked for between these times."""
 
 
 class Dues(Protocol):

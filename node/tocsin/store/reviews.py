@@ -127,9 +127,10 @@ class SqliteReviews:
         rows = self._db.rows(f"{_REQUESTS} WHERE q.peer = ? AND r.digest = ? ORDER BY q.number", (peer, digest))
         return tuple(_request(row) for row in rows)
 
-    def count_asked(self, peer: str, *, since: int) -> int:
-        """Count what a partner asked for at this time or later."""
-        return self._db.number("SELECT count(*) FROM requests WHERE peer = ? AND asked_at >= ?", (peer, since))
+    def count_asked(self, peer: str, *, since: int, until: int) -> int:
+        """Count what a partner asked for between these times."""
+        asked = "SELECT count(*) FROM requests WHERE peer = ? AND asked_at BETWEEN ? AND ?"
+        return self._db.number(asked, (peer, since, until))
 
 
 def _nothing(name: str) -> NotFound:
