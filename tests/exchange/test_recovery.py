@@ -193,24 +193,25 @@ class TestKeeping:
 class TestRecognising:
     def test_every_member_is_asked(self, a, caplog):
         a.store.peers.set_role(C, PeerRole.READER)
-        recognise(a.office, now=NOW)
+        recognise(a.office, B, now=NOW)
         assert a.store.recoveries.open() == {B: ""}
-        assert a.logged("rolled-back")[0]["details"] == {"asked": [B]}
+        (entry,) = a.logged("rolled-back")
+        assert (entry["partner"], entry["details"]) == (B, {"asked": [B]})
         assert "put back" in caplog.text
 
     def test_nobody_is_asked_with_whom_nothing_is_exchanged(self, a):
         a.store.peers.set_state(B, PeerState.SUSPENDED)
         a.store.peers.set_state(C, PeerState.KNOWN)
-        recognise(a.office, now=NOW)
+        recognise(a.office, B, now=NOW)
         assert a.store.recoveries.open() == {}
 
     def test_a_partner_that_makes_up_cursors_has_nobody_asked_again_within_the_hour(self, a):
-        recognise(a.office, now=NOW)
+        recognise(a.office, B, now=NOW)
         for peer in (B, C):
             a.store.recoveries.advance(peer, "")
-        recognise(a.office, now=NOW + 3599)
+        recognise(a.office, B, now=NOW + 3599)
         assert a.store.recoveries.open() == {}
-        recognise(a.office, now=NOW + 3601)
+        recognise(a.office, B, now=NOW + 3601)
         assert set(a.store.recoveries.open()) == {B, C}
 
 

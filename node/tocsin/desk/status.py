@@ -127,7 +127,8 @@ class Status:
         recently = now - DAYS_OF_NEWS * DAY
         for act, said in _SET_BACK.items():
             for row in store.audit.list(AuditFilter(act=act, since=recently), limit=1, newest_first=True):
-                yield f"{said}, on {_day(row.at)}: peers are asked for what was lost"
+                by = f", by a cursor of {row.partner}" if row.partner else ""
+                yield f"{said}, on {_day(row.at)}{by}: peers are asked for what was lost"
         for org in sorted(store.recoveries.open()):
             yield f"{org} is still to be asked for what this store has lost"
         refused = store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=recently), limit=BATCH)

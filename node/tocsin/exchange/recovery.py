@@ -48,8 +48,11 @@ MOST_BYTES = 2 * 1024 * 1024
 _RECORDS, _RETRACTIONS, _PASSED_ON = "records", "retractions", "passed-on"
 
 
-def recognise(office: Office, *, now: int) -> None:
-    """Take note that a cursor has proved our store to be an earlier one, and have every member asked what it lacks."""
+def recognise(office: Office, partner: OrgId, *, now: int) -> None:
+    """Take note that a partner's cursor says that our store is an earlier one, and have every member asked.
+
+    Who brought it is kept: it could have made it up.
+    """
     with office.store.transaction():
         where = AuditFilter(act=Event.ROLLED_BACK, since=now - RECOGNISED_AGAIN_SECONDS, until=now + 1)
         if office.store.audit.list(where, limit=1):
@@ -61,7 +64,8 @@ def recognise(office: Office, *, now: int) -> None:
         ]
         for org in members:
             office.store.recoveries.begin(org, now=now)
-        office.log.append(Entry(Event.ROLLED_BACK, details={"asked": [*sorted(members)]}), now=now)
+        details: dict[str, JSON] = {"asked": [*sorted(members)]}
+        office.log.append(Entry(Event.ROLLED_BACK, partner=partner, details=details), now=now)
     _log.warning("this store was put back to an earlier state: %d peers are asked for what it lacks", len(members))
 
 

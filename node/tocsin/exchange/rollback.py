@@ -52,7 +52,7 @@ def _begin_anew(office: Office, partner: OrgId, *, now: int) -> None:
     """Begin a partner's feed anew, and see to it that what was lost is asked for."""
     feeds = office.store.feeds
     with office.store.transaction():
-        recognise(office, now=now)
+        recognise(office, partner, now=now)
         ask_again(office, partner, now=now)
         feed = feeds.get(partner)
         if feed is None or 0 <= now - feed.opened_at < FEED_SECONDS:
