@@ -148,6 +148,7 @@ def shared_with_aisi(out, how):
     return sum(line.endswith(how) for line in table)
 
 
+@pytest.mark.timeout(300)  # thousands of records: most of a minute, on a machine that does nothing else
 def test_every_record_of_avid_and_atlas_is_exchanged(tmp_path):
     reports, studies = shared("data/avid/reports.jsonl"), shared("data/atlas/ATLAS.yaml")
     process = demo("--import", "avid", reports, "--import", "atlas", studies, folder=tmp_path)
