@@ -13,7 +13,8 @@ answered each honest peer has committed one. Rounds with and without the three
 alternate. The figure is the ratio of the 99th percentiles of two rounds that
 follow one another, the median over all such pairs, since a busy machine has bad
 seconds of its own; and how much memory the publishing node has taken in the
-rounds with them.
+rounds with them. On two cores the median was 1.2, pairs lay between 0.8 and
+1.7, and the memory from the first round to the last went up by 6 MiB.
 """
 
 import asyncio
