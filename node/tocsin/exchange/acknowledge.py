@@ -27,7 +27,7 @@ from tocsin.exchange.rollback import find_place
 from tocsin.identity.names import OrgId
 from tocsin.records.disclosure import digest_of
 from tocsin.release.office import Office
-from tocsin.store.evidence import PageRow, ReceiptRow
+from tocsin.store.evidence import PageRow
 from tocsin.store.model import AuditFilter
 from tocsin.store.protocol import Store
 
@@ -120,18 +120,7 @@ def _reached(store: Store, receipt: Receipt) -> int:
 
 
 def _keep(store: Store, receipt: Receipt, page: PageRow, reached: int, *, now: int) -> None:
-    row = ReceiptRow(
-        peer=receipt.issuer,
-        given=False,
-        chain=receipt.chain,
-        number=receipt.number,
-        digest=receipt.digest,
-        statement=receipt.statement,
-        page=page,
-        at=now,
-        refused=receipt.refused,
-    )
-    store.receipts.hold(row, receipt.verdicts, now=now)
+    store.receipts.hold(receipt.to_row(page, given=False, now=now), receipt.verdicts, now=now)
     if reached:
         store.feeds.acknowledge(receipt.issuer, reached, now=now)
 

@@ -15,7 +15,7 @@ from tocsin.exchange.acknowledge import MOST_RECEIPTS
 from tocsin.exchange.receipt import Receipt, load_receipt, sign_receipt
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
-from tocsin.store.evidence import PageRow, ReceiptRow
+from tocsin.store.evidence import PageRow
 from tocsin.store.model import Verdict
 from tocsin.store.protocol import Store
 
@@ -115,18 +115,7 @@ def begin_chain(
 
 
 def _keep(store: Store, receipt: Receipt, page: PageRow, *, now: int) -> Receipt:
-    row = ReceiptRow(
-        peer=receipt.audience,
-        given=True,
-        chain=receipt.chain,
-        number=receipt.number,
-        digest=receipt.digest,
-        statement=receipt.statement,
-        page=page,
-        at=now,
-        refused=receipt.refused,
-    )
-    store.receipts.give(row)
+    store.receipts.give(receipt.to_row(page, given=True, now=now))
     return receipt
 
 

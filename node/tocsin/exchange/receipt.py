@@ -37,6 +37,7 @@ from tocsin.identity.signer import Signer
 from tocsin.records.disclosure import digest_of
 from tocsin.records.envelope import DIGEST, choice, integer, parse_issuer
 from tocsin.records.jws import parse_claims, parse_jws, sign, verify_jws, verify_times
+from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import Outcome, Verdict
 
 RECEIPT_TYPE = "tocsin-receipt+jwt"
@@ -76,6 +77,20 @@ class Receipt:
     def refused(self) -> int:
         """Count the entries that were refused or declined."""
         return sum(verdict.outcome in (Outcome.REFUSED, Outcome.DECLINED) for verdict in self.verdicts)
+
+    def to_row(self, page: PageRow, *, given: bool, now: int) -> ReceiptRow:
+        """Return it as the store keeps it, with its page; `given` says that it is one of ours."""
+        return ReceiptRow(
+            peer=self.audience if given else self.issuer,
+            given=given,
+            chain=self.chain,
+            number=self.number,
+            digest=self.digest,
+            statement=self.statement,
+            page=page,
+            at=now,
+            refused=self.refused,
+        )
 
 
 def sign_receipt(receipt: Receipt, *, signer: Signer) -> Receipt:

@@ -88,8 +88,8 @@ def accept_page(
     that the peering is active. Call it off the event loop.
 
     Raises NotPermitted where nothing is accepted, PeerMisbehaved where the page
-    breaks the protocol, QuotaExceeded and RecordExpired where nothing of it is
-    taken now, and StaleCursor, with our cursor in its metadata, where a pushed
+    breaks the protocol, QuotaExceeded, RecordExpired and IdentityOutdated where
+    nothing of it is taken now, and StaleCursor, with our cursor in its metadata, where a pushed
     page does not follow it. Nothing is stored then.
     """
     if accept is None:  # 1
