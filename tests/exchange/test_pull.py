@@ -234,6 +234,12 @@ class TestPushing:
         assert refused.value.reason == "PEER_MISBEHAVED"
         assert len(client.delivered) == 1
 
+    def test_receipts_that_a_peer_had_left_over_come_before_it_takes_a_page(self, monkeypatch):
+        monkeypatch.setattr(Side, "last_held", lambda side, org: f"{len(side.took)}")
+        client = Client(f"{ONE}.3", f"{ONE}.4", f"{ONE}.9")
+        self.push(client, acknowledged=f"{ONE}.4")
+        assert client.delivered == [f"{ONE}.9"] * 3
+
     STANDS = {  # noqa: RUF012
         "at an earlier place": {PEER_CURSOR: f"{ONE}.2"},
         "at a place of another feed": {PEER_CURSOR: f"{OTHER}.7"},

@@ -145,6 +145,17 @@ class TestKeeping:
         assert lost.store.records.get(record.digest).standing is standing
         assert lost.page_for(C) is None
 
+    def test_whoever_holds_what_was_corrected_since_is_told_though_the_correction_itself_came_back(self, a, b, lost):
+        one = b.post(partners=(A, C), relay="community", tlp="GREEN")
+        lost.publish(one, partners=())  # the backup is from before it was amended
+        lost.store.feeds.note_holder(C, one.digest)
+        a.pull(b)
+        b.amend(one, {"title": "two"}, partners=(A, C))
+        a.pull(b)
+        self.give_back(a, lost)
+        page = lost.page_for(C)
+        assert [(entry.kind, entry.digest) for entry in page.entries] == [(v1.ENTRY_KIND_RETRACTION, one.digest)]
+
     def test_what_is_there_whole_stays_whole(self, a, b):
         record = b.post(partners=(A, C))
         a.pull(b)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.schedules import Schedule
 from tests.support.shared import ROOT
-from tests.support.simulator import BEGINNING, LAB_A, UNIVERSITY
+from tests.support.simulator import AISI, BEGINNING, LAB_A, LAB_B, PRESS, UNIVERSITY
 
 ALL = bool(os.environ.get("TOCSIN_FAULTS"))
 SCHEDULES = 1000 if ALL else 20
@@ -73,6 +73,31 @@ def test_a_store_that_was_put_back_is_found_out_also_where_nobody_has_anything_n
 
     said = [*[Schedule.post] * 4, Schedule.wait, Schedule.amend, Schedule.take_back, Schedule.wait]
     Schedule(tmp_path, seed=1).play([*said, keep_copy, *said, *[Schedule.wait] * 4, put_back, Schedule.wait])
+
+
+def test_what_only_a_reader_has_heard_comes_back_from_it_also_where_it_cannot_call(tmp_path):
+    heard = []
+
+    def leave_alone(schedule):
+        for org in (LAB_A, LAB_B, AISI):
+            schedule.federation.nodes[org].kill()
+
+    def keep_copy(schedule):
+        schedule.federation.nodes[UNIVERSITY].keep_copy()
+
+    def put_back(schedule):
+        node = schedule.federation.nodes[UNIVERSITY]
+        entries = node.store.feeds.entries(PRESS, after=0, limit=99)
+        heard.extend(entry for entry in entries if entry.kind == "retraction")
+        node.put_back()
+
+    def is_known_again(schedule):
+        assert heard, "the reader was told of what was taken back"
+        store = schedule.federation.nodes[UNIVERSITY].store
+        assert all(store.retractions.of(UNIVERSITY, store.records.get(entry.digest).record_id) for entry in heard)
+
+    said = [leave_alone, *[Schedule.post] * 4, *[Schedule.wait] * 4, keep_copy, Schedule.take_back]
+    Schedule(tmp_path, seed=3).play([*said, *[Schedule.wait] * 8, put_back, *[Schedule.wait] * 30, is_known_again])
 
 
 def test_a_seed_plays_the_same_again_in_a_process_that_hashes_otherwise(tmp_path):

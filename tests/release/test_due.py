@@ -5,7 +5,9 @@ import pytest
 from tests.exchange.parties import APPROVED, HELD, HOUR, NARROW, OPEN, A, B, C
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW
+from tocsin.errors import Overloaded
 from tocsin.records.envelope import Downgrade
+from tocsin.release import due
 from tocsin.release.due import MOST_AT_ONCE
 from tocsin.release.weigh import Weighed, weigh
 from tocsin.store.model import Due, DueKind, PeerState, RecordFilter
@@ -250,3 +252,37 @@ def test_what_cannot_be_done_does_not_hold_up_the_rest(a):
         a.store._db.execute("UPDATE holdings SET token = substr(token, 2) WHERE record = 1")
     assert [one.digest for one in a.keep_time()] == [broken.digest, sound.digest]
     assert dues(a) == ()
+
+
+def test_nor_does_what_fails_in_us_and_it_stays_due(a, monkeypatch, caplog):
+    broken, sound = a.post({"title": "broken"}), a.post({"title": "sound"})
+    for record in (broken, sound):
+        a.store.dues.add(Due(DueKind.HOLD, record.digest, B, NOW))
+    real, error = due._do, ValueError("canary")
+
+    def do(office, item, stored, *, now):
+        if stored.digest == broken.digest:
+            raise error
+        return real(office, item, stored, now=now)
+
+    monkeypatch.setattr(due, "_do", do)
+    assert [one.digest for one in a.keep_time()] == [sound.digest]
+    assert [one.digest for one in dues(a)] == [broken.digest]
+    assert "failed: ValueError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_without_a_disk_nothing_else_is_tried(a, monkeypatch):
+    for number in range(3):
+        a.store.dues.add(Due(DueKind.HOLD, a.post({"title": f"{number}"}).digest, B, NOW))
+    tried = []
+
+    def do(office, item, stored, *, now):
+        tried.append(stored.digest)
+        raise Overloaded("the disk is full", reason="NO_SPACE")
+
+    monkeypatch.setattr(due, "_do", do)
+    with pytest.raises(Overloaded):
+        a.keep_time()
+    assert len(tried) == 1
+    assert len(dues(a)) == 3

@@ -63,6 +63,7 @@ TEXTS: tuple[tuple[dict[str, Any], ...], ...] = (
     (HELD, PASSED_ON),
     (),
 )
+_TEXTS_OF = {repr(texts): texts for texts in TEXTS}
 
 
 class Schedule:
@@ -276,7 +277,9 @@ class Schedule:
         """A disk is lost, and the last backup is put in its place."""
         nodes = self._nodes()
         self._rng.shuffle(nodes)
-        any(node.put_back() for node in nodes)
+        node = next((node for node in nodes if node.put_back()), None)
+        for partner, policy in node.policies.policies.items() if node else ():
+            self._judge.note_applied(node.org, partner, _TEXTS_OF[policy.digest])
 
     def wait(self) -> None:
         """Nothing happens for a while: long enough to find out that a stream is dead."""

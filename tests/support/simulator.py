@@ -119,6 +119,7 @@ class Node:
         self._lives = 0
         self._life: Life | None = None
         self.was_put_back = False
+        self._policies_copied = self.policies
         self.store: SqliteStore
 
     def now(self) -> int:
@@ -178,15 +179,17 @@ class Node:
         copy = self._copy
         copy.unlink(missing_ok=True)
         self.store.snapshot(copy)
+        self._policies_copied = self.policies
 
     def put_back(self) -> bool:
-        """Die, and begin again with the store of the last backup; False where there is none."""
+        """Die, and begin again with the store of the last backup, and what was in force; False where there is none."""
         if not self._copy.exists():
             return False
         self.kill()
         self.path.write_bytes(self._copy.read_bytes())
         for rest in ("-wal", "-shm"):
             self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
+        self.policies = self._policies_copied
         self.was_put_back = True
         self.start()
         return True

@@ -41,8 +41,8 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]
     try:
         verify_exchanging(peer, now=side.clock())
         async with side.dial(peer.organisation) as client:
+            await recover_from(client, org, side=side)
             if peer.role == PeerRole.MEMBER:
-                await recover_from(client, org, side=side)
                 async with aclosing(_pull(client, org, side=side)) as pages:
                     async for progress in pages:
                         yield progress
@@ -103,8 +103,9 @@ async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool =
             continue
         if page is None:
             return
+        held = await asyncio.to_thread(side.last_held, org)
         try:
-            receipts = await _deliver(client, org, page, side=side)
+            receipts = await _deliver(client, org, page, held, side=side)
         except PeerRefused as error:
             if not may_move or error.metadata[PEER_REASON] != "STALE_CURSOR":
                 raise
@@ -113,16 +114,18 @@ async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool =
         if with_last and not receipts:
             cursor, with_last = page.cursor, False  # the peer has all of it, and all our receipts were taken
             continue
-        cursor, with_last = _further(receipts, page, cursor, org), False
+        reached = _reached(receipts, page, cursor)
+        if reached is None and await asyncio.to_thread(side.last_held, org) == held:
+            raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
+        cursor, with_last = reached or cursor, False  # receipts that it had left come before it takes a page
 
 
-async def _deliver(client: Client, org: OrgId, page: Page, *, side: Side) -> Sequence[str]:
-    """Hand over a page, and take the receipts that come back.
+async def _deliver(client: Client, org: OrgId, page: Page, last: str, *, side: Side) -> Sequence[str]:
+    """Hand over a page, and take the receipts that come back; `last` is the last one that is held.
 
     One for a page that our store has lost since is let go, by saying that it is
     held; what comes behind it is signed again once nothing is said to be.
     """
-    last = await asyncio.to_thread(side.last_held, org)
     for _ in range(_MOST_ATTEMPTS):
         receipts = await client.deliver(page, last_receipt=last)
         try:
@@ -221,11 +224,11 @@ async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
     return await asyncio.to_thread(side.accept, org, page)
 
 
-def _further(receipts: Sequence[str], page: Page, cursor: str, org: OrgId) -> str:
-    """Return where a peer that took a page says to go on: further than before, or it would be given pages for ever."""
+def _reached(receipts: Sequence[str], page: Page, cursor: str) -> str | None:
+    """Return where a peer that took a page says to go on; None where that is no further than before."""
     stored = load_receipt(receipts[-1]).cursor if receipts else ""
     position, asked, sent = parse_cursor(stored), parse_cursor(cursor), parse_cursor(page.cursor)
     before = asked.sequence if asked and sent and asked.feed_id == sent.feed_id else 0
     if position is None or sent is None or position.feed_id != sent.feed_id or position.sequence <= before:
-        raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
+        return None
     return stored

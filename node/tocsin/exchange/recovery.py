@@ -182,6 +182,8 @@ class _Kept:
             self.refused += 1
             return
         held = self._store.records.history(retraction.issuer, retraction.record_id)
+        if retraction.action is Action.CORRECT:  # the version that corrects, which came back as well, stays
+            held = tuple(version for version in held if version.version <= retraction.version)
         is_new = self._store.retractions.add(retraction, received_from=self._org, now=self._now)
         if retraction.action is Action.PURGE:
             for version in held:

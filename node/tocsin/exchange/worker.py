@@ -172,6 +172,8 @@ class Workers:
                     queued.clear()
                     asks = time() >= asked_at + ASK_SECONDS
                     asked_at = time() if asks else asked_at
+                    if worker.peer.role != PeerRole.MEMBER:  # a member is asked where it is followed
+                        await recover_from(client, org, side=self._side)
                     await push_feed(client, org, side=self._side, with_last=asks)
                     await worker.alive()
                     await heard_within(queued, PUSH_SECONDS)

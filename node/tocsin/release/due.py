@@ -11,10 +11,11 @@ says how late it is. To do a thing twice changes nothing.
 """
 
 import logging
+import traceback
 from dataclasses import dataclass
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.errors import Malformed, NotFound, RecordRefused, StoreCorrupt
+from tocsin.errors import Malformed, NotFound, Overloaded, RecordRefused, StoreCorrupt
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.release.office import Office, read_organisation
@@ -52,12 +53,24 @@ def note_dates(store: Store, record: VerifiedRecord) -> None:
 
 
 def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
-    """Do everything that is due, earliest first."""
+    """Do everything that is due, earliest first. What fails does not keep what is due behind it.
+
+    Raises Overloaded: without a disk all of it would fail.
+    """
     acted: list[Acted] = []
+    failed: set[Due] = set()
+    dues = office.store.dues
     try:
-        while dues := office.store.dues.until(now, limit=MOST_AT_ONCE):
-            for due in dues:
-                acted.append(_act(office, due, now=now))
+        while todo := [due for due in dues.until(now, limit=MOST_AT_ONCE + len(failed)) if due not in failed]:
+            for due in todo:
+                try:
+                    acted.append(_act(office, due, now=now))
+                except Overloaded:
+                    raise
+                except Exception as error:  # noqa: BLE001 -- a bug met with one record must not keep another for ever
+                    failed.add(due)
+                    frames = "".join(traceback.format_tb(error.__traceback__))
+                    _log.error("what was due of %s failed: %s\n%s", due.digest, type(error).__name__, frames)
     finally:  # what was deleted, now or before, must not stay on the disk because something else failed
         office.store.scrub(unless_within=SCRUB_SECONDS)
     return tuple(acted)
