@@ -10,25 +10,27 @@ it never leaves this machine) and the exit code of the command.
     ├── Malformed            wrong bytes, whatever our state         INVALID_ARGUMENT      3
     │   ├── MalformedEncoding   MalformedRecord    MalformedIdentity   MalformedContent
     │   ├── MalformedPolicy     MalformedName      MalformedCursor     MalformedRequest
-    │   └── MalformedConfig     MalformedSource    MalformedBackup
+    │   └── MalformedConfig     MalformedSource    MalformedBackup     MalformedLog
     ├── RecordRefused        a record fails its checks                                     4
-    │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT
+    │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT   also ProofMismatch
+    │   ├── CheckpointRefused  RecordQuarantined                       FAILED_PRECONDITION
     │   └── UntrustedIssuer  RecordExpired  IdentityOutdated  ReceiptRefused   FAILED_PRECONDITION
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
-    │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
+    │   ├── PeerPending      PeerSuspended       OriginStopped         FAILED_PRECONDITION
     │   ├── ReleaseBlocked                                             FAILED_PRECONDITION
     │   └── NotPermitted                                               PERMISSION_DENIED
     ├── StateConflict        what is there, or is not                                      6
     │   ├── NotFound                                                   NOT_FOUND
     │   ├── Conflict                                                   ALREADY_EXISTS
-    │   └── StaleCursor                                                OUT_OF_RANGE
+    │   ├── StaleCursor                                                OUT_OF_RANGE
+    │   └── StaleCheckpoint                                            ABORTED
     ├── TryLater             limits, and other nodes                                       7
     │   ├── QuotaExceeded                                              RESOURCE_EXHAUSTED
     │   ├── Overloaded                                                 UNAVAILABLE
     │   └── PeerUnreachable  PeerRefused         PeerMisbehaved        UNAVAILABLE
     ├── DataLoss             our own data is not what we wrote         DATA_LOSS             8
-    │   └── StoreCorrupt     AuditInconsistent
+    │   └── StoreCorrupt     AuditInconsistent   LogInconsistent
     ├── LocalState           this machine, never on the wire                               9
     │   ├── HomeMissing      HomeExists    HomeDamaged   HomeLocked    KeyExposed
     │   ├── ProfileMissing   ProfileExists
@@ -38,62 +40,9 @@ it never leaves this machine) and the exit code of the command.
 Programmer mistakes are `TypeError` or `RuntimeError`, never a `TocsinError`.
 """
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import ClassVar
-
-
-class TocsinError(Exception):
-    """Carry what is wrong, where, and what to do next.
-
-    `message` says what is wrong in lower case without a full stop; `where` is
-    a place such as `policies/aisi.toml:12`; `hint` says what to do next.
-    `details` holds one line for each problem where there are several.
-    `metadata` travels with the error over the wire and never holds content.
-    """
-
-    status: ClassVar[str] = ""
-    exit_code: ClassVar[int] = 70
-    reasons: ClassVar[Mapping[str, str]] = {}
-
-    def __init_subclass__(
-        cls, *, status: str | None = None, exit_code: int | None = None, reasons: Mapping[str, str] | None = None
-    ) -> None:
-        """Take what the class line states; what it does not state is the parent's, but for the reasons."""
-        super().__init_subclass__()
-        cls.status = cls.status if status is None else status
-        cls.exit_code = cls.exit_code if exit_code is None else exit_code
-        cls.reasons = MappingProxyType(dict(reasons or {}))
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        reason: str = "",
-        where: str = "",
-        hint: str = "",
-        details: tuple[str, ...] = (),
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        """Take the only reason of the class where none is given.
-
-        Raises TypeError for a reason that the class does not own.
-        """
-        if not reason and len(self.reasons) == 1:
-            (reason,) = self.reasons
-        if reason not in self.reasons:
-            raise TypeError(f"{type(self).__name__} has no reason {reason!r}")
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.where = where
-        self.hint = hint
-        self.details = details
-        self.metadata = dict(metadata or {})
-
-    def __str__(self) -> str:
-        """Return place and message on one line."""
-        return f"{self.where}: {self.message}" if self.where else self.message
+from tocsin.failure import TocsinError as TocsinError
+from tocsin.failure import by_reason as by_reason
+from tocsin.failure import leaves as leaves
 
 
 class Malformed(TocsinError, status="INVALID_ARGUMENT", exit_code=3):
@@ -171,6 +120,20 @@ class MalformedBackup(Malformed, reasons={"BAD_BACKUP": "the file is not a backu
     """A file that is not a backup, or not one for this key."""
 
 
+class MalformedLog(
+    Malformed,
+    reasons={
+        "BAD_NOTE": "the text is not a signed note",
+        "BAD_CHECKPOINT": "the note is not a checkpoint, or is one of another log",
+        "BAD_PROOF": "the proof is not of its form, or does not go with its sizes",
+        "BAD_ENTRY": "an entry or a tile of a log is not of its form",
+        "BAD_LOG_POLICY": "the file that says which witnesses count does not follow its format",
+        "BAD_EVIDENCE": "the bundle of evidence does not follow its format",
+    },
+):
+    """Text about a transparency log that does not follow its C2SP document."""
+
+
 class RecordRefused(TocsinError, status="INVALID_ARGUMENT", exit_code=4):
     """A record fails its checks."""
 
@@ -192,6 +155,36 @@ class DisclosureMismatch(
     },
 ):
     """Disclosures that do not fit what was signed."""
+
+
+class ProofMismatch(
+    RecordRefused,
+    reasons={
+        "NOT_INCLUDED": "the proof does not lead from the entry to the root of the checkpoint",
+        "NOT_CONSISTENT": "the proof does not show that the newer tree begins with the older one",
+    },
+):
+    """A proof whose hashes do not lead to the signed root."""
+
+
+class CheckpointRefused(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={
+        "UNSIGNED_CHECKPOINT": "no signature of the log itself verifies",
+        "NO_QUORUM": "fewer witnesses have cosigned than the policy asks for",
+        "FUTURE_COSIGNATURE": "a cosignature is from the future",
+    },
+):
+    """A checkpoint that not enough stand behind."""
+
+
+class RecordQuarantined(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={"QUARANTINED": "its key was revoked, and no cosigned checkpoint from before that has it"},
+):
+    """A record that whoever stole a key may have signed."""
 
 
 class UntrustedIssuer(
@@ -259,6 +252,14 @@ class PeerSuspended(AccessDenied, status="FAILED_PRECONDITION", reasons={"PEER_S
     """A peer that was suspended."""
 
 
+class OriginStopped(
+    AccessDenied,
+    status="FAILED_PRECONDITION",
+    reasons={"ORIGIN_STOPPED": "the origin was caught with two histories, and people have to look at it first"},
+):
+    """An origin from which nothing is taken until people say so."""
+
+
 class ReleaseBlocked(
     AccessDenied,
     status="FAILED_PRECONDITION",
@@ -301,6 +302,14 @@ class StaleCursor(
     """A resume point that this feed does not have."""
 
 
+class StaleCheckpoint(
+    StateConflict,
+    status="ABORTED",
+    reasons={"STALE_CHECKPOINT": "the proof begins at another size than the one that was cosigned last"},
+):
+    """A consistency proof from a size that is not the last one; metadata has the size that is."""
+
+
 class TryLater(TocsinError, status="UNAVAILABLE", exit_code=7):
     """A limit was reached, or another node did not do its part."""
 
@@ -337,6 +346,10 @@ class StoreCorrupt(DataLoss, reasons={"STORE_CORRUPT": "the store does not read 
 
 class AuditInconsistent(DataLoss, reasons={"AUDIT_INCONSISTENT": "the decision log is not the one that was written"}):
     """A decision log whose chain or seals do not hold."""
+
+
+class LogInconsistent(DataLoss, reasons={"LOG_INCONSISTENT": "the transparency log is not the one that was signed"}):
+    """A log of ours whose tree does not lead to what was signed."""
 
 
 class LocalState(TocsinError, exit_code=9):
@@ -385,16 +398,3 @@ class IdentityExpired(LocalState, reasons={"IDENTITY_EXPIRED": "the organisation
 
 class InternalError(TocsinError, status="INTERNAL", reasons={"INTERNAL": "a bug; the detail is in the node's log"}):
     """A bug; what it was stays in the log."""
-
-
-def leaves(of: type[TocsinError] = TocsinError) -> Iterator[type[TocsinError]]:
-    """Yield every class of the tree that owns reasons."""
-    if of.reasons:
-        yield of
-    for child in of.__subclasses__():
-        yield from leaves(child)
-
-
-def by_reason(reason: str) -> type[TocsinError] | None:
-    """Return the class that owns a reason, or None."""
-    return next((leaf for leaf in leaves() if reason in leaf.reasons), None)

@@ -154,6 +154,36 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The node's disk fails."""
     ERROR_REASON_BAD_BACKUP: _ErrorReason.ValueType  # 64
     """The file is not a backup, or cannot be opened with this key."""
+    ERROR_REASON_BAD_NOTE: _ErrorReason.ValueType  # 65
+    """The text is not a signed note."""
+    ERROR_REASON_BAD_CHECKPOINT: _ErrorReason.ValueType  # 66
+    """The note is not a checkpoint, or is one of another log."""
+    ERROR_REASON_BAD_PROOF: _ErrorReason.ValueType  # 67
+    """The proof is not of its form, or does not go with its sizes."""
+    ERROR_REASON_BAD_ENTRY: _ErrorReason.ValueType  # 68
+    """An entry or a tile of a log is not of its form."""
+    ERROR_REASON_BAD_LOG_POLICY: _ErrorReason.ValueType  # 69
+    """The file that says which witnesses count does not follow its format."""
+    ERROR_REASON_BAD_EVIDENCE: _ErrorReason.ValueType  # 70
+    """The bundle of evidence does not follow its format."""
+    ERROR_REASON_NOT_INCLUDED: _ErrorReason.ValueType  # 71
+    """The proof does not lead from the entry to the root of the checkpoint."""
+    ERROR_REASON_NOT_CONSISTENT: _ErrorReason.ValueType  # 72
+    """The proof does not show that the newer tree begins with the older one."""
+    ERROR_REASON_UNSIGNED_CHECKPOINT: _ErrorReason.ValueType  # 73
+    """No signature of the log itself verifies."""
+    ERROR_REASON_NO_QUORUM: _ErrorReason.ValueType  # 74
+    """Fewer witnesses have cosigned than the policy asks for."""
+    ERROR_REASON_FUTURE_COSIGNATURE: _ErrorReason.ValueType  # 75
+    """A cosignature is from the future."""
+    ERROR_REASON_QUARANTINED: _ErrorReason.ValueType  # 76
+    """The record's key was revoked, and no cosigned checkpoint from before that has it."""
+    ERROR_REASON_ORIGIN_STOPPED: _ErrorReason.ValueType  # 77
+    """The origin was caught with two histories, and people have to look at it first."""
+    ERROR_REASON_STALE_CHECKPOINT: _ErrorReason.ValueType  # 78
+    """The proof begins at another size than the one that was cosigned last."""
+    ERROR_REASON_LOG_INCONSISTENT: _ErrorReason.ValueType  # 79
+    """The transparency log is not the one that was signed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -288,4 +318,34 @@ ERROR_REASON_DISK_FAILED: ErrorReason.ValueType  # 63
 """The node's disk fails."""
 ERROR_REASON_BAD_BACKUP: ErrorReason.ValueType  # 64
 """The file is not a backup, or cannot be opened with this key."""
+ERROR_REASON_BAD_NOTE: ErrorReason.ValueType  # 65
+"""The text is not a signed note."""
+ERROR_REASON_BAD_CHECKPOINT: ErrorReason.ValueType  # 66
+"""The note is not a checkpoint, or is one of another log."""
+ERROR_REASON_BAD_PROOF: ErrorReason.ValueType  # 67
+"""The proof is not of its form, or does not go with its sizes."""
+ERROR_REASON_BAD_ENTRY: ErrorReason.ValueType  # 68
+"""An entry or a tile of a log is not of its form."""
+ERROR_REASON_BAD_LOG_POLICY: ErrorReason.ValueType  # 69
+"""The file that says which witnesses count does not follow its format."""
+ERROR_REASON_BAD_EVIDENCE: ErrorReason.ValueType  # 70
+"""The bundle of evidence does not follow its format."""
+ERROR_REASON_NOT_INCLUDED: ErrorReason.ValueType  # 71
+"""The proof does not lead from the entry to the root of the checkpoint."""
+ERROR_REASON_NOT_CONSISTENT: ErrorReason.ValueType  # 72
+"""The proof does not show that the newer tree begins with the older one."""
+ERROR_REASON_UNSIGNED_CHECKPOINT: ErrorReason.ValueType  # 73
+"""No signature of the log itself verifies."""
+ERROR_REASON_NO_QUORUM: ErrorReason.ValueType  # 74
+"""Fewer witnesses have cosigned than the policy asks for."""
+ERROR_REASON_FUTURE_COSIGNATURE: ErrorReason.ValueType  # 75
+"""A cosignature is from the future."""
+ERROR_REASON_QUARANTINED: ErrorReason.ValueType  # 76
+"""The record's key was revoked, and no cosigned checkpoint from before that has it."""
+ERROR_REASON_ORIGIN_STOPPED: ErrorReason.ValueType  # 77
+"""The origin was caught with two histories, and people have to look at it first."""
+ERROR_REASON_STALE_CHECKPOINT: ErrorReason.ValueType  # 78
+"""The proof begins at another size than the one that was cosigned last."""
+ERROR_REASON_LOG_INCONSISTENT: ErrorReason.ValueType  # 79
+"""The transparency log is not the one that was signed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
