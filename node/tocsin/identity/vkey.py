@@ -17,7 +17,7 @@ from tocsin.errors import MalformedIdentity
 from tocsin.identity.admission import verify_public_key
 from tocsin.identity.names import OrgId
 
-_HASH_BYTES = 4
+KEY_HASH_BYTES = 4
 
 
 class NoteAlgorithm(IntEnum):
@@ -39,9 +39,14 @@ def witness_name(org: OrgId) -> str:
 
 def format_vkey(name: str, *, algorithm: NoteAlgorithm, public_key: bytes) -> str:
     """Return the verifier key of an Ed25519 public key."""
-    key = bytes([algorithm]) + public_key
-    key_hash = hashlib.sha256(name.encode() + b"\n" + key).digest()[:_HASH_BYTES]
-    return f"{name}+{key_hash.hex()}+{base64.b64encode(key).decode('ascii')}"
+    hashed = key_hash(name, algorithm=algorithm, public_key=public_key)
+    encoded = base64.b64encode(bytes([algorithm]) + public_key).decode("ascii")
+    return f"{name}+{hashed.hex()}+{encoded}"
+
+
+def key_hash(name: str, *, algorithm: NoteAlgorithm, public_key: bytes) -> bytes:
+    """Return the four bytes that a signature line carries beside the name of its key."""
+    return hashlib.sha256(name.encode() + b"\n" + bytes([algorithm]) + public_key).digest()[:KEY_HASH_BYTES]
 
 
 def parse_vkey(text: str, *, name: str, algorithm: NoteAlgorithm) -> bytes:
