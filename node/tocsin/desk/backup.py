@@ -114,7 +114,7 @@ def _small_files(layout: Layout) -> tuple[dict[str, bytes], OrgId]:
     roots = layout.root_keys_here()
     with hold_keys(layout):
         organisation = load_organisation(layout)
-        paths = [layout.settings, layout.document, *sorted(layout.keys.glob("*.pem"))]
+        paths = [layout.settings, layout.document, *layout.key_files()]
         paths += [*sorted(layout.policies.glob("*.toml")), *([layout.names] if layout.names.exists() else [])]
         try:
             files = {layout.relative(path): path.read_bytes() for path in paths if path not in roots}

@@ -125,7 +125,7 @@ def _expiry(check: str, what: str, ends: int, *, now: int, hint: str) -> Finding
 
 def _keys(room: Room) -> Iterator[Finding]:
     layout, found = room.home.layout, False
-    private = (layout.root, layout.keys, *(layout.key(name) for name in KEY_NAMES), layout.store)
+    private = (layout.root, layout.keys, *(layout.key_file(name) for name in KEY_NAMES), layout.store)
     for path in private:
         if path.stat().st_mode & FOR_OTHERS:
             found = True

@@ -8,6 +8,7 @@ HOME/                        0700   everything an organisation's node owns
     delivery.pem                    signs pages
     tls.pem                         the key of the node's certificate
     log.pem, witness.pem            named in the identity document for the transparency log
+    NAME.uri                        in the place of NAME.pem, but for tls: where the key is, in a token
   identity/document.tocsin          the organisation's identity: the chain of its root documents
   policies/floor.toml               what never leaves, whoever asks: the working copy that people edit
   policies/PARTNER.toml             what one partner gets
@@ -20,6 +21,8 @@ HOME/                        0700   everything an organisation's node owns
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tocsin.identity.uri import PEM_SUFFIX, URI_SUFFIX
 
 KEY_NAMES = ("record", "delivery", "tls", "log", "witness")
 """Keys of the node; each has its own file, so that stealing one does not give another."""
@@ -80,13 +83,22 @@ class Layout:
         """Return the path of a key file."""
         return self.keys / f"{name}.pem"
 
+    def key_file(self, name: str) -> Path:
+        """Return the file that a key is in, or the one that says where it is instead."""
+        uri = self.key(name).with_suffix(URI_SUFFIX)
+        return uri if uri.is_file() else self.key(name)
+
+    def key_files(self) -> tuple[Path, ...]:
+        """Return every file of the folder that is a key, or says where one is."""
+        return tuple(sorted(path for path in self.keys.glob("*") if path.suffix in (PEM_SUFFIX, URI_SUFFIX)))
+
     def root_key(self, number: int) -> Path:
         """Return the path of the root key with this number, from 1."""
         return self.key(f"root-{number}")
 
     def root_keys_here(self) -> tuple[Path, ...]:
         """Return the root keys that nobody has moved offline yet."""
-        return tuple(sorted(self.keys.glob("root-*.pem")))
+        return tuple(path for path in self.key_files() if path.name.startswith("root-"))
 
     def policy(self, partner: str) -> Path:
         """Return the path of the policy file for a partner."""
@@ -102,7 +114,7 @@ class Layout:
 
     def missing(self) -> Iterator[Path]:
         """Yield each part without which a home cannot be opened and that is not there."""
-        files = (self.settings, self.document, *(self.key(name) for name in KEY_NAMES), self.store)
+        files = (self.settings, self.document, *(self.key_file(name) for name in KEY_NAMES), self.store)
         yield from (folder for folder in self.folders()[:-1] if not folder.is_dir())
         yield from (file for file in files if not file.is_file())
 

@@ -22,7 +22,7 @@ def find_passphrase(layout: Layout) -> bytes | None:
     The settings are read only when they are needed: they cost more than opening
     the whole home.
     """
-    if ENCRYPTED not in _read(layout.key("record")):
+    if ENCRYPTED not in _read(layout.key("tls")):  # the one key that is never in a token
         return None
     named = load_config(layout.root).passphrase_file
     if not named:
