@@ -188,7 +188,9 @@ def test_a_newer_document_is_taken_and_its_changes_are_told(lab):
     assert changes == (
         "root keys: now 3 of 3 must sign",
         f"record key {new.key_id}: new",
+        f"record key {new.key_id}: active, counts from 2026-03-01 until 2028-02-29",
         f"record key {old.key_id}: active, now retired",
+        f"record key {old.key_id}: counts from 2026-03-01 until 2026-03-01",
         f"node certificate {spki_pin(certificate)}: new",
         "endpoint lab-a.example:7444: new",
         "endpoint lab-a.example:7443: gone",

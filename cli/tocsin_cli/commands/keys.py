@@ -1,46 +1,91 @@
-"""This module has the commands about the keys of a node: rotate, renew.
+"""This module has the commands about the keys of a node: rotate, revoke, renew, adopt, and root for root keys.
 
 They work on the home, whether its node runs or not.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tocsin_cli import output
-from tocsin_cli.command import Command, Entry, Section, group, json_option
+from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, input_path, json_option, read_input
+from tocsin_cli.commands.record import Since
 from tocsin_cli.document import rfc3339
 from tocsin_cli.session import Session, desk_socket, now
 
+if TYPE_CHECKING:
+    from tocsin.desk.ceremony import Authority
+    from tocsin.identity.draft import Draft
+
 _HERE = "tocsin_cli.commands.keys"
 # As tocsin.desk.rotation says, which help need not import.
-NAMES = ("record", "delivery", "tls")
+NAMES = ("record", "delivery", "tls", "log", "witness")
 OVERLAP_DAYS = 7
 MOST_OVERLAP_DAYS = 90
+_REVOKED = ("record", "delivery")
 
 keys = group(
     name="keys",
-    examples=("tocsin keys rotate tls", "tocsin keys rotate record --root-key /media/offline/root-1.pem"),
+    examples=(
+        "tocsin keys rotate tls",
+        "tocsin keys rotate record --root-key /media/offline/root-1.pem",
+        "tocsin keys rotate record --draft next.draft        where the root keys are elsewhere",
+    ),
     sections=(
         Section(
             "Commands",
             (
                 Entry("rotate", f"{_HERE}:rotate", "Replace a key of the node by a new one."),
+                Entry("revoke", f"{_HERE}:revoke", "Say that nothing counts that a key signed: it was stolen."),
                 Entry("renew", f"{_HERE}:renew", "Sign the identity document for another year."),
+                Entry("adopt", f"{_HERE}:adopt", "Put a draft in force that enough root keys have signed."),
+                Entry("root", "tocsin_cli.commands.rootkeys:root", "Make and change root keys, and sign with them."),
             ),
         ),
     ),
     summary="Replace keys, and renew the identity document.",
 )
 
-root_key_option = click.option(
-    "--root-key",
-    "root_keys",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A root key, where it is not in the home; may be given more than once.",
-)
+
+def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add what says who signs the next version of the identity document."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    options = (
+        click.option(
+            "--root-key",
+            "root_keys",
+            multiple=True,
+            type=file,
+            metavar="FILE",
+            help="A root key, where it is not in the home; may be given more than once.",
+        ),
+        click.option(
+            "--root-passphrase-file",
+            type=file,
+            metavar="FILE",
+            help="The passphrase of the root keys, where it is not that of the home.",
+        ),
+        click.option(
+            "--draft",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Sign nothing: write what is to be signed here, for `tocsin keys root sign`.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def authority(root_keys: tuple[Path, ...], root_passphrase_file: Path | None, draft: Path | None) -> "Authority":
+    """Return who signs, by what the options say."""
+    from tocsin.desk.ceremony import Authority
+
+    if draft is not None and (root_keys or root_passphrase_file):
+        raise UsageProblem("a draft is signed by nobody yet", "leave --root-key out, then: tocsin keys root sign FILE")
+    return Authority(root_keys, root_passphrase_file, draft)
 
 
 @click.command(
@@ -48,28 +93,41 @@ root_key_option = click.option(
     examples=(
         "tocsin keys rotate tls",
         "tocsin keys rotate record --overlap 14 --root-key /media/offline/root-1.pem",
-        "tocsin keys rotate delivery --overlap 0     at once, where the old key must not be used any more",
+        "tocsin keys rotate log --stolen             at once, and what the old key signs counts no more",
     ),
 )
-@click.argument("name", type=click.Choice(NAMES), metavar="record|delivery|tls")
+@click.argument("name", type=click.Choice(NAMES), metavar="record|delivery|tls|log|witness")
 @click.option(
     "--overlap",
     type=click.IntRange(0, MOST_OVERLAP_DAYS),
-    default=OVERLAP_DAYS,
-    show_default=True,
+    default=None,
     metavar="DAYS",
-    help="How long partners have to take the new identity document before the new key is used.",
+    help=f"How long partners have to take the document before the new key is used.  [default: {OVERLAP_DAYS}]",
 )
-@root_key_option
+@click.option("--stolen", is_flag=True, help="For tls, log and witness: somebody else has the old key.")
+@root_key_options
 @json_option
 @click.pass_obj
-def rotate(session: Session, *, name: str, overlap: int, root_keys: tuple[Path, ...], as_json: bool) -> None:
+def rotate(
+    session: Session,
+    *,
+    name: str,
+    overlap: int | None,
+    stolen: bool,
+    root_keys: tuple[Path, ...],
+    root_passphrase_file: Path | None,
+    draft: Path | None,
+    as_json: bool,
+) -> None:
     """Replace a key of the node by a new one.
 
     The next version of the identity document names the new key beside the old
     one, so a root key must be here. What the old key signed stands. Partners
     that have not taken the document when the new key takes over refuse what
     it signs, or its connection.
+
+    A stolen key is named no more, and the new one is used at once. A record or
+    delivery key that was stolen is revoked instead: tocsin keys revoke.
     """
     from secrets import token_bytes
 
@@ -77,25 +135,115 @@ def rotate(session: Session, *, name: str, overlap: int, root_keys: tuple[Path, 
     from tocsin.desk.rotation import rotate_key
     from tocsin.identity.certificate import DAY
 
+    if stolen and name in _REVOKED:
+        raise UsageProblem(f"a {name} key that was stolen is revoked", "tocsin keys revoke KEYID")
+    if stolen and overlap:
+        raise UsageProblem("a key that was stolen has no overlap", "leave --overlap out")
+    days = 0 if stolen else OVERLAP_DAYS if overlap is None else overlap
     rotated = rotate_key(
-        Layout(session.home), name, now=now(), random=token_bytes, overlap=overlap * DAY, root_keys=root_keys
+        Layout(session.home),
+        name,
+        now=now(),
+        random=token_bytes,
+        overlap=days * DAY,
+        authority=authority(root_keys, root_passphrase_file, draft),
+        stolen=stolen,
     )
-    organisation = rotated.organisation
-    _renew_profiles(session.home, organisation.document)
     starts = rfc3339(rotated.takes_over_at)
+    if rotated.draft is not None:
+        print_draft(rotated.draft, draft, as_json=as_json)
+        return
+    organisation = rotated.organisation
+    finish(session, organisation.document)
     if as_json:
         output.document({"key": name, "identity_version": organisation.version, "takes_over_at": starts})
         return
-    when = f"takes over on {starts}" if overlap else "is in use"
+    when = f"takes over on {starts}" if days else "is in use"
     output.data(f"version {organisation.version} of the identity document names the new {name} key, which {when}")
-    _print_next_steps(session.home)
+    print_next_steps(session.home)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "tocsin keys revoke 3fK9xQ2mB7dA",
+        "tocsin keys revoke 3fK9xQ2mB7dA --at 2026-11-02T08:00:00Z --root-key /media/offline/root-1.pem",
+    ),
+)
+@click.argument("key_id", metavar="KEYID")
+@click.option(
+    "--at", type=Since(), default=None, metavar="TIME", help="Since when somebody else had it.  [default: now]"
+)
+@root_key_options
+@json_option
+@click.pass_obj
+def revoke(
+    session: Session,
+    *,
+    key_id: str,
+    at: int | None,
+    root_keys: tuple[Path, ...],
+    root_passphrase_file: Path | None,
+    draft: Path | None,
+    as_json: bool,
+) -> None:
+    """Say that nothing counts that a key signed: it was stolen.
+
+    For record and delivery keys, by their ids or the first eight characters
+    (tocsin identity show). Where the key is in use, the same version of the
+    identity document names a new one, which is used at once.
+
+    Whoever stole the key can write any date into what it signs. So partners
+    that have taken the document refuse all of it, whatever its date.
+    """
+    from secrets import token_bytes
+
+    from tocsin.desk.layout import Layout
+    from tocsin.desk.rotation import revoke_key
+
+    revoked = revoke_key(
+        Layout(session.home),
+        key_id,
+        now=now(),
+        random=token_bytes,
+        at=at,
+        authority=authority(root_keys, root_passphrase_file, draft),
+    )
+    if revoked.draft is not None:
+        print_draft(revoked.draft, draft, as_json=as_json)
+        return
+    version = revoked.organisation.version
+    finish(session, revoked.organisation.document)
+    if as_json:
+        found = {"key": revoked.name, "revoked": list(revoked.keys), "replaced": revoked.is_replaced}
+        output.document({**found, "identity_version": version})
+        return
+    for each in revoked.keys:
+        output.data(f"version {version} of the identity document revokes the {revoked.name} key {each}")
+    if revoked.is_replaced:
+        output.data(f"a new {revoked.name} key is in use")
+    output.warning(_CONSEQUENCES[revoked.name])
+    print_next_steps(session.home)
+
+
+_CONSEQUENCES = {
+    "record": "partners that take the document refuse every record that the key signed; issue again what you stand by",
+    "delivery": "pages and receipts that the key signed prove nothing to partners that take the document",
+}
 
 
 @click.command(cls=Command, examples=("tocsin keys renew", "tocsin keys renew --root-key /media/offline/root-1.pem"))
-@root_key_option
+@root_key_options
 @json_option
 @click.pass_obj
-def renew(session: Session, *, root_keys: tuple[Path, ...], as_json: bool) -> None:
+def renew(
+    session: Session,
+    *,
+    root_keys: tuple[Path, ...],
+    root_passphrase_file: Path | None,
+    draft: Path | None,
+    as_json: bool,
+) -> None:
     """Sign the identity document for another year.
 
     It says the same as before. A root key must be here.
@@ -103,26 +251,85 @@ def renew(session: Session, *, root_keys: tuple[Path, ...], as_json: bool) -> No
     from tocsin.desk.layout import Layout
     from tocsin.desk.rotation import renew_document
 
-    organisation = renew_document(Layout(session.home), now=now(), root_keys=root_keys)
-    _renew_profiles(session.home, organisation.document)
+    who = authority(root_keys, root_passphrase_file, draft)
+    outcome = renew_document(Layout(session.home), now=now(), authority=who)
+    if outcome.draft is not None:
+        print_draft(outcome.draft, draft, as_json=as_json)
+        return
+    organisation = outcome.organisation
+    finish(session, organisation.document)
     expires = rfc3339(organisation.expires)
     if as_json:
         output.document({"identity_version": organisation.version, "expires_at": expires})
         return
     output.data(f"version {organisation.version} of the identity document is valid until {expires}")
-    _print_next_steps(session.home)
+    print_next_steps(session.home)
 
 
-def _renew_profiles(home: Path, document: bytes) -> None:
+@click.command(cls=Command, examples=("tocsin keys adopt next.draft",))
+@click.argument("file", type=input_path(), metavar="FILE")
+@json_option
+@click.pass_obj
+def adopt(session: Session, *, file: Path, as_json: bool) -> None:
+    """Put a draft in force that enough root keys have signed.
+
+    It must be the one that was drafted in this home last. Where it is refused,
+    nothing has changed; where signatures are missing, it is told whose.
+    """
+    from tocsin.desk.ceremony import adopt_draft
+    from tocsin.desk.layout import Layout
+    from tocsin.identity.draft import parse_draft
+
+    adopted = parse_draft(read_input(file))
+    organisation = adopt_draft(Layout(session.home), adopted, now=now())
+    finish(session, organisation.document)
+    if as_json:
+        output.document({"identity_version": organisation.version, "changes": list(adopted.changes)})
+        return
+    output.data(f"version {organisation.version} of the identity document is in force")
+    for change in adopted.changes:
+        output.data(f"  {change}")
+    print_next_steps(session.home)
+
+
+def print_draft(draft: "Draft", path: Path | None, *, as_json: bool) -> None:
+    """Print what was drafted, and what to do with it."""
+    if as_json:
+        output.document(draft_document(draft))
+        return
+    output.data(f"version {draft.version.number} of the identity document is drafted in {path}")
+    for change in draft.changes:
+        output.data(f"  {change}")
+    for line in draft.missing:
+        output.hint(f"to be signed by {line}")
+    output.hint(f"take it to whoever holds them: tocsin keys root sign {path} --root-key KEY")
+    output.hint(f"then here: tocsin keys adopt {path}")
+
+
+def draft_document(draft: "Draft") -> dict[str, object]:
+    """Return a draft as `--json` prints it."""
+    return {
+        "org": draft.version.details.org,
+        "fingerprint": draft.fingerprint,
+        "identity_version": draft.version.number,
+        "expires_at": rfc3339(draft.version.expires),
+        "changes": list(draft.changes),
+        "signed_by": list(draft.signed_by),
+        "missing": list(draft.missing),
+    }
+
+
+def finish(session: Session, document: bytes) -> None:
     """Let everybody with a profile on this machine know the node by its new certificate."""
     from tocsin_cli.profile import load_profiles
 
     for profile in load_profiles():
-        if profile.is_of(home):
+        if profile.is_of(session.home):
             profile.renew_identity(document, now=now())
 
 
-def _print_next_steps(home: Path) -> None:
+def print_next_steps(home: Path) -> None:
+    """Say how node and partners learn of a new version."""
     if desk_socket(home) is not None:
         output.hint(f"let the running node read it: kill -HUP $(cat {home}/lock)")
     output.hint("send your partners the document, which they take with `tocsin peer add`: tocsin identity export")

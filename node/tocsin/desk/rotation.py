@@ -1,54 +1,49 @@
-"""This module replaces a key of a home, and renews the identity document, so that a crash at any point undoes nothing.
+"""This module replaces and revokes keys of a home, and renews the identity document, so that a crash undoes nothing.
 
     1. keys/NAME.next.pem                   the new key, which nobody knows yet
     2. identity/document.tocsin             the next version, which names it beside the old one
     3. keys/NAME.next.pem -> keys/NAME.pem  when its time has come
 
 Each step is one move of a file. Whatever is found half done is settled at the
-next opening by what the document says: a key that it does not name never was,
-one that it names takes over at its time. That time can lie ahead, so that
-partners have the document before they meet the key: the overlap.
+next opening by what the document says (tocsin.desk.succession). The time can
+lie ahead, so that partners have the document before they meet the key: the
+overlap. The old key goes on until then.
 
-The old key goes on until then. A record or delivery key is `retired` in the
-same version and ends a day after: what it signed stands. Of certificates the
-old and the new one are named, and earlier ones go.
+    record, delivery   retired in the same version, and ends a day after the overlap: what it signed stands
+    tls                the old certificate and the new one are named, and earlier ones go
+    log, witness       former from the same version on: checkpoints under either verify
 
-The root keys sign the document, and must be here for that: in the home, or
-named. Who rotates holds the folder of the keys, so that two cannot at once.
+A key that was stolen has no overlap. A record or delivery key is revoked, and
+nothing that it signed stands; a certificate goes; a log or witness key is none
+of the former ones. What waited in the same folder to take over goes with it.
+
+Root keys sign the document (tocsin.desk.ceremony). Who rotates holds the
+folder of the keys, so that two cannot at once.
 """
 
-import errno
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tocsin.desk.ceremony import FEWEST_OF_AN_ID, Authority, Outcome, put_forward
 from tocsin.desk.founding import KEY_DAYS
-from tocsin.desk.layout import Layout, cause
+from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation
-from tocsin.desk.passphrase import find_passphrase
-from tocsin.errors import Conflict, HomeDamaged, HomeMissing, MalformedIdentity, Overloaded
-from tocsin.identity.certificate import BACKDATED, DAY, key_pin, make_certificate, spki_pin
+from tocsin.desk.succession import ROTATED as ROTATED
+from tocsin.desk.succession import hold_keys as hold_keys
+from tocsin.desk.succession import key_in_use, load_waiting, name_of, settle, slot
+from tocsin.desk.succession import pending_keys as pending_keys
+from tocsin.desk.succession import settle_keys as settle_keys
+from tocsin.errors import Conflict, MalformedRequest, NotFound
+from tocsin.identity.certificate import BACKDATED, DAY, make_certificate, spki_pin
 from tocsin.identity.details import RecordKey, index_keys
-from tocsin.identity.keys import (
-    PrivateKey,
-    generate_ed25519,
-    generate_p256,
-    load_private_key,
-    save_private_key,
-    sync_folder,
-)
-from tocsin.identity.root import Organisation, next_version
-from tocsin.identity.signer import FileSigner, Signer, load_signer
-
-ROTATED: Final = ("record", "delivery", "tls")
-"""The keys that can be replaced; those of the transparency log have statements of their own to make about it."""
+from tocsin.identity.draft import Draft
+from tocsin.identity.keys import PrivateKey, generate_ed25519, generate_p256
+from tocsin.identity.names import KeyId
+from tocsin.identity.root import Organisation
+from tocsin.identity.signer import FileSigner
 
 GRACE_SECONDS = DAY
 """How long a retired key still counts: a running node goes on with it until it looks at its keys again."""
@@ -58,10 +53,42 @@ MOST_OVERLAP_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """Say what came of it: the organisation by its new document, and from when the new key is used."""
+    """Say what came of it: the organisation by its document, from when the new key is used, and the draft if any."""
 
     organisation: Organisation
     takes_over_at: int
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Say what came of it: the keys that count no more, of what kind, and whether a new one is used from now on."""
+
+    organisation: Organisation
+    name: str
+    keys: tuple[str, ...]
+    is_replaced: bool
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The keys of one kind in a home: which is in use, and which wait; the caller holds them."""
+
+    layout: Layout
+    held: Organisation
+    name: str
+
+    @property
+    def in_use(self) -> str:
+        """Return what the document calls the key in use."""
+        return key_in_use(self.layout, self.held.org, self.name)
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Return what the document calls the keys that it names and that wait; one that is only drafted does not."""
+        found = load_waiting(self.layout, self.held.org, self.name)
+        return frozenset(key for kind, key in found.items() if kind != "draft")
 
 
 def rotate_key(
@@ -71,203 +98,159 @@ def rotate_key(
     now: int,
     random: Callable[[int], bytes],
     overlap: int = 0,
-    root_keys: Sequence[Path] = (),
+    authority: Authority = Authority(),  # noqa: B008 -- frozen
+    stolen: bool = False,
 ) -> Rotated:
     """Replace a key by a new one, which takes over `overlap` seconds from now.
+
+    One that was `stolen` is replaced at once, and is not named any more. A
+    record or delivery key is revoked instead (`revoke_key`).
 
     Raises Conflict where the key before waits to take over, MalformedIdentity
     where the root keys here cannot sign, KeyExposed and HomeDamaged for files.
     """
+    if stolen and (overlap or name in ("record", "delivery")):
+        raise RuntimeError("a stolen key has no overlap, and one that signs records or pages is revoked")
     with hold_keys(layout):
         held = load_organisation(layout)
-        _settle(layout, held, now=now)
-        path = _next_path(layout, name)
-        if path.exists():
+        settle(layout, held, now=now)
+        place = _Place(layout, held, name)
+        if place.waiting and not stolen:
             message = f"a new {name} key waits to take over already"
             raise Conflict(message, reason="CONFLICT", hint="see when with: tocsin doctor")
-        passphrase = find_passphrase(layout)
         key = generate_p256(random) if name == "tls" else generate_ed25519(random)
-        details = _with_key(layout, held, name, key, starts=now + overlap, passphrase=passphrase, random=random)
-        document = _sign(layout, held, details, root_keys=root_keys, passphrase=passphrase, now=now)
-        with _written():
-            save_private_key(path, key, passphrase=passphrase)
-            _save_document(layout, document)
-        organisation = load_organisation(layout)
-        _settle(layout, organisation, now=now)
-    return Rotated(organisation, now + overlap)
+        details = _with_key(place, key, now=now, starts=now + overlap, stolen=stolen, random=random)
+        outcome = _put_forward(place, details, key, authority=authority, now=now)
+    return Rotated(outcome.organisation, now + overlap, outcome.draft)
 
 
-def renew_document(layout: Layout, *, now: int, root_keys: Sequence[Path] = ()) -> Organisation:
+def revoke_key(
+    layout: Layout,
+    key_id: str,
+    *,
+    now: int,
+    random: Callable[[int], bytes],
+    at: int | None = None,
+    authority: Authority = Authority(),  # noqa: B008 -- frozen
+) -> Revoked:
+    """Say that nothing counts that a record or delivery key signed; `at` is since when somebody else had it.
+
+    Where that key is in use, or waits to be, the same version names a new one,
+    which is used at once: a node is never left without. What waits goes with
+    the key in use, since it lay beside it, and has signed nothing.
+
+    Raises NotFound for a key that is none of ours, Conflict for one that is
+    revoked already, MalformedRequest for a time that lies ahead, and what `rotate_key` does.
+    """
+    since = now if at is None else at
+    if not 0 <= since <= now:
+        raise MalformedRequest("a key is revoked since now or earlier", hint="give the time at which it was stolen")
+    with hold_keys(layout):
+        held = load_organisation(layout)
+        settle(layout, held, now=now)
+        place, found = _find_key(layout, held, key_id)
+        if found.revoked_at is not None and found.revoked_at <= since:
+            message = f"the {place.name} key {found.key_id} is revoked already"
+            raise Conflict(message, reason="CONFLICT", hint="an earlier time can still be said: --at TIME")
+        waiting, is_used = place.waiting, found.key_id == place.in_use
+        lost = {found.key_id, *(waiting if is_used else ())}
+        listed = [
+            replace(key, status="revoked", revoked_at=since) if key.key_id in lost else key
+            for key in _listed(place).values()
+        ]
+        key = generate_ed25519(random) if is_used or found.key_id in waiting else None
+        if key is not None:
+            listed.append(_new_key(key, starts=now))
+        outcome = _put_forward(place, _with_listed(place, listed), key, authority=authority, now=now)
+    return Revoked(outcome.organisation, place.name, tuple(sorted(lost)), key is not None, outcome.draft)
+
+
+def renew_document(layout: Layout, *, now: int, authority: Authority = Authority()) -> Outcome:  # noqa: B008 -- frozen
     """Sign the next version of the identity document, which says the same and is valid for another year.
 
     Raises MalformedIdentity where the root keys here cannot sign, KeyExposed and HomeDamaged for files.
     """
     with hold_keys(layout):
         held = load_organisation(layout)
-        document = _sign(layout, held, held, root_keys=root_keys, passphrase=find_passphrase(layout), now=now)
-        with _written():
-            _save_document(layout, document)
-        return load_organisation(layout)
+        return put_forward(layout, held, held, authority=authority, now=now)
 
 
-def settle_keys(layout: Layout, *, now: int) -> None:
-    """Finish or undo what was begun, and let keys take over whose time has come. Raises HomeDamaged and KeyExposed."""
-    if any(path.exists() for name in ROTATED for path in (_next_path(layout, name), _half(layout, name))):
-        with hold_keys(layout):
-            _settle(layout, load_organisation(layout), now=now)
-
-
-def pending_keys(layout: Layout, organisation: Organisation) -> dict[str, int]:
-    """Return the keys that wait to take over, each with the time from which it may."""
-    waiting: dict[str, int] = {}
-    for name in ROTATED:
-        if _next_path(layout, name).exists():
-            starts = _starts_at(layout, organisation, name, passphrase=find_passphrase(layout))
-            waiting |= {} if starts is None else {name: starts}
-    return waiting
-
-
-def _settle(layout: Layout, organisation: Organisation, *, now: int) -> None:
-    """Do the third step for each key where the second was done, or take the first one back."""
-    for name in ROTATED:
-        with _written():
-            _half(layout, name).unlink(missing_ok=True)
-        path = _next_path(layout, name)
-        if not path.exists():
-            continue
-        starts = _starts_at(layout, organisation, name, passphrase=find_passphrase(layout))
-        with _written():
-            if starts is None:
-                path.unlink()
-            elif starts <= now:
-                path.replace(layout.key(name))
-            sync_folder(layout.keys)
-
-
-def _starts_at(layout: Layout, organisation: Organisation, name: str, *, passphrase: bytes | None) -> int | None:
-    """Return when the next key takes over by what the document says; None where it is not named there."""
-    key = load_private_key(_next_path(layout, name), passphrase=passphrase)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        pin = key_pin(key.public_key())
-        begins = [_begins(der) for der in organisation.node_certs if spki_pin(der) == pin]
-    else:
-        named = organisation.record_keys if name == "record" else organisation.delivery_keys
-        key_id = FileSigner(key).key_id
-        begins = [named[key_id].not_before] if key_id in named else []
-    return begins[0] + BACKDATED if begins else None
-
-
-def _begins(certificate: bytes) -> int:
-    return int(x509.load_der_x509_certificate(certificate).not_valid_before_utc.timestamp())
+def _put_forward(
+    place: _Place, details: Organisation, key: PrivateKey | None, *, authority: Authority, now: int
+) -> Outcome:
+    """Keep the new key where what waits is not lost if the document is not written, and make the next version."""
+    taken = slot(place.layout, place.name, "next").exists()
+    return put_forward(
+        place.layout,
+        place.held,
+        details,
+        authority=authority,
+        now=now,
+        keys={} if key is None else {place.name: key},
+        kind="instead" if taken else "next",
+    )
 
 
 def _with_key(
-    layout: Layout,
-    held: Organisation,
-    name: str,
-    key: PrivateKey,
-    *,
-    starts: int,
-    passphrase: bytes | None,
-    random: Callable[[int], bytes],
+    place: _Place, key: PrivateKey, *, now: int, starts: int, stolen: bool, random: Callable[[int], bytes]
 ) -> Organisation:
-    """Return what the next version says: the new key from its time on, the old one until then and for a grace.
-
-    Validity begins a day before a key is used, as for every key: a clock that
-    is put back must not lock a node out.
-    """
-    old = load_private_key(layout.key(name), passphrase=passphrase)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        pin = key_pin(old.public_key())
-        kept = tuple(der for der in held.node_certs if spki_pin(der) == pin)
+    """Return what the next version says: the new key from its time on, and what becomes of the old one."""
+    held, in_use = place.held, place.in_use
+    if place.name == "tls":
+        kept = () if stolen else tuple(der for der in held.node_certs if spki_pin(der) == in_use)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 -- as rotate_key has made it
         return replace(held, node_certs=(*kept, make_certificate(held.org, private_key=key, now=starts, random=random)))
-    signer, retired = FileSigner(key), load_signer(layout.key(name), passphrase=passphrase).key_id
+    if place.name in ("log", "witness"):
+        return _with_vkey(place, key, starts=starts if starts > now else None, stolen=stolen)
     listed = [
         replace(each, status="retired", not_after=min(each.not_after, starts + GRACE_SECONDS))
-        if each.key_id == retired
+        if each.key_id == in_use
         else each
-        for each in (held.record_keys if name == "record" else held.delivery_keys).values()
+        for each in _listed(place).values()
     ]
-    listed.append(
-        RecordKey(
-            key_id=signer.key_id,
-            public_key=signer.public_key,
-            status="active",
-            not_before=starts - BACKDATED,
-            not_after=starts + KEY_DAYS * DAY,
-        )
+    return _with_listed(place, [*listed, _new_key(key, starts=starts)])
+
+
+def _with_vkey(place: _Place, key: PrivateKey, *, starts: int | None, stolen: bool) -> Organisation:
+    """Return what the next version says of log or witness: of those that sign nothing yet or were stolen, nothing."""
+    held, lost = place.held, {place.in_use, *place.waiting} if stolen else set()
+    vkey = name_of(held.org, place.name, key)
+    if place.name == "log":
+        former = tuple(each for each in held.log_vkeys if each not in lost)
+        return replace(held, log_vkey=vkey, former_log_vkeys=former, log_vkey_from=starts)
+    former = tuple(each for each in held.witness_vkeys if each not in lost)
+    return replace(held, witness_vkey=vkey, former_witness_vkeys=former, witness_vkey_from=starts)
+
+
+def _new_key(key: PrivateKey, *, starts: int) -> RecordKey:
+    """Return a new key; its validity begins a day before it is used: a clock put back must not lock a node out."""
+    assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 -- as rotate_key has made it
+    signer = FileSigner(key)
+    return RecordKey(
+        key_id=signer.key_id,
+        public_key=signer.public_key,
+        status="active",
+        not_before=starts - BACKDATED,
+        not_after=starts + KEY_DAYS * DAY,
     )
+
+
+def _find_key(layout: Layout, held: Organisation, text: str) -> tuple[_Place, RecordKey]:
+    """Return the record or delivery key with an id, or with one that begins so. Raises NotFound."""
+    places = (_Place(layout, held, "record"), _Place(layout, held, "delivery"))
+    found = [(place, key) for place in places for key in _listed(place).values() if key.key_id.startswith(text)]
+    if len(found) != 1 or len(text) < FEWEST_OF_AN_ID:
+        hint = f"name {FEWEST_OF_AN_ID} characters of it or more; see them: tocsin identity show"
+        raise NotFound(f"no record or delivery key of {held.org} has the id {text}", hint=hint)
+    return found[0]
+
+
+def _listed(place: _Place) -> Mapping[KeyId, RecordKey]:
+    return place.held.record_keys if place.name == "record" else place.held.delivery_keys
+
+
+def _with_listed(place: _Place, listed: list[RecordKey]) -> Organisation:
     keys = index_keys(listed)
-    return replace(held, record_keys=keys) if name == "record" else replace(held, delivery_keys=keys)
-
-
-def _sign(
-    layout: Layout,
-    held: Organisation,
-    details: Organisation,
-    *,
-    root_keys: Sequence[Path],
-    passphrase: bytes | None,
-    now: int,
-) -> bytes:
-    """Return the next version of the document under the root keys that are here."""
-    paths = tuple(root_keys) or layout.root_keys_here()
-    hint = "bring the root keys from where they lie offline, and name each with --root-key FILE"
-    if not paths:
-        raise MalformedIdentity("no root key is here to sign with", reason="BAD_IDENTITY", hint=hint)
-    signers: list[Signer] = [load_signer(path, passphrase=passphrase) for path in paths]
-    try:
-        return next_version(held, details, signers=signers, now=now)
-    except MalformedIdentity as error:
-        raise MalformedIdentity(error.message, reason=error.reason, hint=hint) from error
-
-
-def _next_path(layout: Layout, name: str) -> Path:
-    return layout.key(f"{name}.next")
-
-
-def _half(layout: Layout, name: str) -> Path:
-    """Return where `save_private_key` writes the next key before it has its name."""
-    path = _next_path(layout, name)
-    return path.with_name(f".{path.name}.new")
-
-
-def _save_document(layout: Layout, document: bytes) -> None:
-    """Put a document in its place in one step."""
-    beside = layout.document.with_name(f".{layout.document.name}.new")
-    with beside.open("wb") as file:
-        file.write(document)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(layout.document)
-    sync_folder(layout.document.parent)
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    """Tell what the disk refuses; what was written until then is settled at the next opening."""
-    try:
-        yield
-    except OSError as error:
-        hint = "make room or mend the disk, and open the home again: it is as it was, or as it was to be"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = "keys or identity cannot be written: the disk is full"
-            raise Overloaded(message, reason="NO_SPACE", hint=hint) from None
-        raise HomeDamaged(f"keys or identity cannot be written: {cause(error)}", hint=hint) from None
-
-
-@contextmanager
-def hold_keys(layout: Layout) -> Iterator[None]:
-    """Hold the folder of the keys; whoever else wants it waits. Raises HomeMissing and HomeDamaged."""
-    if not layout.keys.exists() and not layout.document.exists():
-        hint = "name another with --home or TOCSIN_HOME"
-        raise HomeMissing("there is no home here", where=str(layout.root), hint=hint)
-    try:
-        folder = os.open(layout.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise HomeDamaged(f"the keys cannot be read: {cause(error)}", where=str(layout.keys)) from None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+    if place.name == "record":
+        return replace(place.held, record_keys=keys)
+    return replace(place.held, delivery_keys=keys)

@@ -6,12 +6,19 @@
       "delivery_keys": [ … ],                  keys that sign pages and receipts, in the same form
       "node_certs":    ["<DER, base64url>"],   the TLS leaves of its node; two during a rotation
       "endpoints":     ["lab-a.example:7443"], where its node listens; none for one that only dials
-      "log_vkey": "lab-a.example/tocsin+…", "witness_vkey": "lab-a.example/witness+…"
+      "log_vkey": "lab-a.example/tocsin+…", "witness_vkey": "lab-a.example/witness+…",
+      "former_log_vkeys": [ … ], "former_witness_vkeys": [ … ],    newest first; each only where there are some
+      "log_vkey_from": 1790000000, "witness_vkey_from": …          each only where a key was announced before its day
     }
 
 `status` is `active`, `retired` (it signs no more; what it signed in its time
 stands) or `revoked` (nothing it signed stands), and then `revoked_at` says
-since when. Members that are not named here are left for newer readers.
+since when. What a former log or witness key signed stands, without an end, so
+one that was stolen is not listed (docs/decisions/0029). `log_vkey_from` is when
+the log begins to sign with `log_vkey`; until then it goes on with the first of
+the former ones. Who verifies takes all of them at any time: `log_vkeys`.
+
+Members that are not named here are left for newer readers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -72,10 +79,24 @@ class Details:
     contact: str
     log_vkey: str
     witness_vkey: str
+    former_log_vkeys: tuple[str, ...] = ()
+    former_witness_vkeys: tuple[str, ...] = ()
+    log_vkey_from: int | None = None
+    witness_vkey_from: int | None = None
+
+    @property
+    def log_vkeys(self) -> tuple[str, ...]:
+        """Return every verifier key under which a checkpoint of the log counts, the current one first."""
+        return (self.log_vkey, *self.former_log_vkeys)
+
+    @property
+    def witness_vkeys(self) -> tuple[str, ...]:
+        """Return every verifier key under which a cosignature counts, the current one first."""
+        return (self.witness_vkey, *self.former_witness_vkeys)
 
     def to_member(self) -> dict[str, JSON]:
         """Return the `x-tocsin` member."""
-        return {
+        member: dict[str, JSON] = {
             "org": self.org,
             "name": self.name,
             "kind": self.kind,
@@ -87,11 +108,16 @@ class Details:
             "log_vkey": self.log_vkey,
             "witness_vkey": self.witness_vkey,
         }
+        for name, former in (("log", self.former_log_vkeys), ("witness", self.former_witness_vkeys)):
+            member |= {f"former_{name}_vkeys": list(former)} if former else {}
+        for name, starts in (("log", self.log_vkey_from), ("witness", self.witness_vkey_from)):
+            member |= {} if starts is None else {f"{name}_vkey_from": starts}
+        return member
 
     def signing_keys(self) -> tuple[bytes, ...]:
         """Return every Ed25519 key named here, each as often as it is named."""
         keys = (*self.record_keys.values(), *self.delivery_keys.values())
-        return (*(key.public_key for key in keys), *_note_keys(self.org, self.log_vkey, self.witness_vkey))
+        return (*(key.public_key for key in keys), *_note_keys(self.org, self.log_vkeys, self.witness_vkeys))
 
 
 def index_keys(keys: Iterable[RecordKey]) -> Mapping[KeyId, RecordKey]:
@@ -123,8 +149,8 @@ def parse_details(member: JSON) -> Details:
         raise _malformed("node_certs is empty")
     for der in certificates:
         verify_certificate(der, org=org)
-    log_vkey, witness_vkey = _value(member, "log_vkey", str), _value(member, "witness_vkey", str)
-    _note_keys(org, log_vkey, witness_vkey)
+    log_vkeys, witness_vkeys = _vkeys(member, "log"), _vkeys(member, "witness")
+    _note_keys(org, log_vkeys, witness_vkeys)
     return Details(
         org=org,
         name=_line(member, "name", fewest=1, most=_MAX_NAME),
@@ -134,15 +160,35 @@ def parse_details(member: JSON) -> Details:
         node_certs=certificates,
         endpoints=endpoints,
         contact=_line(member, "contact", fewest=0, most=_MAX_CONTACT),
-        log_vkey=log_vkey,
-        witness_vkey=witness_vkey,
+        log_vkey=log_vkeys[0],
+        witness_vkey=witness_vkeys[0],
+        former_log_vkeys=log_vkeys[1:],
+        former_witness_vkeys=witness_vkeys[1:],
+        log_vkey_from=_starts(member, "log_vkey_from"),
+        witness_vkey_from=_starts(member, "witness_vkey_from"),
     )
 
 
-def _note_keys(org: OrgId, log_vkey: str, witness_vkey: str) -> tuple[bytes, bytes]:
+def _vkeys(member: Mapping[str, JSON], name: str) -> tuple[str, ...]:
+    """Return the verifier keys of a log or witness, the current one first; a list that is there is not empty."""
+    current, listed = _value(member, f"{name}_vkey", str), f"former_{name}_vkeys"
+    former = _texts(member, listed, most=_MAX_KEYS) if listed in member else None
+    if former == ():
+        raise _malformed(f"{listed} is empty")
+    return (current, *(former or ()))
+
+
+def _starts(member: Mapping[str, JSON], name: str) -> int | None:
+    starts = _value(member, name, int) if name in member else None
+    if starts is not None and starts < 0:
+        raise _malformed(f"{name} is before all times")
+    return starts
+
+
+def _note_keys(org: OrgId, log_vkeys: Iterable[str], witness_vkeys: Iterable[str]) -> tuple[bytes, ...]:
     return (
-        parse_vkey(log_vkey, name=log_name(org), algorithm=NoteAlgorithm.ED25519),
-        parse_vkey(witness_vkey, name=witness_name(org), algorithm=NoteAlgorithm.COSIGNATURE_V1),
+        *(parse_vkey(text, name=log_name(org), algorithm=NoteAlgorithm.ED25519) for text in log_vkeys),
+        *(parse_vkey(text, name=witness_name(org), algorithm=NoteAlgorithm.COSIGNATURE_V1) for text in witness_vkeys),
     )
 
 

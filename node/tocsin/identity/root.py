@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from tocsin.encoding import JSON, dump_json, parse_json
 from tocsin.errors import IdentityOutdated, MalformedEncoding, MalformedIdentity
 from tocsin.identity.certificate import DAY, spki_pin
+from tocsin.identity.changes import describe_changes
 from tocsin.identity.details import Details
 from tocsin.identity.fingerprint import fingerprint
 from tocsin.identity.signer import Signer
@@ -60,7 +61,7 @@ def parse_identity(document: bytes, *, now: int, check_expiry: bool = True) -> O
 
     Raises MalformedIdentity (BAD_IDENTITY, WEAK_KEY) and IdentityOutdated.
     """
-    chain = _parse_chain(document)
+    chain = parse_chain(document)
     last = chain[-1]
     if check_expiry and last.expires <= now:
         hint = f"ask {last.details.org} for its current identity document"
@@ -75,8 +76,12 @@ def parse_identity(document: bytes, *, now: int, check_expiry: bool = True) -> O
     )
 
 
-def _parse_chain(document: bytes) -> list[Version]:
-    values = _parse_envelope(document)  # 1
+def parse_chain(document: bytes) -> list[Version]:
+    """Read the versions of an identity document and verify each step; whether it has expired is not asked.
+
+    Raises MalformedIdentity.
+    """
+    values = parse_envelope(document)  # 1
     chain: list[Version] = []
     for value in values:
         version = parse_version(value)  # 2
@@ -88,7 +93,8 @@ def _parse_chain(document: bytes) -> list[Version]:
     return chain
 
 
-def _parse_envelope(document: bytes) -> list[JSON]:
+def parse_envelope(document: bytes) -> list[JSON]:
+    """Return the versions of an identity document as they stand there. Raises MalformedIdentity."""
     if len(document) > MAX_DOCUMENT:
         raise _malformed(f"it has more than {MAX_DOCUMENT} bytes")
     try:
@@ -116,7 +122,7 @@ def update_identity(held: Organisation, document: bytes, *, now: int) -> tuple[O
     if newer.version < held.version:
         problem = f"version {newer.version} of the identity document is older than the one held, {held.version}"
         raise IdentityOutdated(problem, hint="keep the one held, and ask why an old one is handed out")
-    before, after = _parse_chain(held.document), _parse_chain(newer.document)
+    before, after = parse_chain(held.document), parse_chain(newer.document)
     for known, given in zip(before, after, strict=False):
         if known.payload != given.payload:
             problem = f"its version {given.number} is not the version {known.number} that is held"
@@ -126,34 +132,7 @@ def update_identity(held: Organisation, document: bytes, *, now: int) -> tuple[O
             raise _malformed(problem, hint=hint)
     if newer.version == held.version:
         return held, ()
-    return newer, (*_root_changes(before[-1], after[-1]), *_detail_changes(held, newer))
-
-
-def _root_changes(before: Version, after: Version) -> Iterable[str]:
-    if before.root_keys != after.root_keys or before.threshold != after.threshold:
-        yield f"root keys: now {after.threshold} of {len(after.root_keys)} must sign"
-        yield from _differences("root key", before.root_key_ids, after.root_key_ids)
-
-
-def _detail_changes(before: Organisation, after: Organisation) -> Iterable[str]:
-    for label, old, new in (
-        ("record key", before.record_keys, after.record_keys),
-        ("delivery key", before.delivery_keys, after.delivery_keys),
-    ):
-        yield from _differences(label, tuple(old), tuple(new))
-        for key_id in old.keys() & new.keys():
-            if old[key_id] != new[key_id]:
-                yield f"{label} {key_id}: {old[key_id].status}, now {new[key_id].status}"
-    yield from _differences("node certificate", sorted(before.pins), sorted(after.pins))
-    yield from _differences("endpoint", before.endpoints, after.endpoints)
-    for name in ("name", "kind", "contact", "log_vkey", "witness_vkey"):
-        if getattr(before, name) != getattr(after, name):
-            yield f"{name}: {getattr(before, name)}, now {getattr(after, name)}"
-
-
-def _differences(label: str, before: Sequence[str], after: Sequence[str]) -> Iterable[str]:
-    yield from (f"{label} {name}: new" for name in after if name not in before)
-    yield from (f"{label} {name}: gone" for name in before if name not in after)
+    return newer, tuple(describe_changes(before[-1], after[-1]))
 
 
 def found_organisation(
@@ -168,7 +147,7 @@ def found_organisation(
         threshold=threshold,
         signers=signers,
     )
-    return _dump_chain([version], now=now)
+    return dump_chain([version], now=now)
 
 
 def next_version(
@@ -188,7 +167,7 @@ def next_version(
 
     Raises MalformedIdentity when they do not, or when the details are not good.
     """
-    last = _parse_chain(held.document)[-1]
+    last = parse_chain(held.document)[-1]
     version = make_version(
         details,
         number=last.number + 1,
@@ -197,10 +176,11 @@ def next_version(
         threshold=threshold or last.threshold,
         signers=signers,
     )
-    return _dump_chain([*_parse_envelope(held.document), version], now=now)
+    return dump_chain([*parse_envelope(held.document), version], now=now)
 
 
-def _dump_chain(chain: Sequence[JSON], *, now: int) -> bytes:
+def dump_chain(chain: Sequence[JSON], *, now: int) -> bytes:
+    """Return versions as an identity document that holds together today. Raises MalformedIdentity."""
     document = dump_json({"format": FORMAT, "chain": chain})
     parse_identity(document, now=now)  # what others would refuse is not handed out
     return document

@@ -24,15 +24,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import Key, Signature, SSlibKey
-from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Role, Root, RootVerificationResult
 
-from tocsin.encoding import JSON
-from tocsin.errors import MalformedIdentity
+from tocsin.encoding import JSON, decode_base64url, encode_base64url
+from tocsin.errors import MalformedEncoding, MalformedIdentity
 from tocsin.identity.admission import verify_public_key
 from tocsin.identity.details import Details, parse_details
 from tocsin.identity.signer import Signer
 
 MEMBER = "x-tocsin"
+_SPOKEN = "root:"
+"""Tells the public part of a root key from the id of a key, which looks alike."""
 
 _NOBODY = {"keyids": [], "threshold": 1}
 _ED25519_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -141,17 +143,27 @@ def verify_signatures(version: Version, *, previous: Version | None) -> None:
 
     Raises MalformedIdentity.
     """
-    expected = 1 if previous is None else previous.number + 1
-    if version.number != expected:
-        raise _malformed(f"version {version.number} stands where version {expected} belongs")  # 1
-    result = version.metadata.signed.get_root_verification_result(
-        None if previous is None else previous.metadata.signed, version.payload, version.metadata.signatures
-    )
+    verify_number(version, previous=previous)  # 1
+    result = signatures_of(version, previous=previous)
     if not result.first.verified:
         who = "its own root keys" if previous is None else f"the root keys of version {previous.number}"
         raise _malformed(f"version {version.number} is not signed by enough of {who}")  # 2
     if not result.second.verified:
         raise _malformed(f"version {version.number} is not signed by enough of its own root keys")  # 3
+
+
+def verify_number(version: Version, *, previous: Version | None) -> None:
+    """Refuse a version that is not the next one (TUF 5.3.5). Raises MalformedIdentity."""
+    expected = 1 if previous is None else previous.number + 1
+    if version.number != expected:
+        raise _malformed(f"version {version.number} stands where version {expected} belongs")
+
+
+def signatures_of(version: Version, *, previous: Version | None) -> RootVerificationResult:
+    """Return who of the root keys before, and of its own, has signed a version; its number is the next one."""
+    return version.metadata.signed.get_root_verification_result(
+        None if previous is None else previous.metadata.signed, version.payload, version.metadata.signatures
+    )
 
 
 def make_version(
@@ -180,9 +192,46 @@ def make_version(
     )
     metadata = Metadata(root)
     for signer in signers:
-        key_id = _tuf_key(signer.public_key).keyid
-        metadata.signatures[key_id] = Signature(key_id, signer.sign(metadata.signed_bytes).hex())
+        _sign(metadata, signer)
     return metadata.to_dict()
+
+
+def sign_version(version: Version, *, signer: Signer) -> dict[str, JSON]:
+    """Return a version with one more signature; those that it has stay."""
+    metadata = Metadata(version.metadata.signed, dict(version.metadata.signatures))
+    _sign(metadata, signer)
+    return metadata.to_dict()
+
+
+def _sign(metadata: Metadata[Root], signer: Signer) -> None:
+    key_id = root_key_id(signer.public_key)
+    metadata.signatures[key_id] = Signature(key_id, signer.sign(metadata.signed_bytes).hex())
+
+
+def root_key_id(public_key: bytes) -> str:
+    """Return the id that TUF gives to a root key: a hash of its JSON (TUF specification 4.2)."""
+    return str(_tuf_key(public_key).keyid)
+
+
+def format_root_key(public_key: bytes) -> str:
+    """Return the public part of a root key as people hand it over."""
+    return f"{_SPOKEN}{encode_base64url(public_key)}"
+
+
+def parse_root_key(text: str) -> bytes:
+    """Read the public part of a root key. Raises MalformedIdentity: BAD_IDENTITY for the form, WEAK_KEY for the key."""
+    try:
+        public_key = decode_base64url(text.removeprefix(_SPOKEN))
+    except MalformedEncoding as error:
+        raise MalformedIdentity(f"not a public root key: {error.message}", reason="BAD_IDENTITY") from error
+    if text != format_root_key(public_key):
+        problem, hint = (
+            "not the public part of a root key",
+            f"it begins with {_SPOKEN}, as `tocsin keys root new` prints it",
+        )
+        raise MalformedIdentity(problem, reason="BAD_IDENTITY", hint=hint)
+    verify_public_key(public_key)
+    return public_key
 
 
 def _tuf_key(public_key: bytes) -> SSlibKey:
