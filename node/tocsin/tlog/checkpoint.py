@@ -34,6 +34,7 @@ from tocsin.tlog.note import (
     parse_note,
     parse_signatures,
     parse_verifier,
+    require_note,
     sign_text,
     verify_text,
 )
@@ -169,12 +170,13 @@ def cosign(checkpoint: VerifiedCheckpoint, *, name: str, signer: Signer, now: in
 
     The caller MUST have found the checkpoint consistent with all that it has
     cosigned of the log, and have kept it, before it asks for the line.
+
+    Raises RuntimeError for a name that no line can have: it is ours.
     """
     signature = now.to_bytes(_TIME_BYTES, "big") + signer.sign(_cosigned(checkpoint.note.text, at=now))
     hashed = key_hash(name, algorithm=NoteAlgorithm.COSIGNATURE_V1, public_key=signer.public_key)
     line = Signature(name, hashed, signature)
-    if parse_signatures(line.line()) != (line,):
-        raise RuntimeError(f"{name!r} is no name for a witness")
+    require_note(checkpoint.note.text, [line])
     return line.line()
 
 
