@@ -100,6 +100,18 @@ def test_a_lost_session_is_opened_again_for_every_key_of_the_token(held, record,
     assert open_signer(other).sign(b"data") == signatures[1]  # as at a reload, which comes before the next signature
 
 
+def test_a_token_that_was_away_signs_again_when_it_is_back(held, record):
+    signer = open_signer(record)
+    there = held.folder / "tokens"
+    away = there.rename(held.folder / "away")
+    for _ in range(3):
+        with pytest.raises(HomeDamaged) as refusal:
+            signer.sign(b"data")
+        assert (refusal.value.reason, refusal.value.where) == ("HOME_DAMAGED", "pkcs11:token=keys;object=record")
+    away.rename(there)
+    assert signer.sign(b"data")
+
+
 def test_a_removed_key_is_refused_and_the_others_of_the_token_go_on(held, record):
     uri = held.add("passing", generate_ed25519(seeded("passing")), number="05")
     signer, other = open_signer(uri), open_signer(record)

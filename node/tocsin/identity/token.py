@@ -13,7 +13,8 @@ sections 5.4 to 5.6), and decide how this is built:
   refused is not offered again by this process.
 
 Where a call fails, session and key are opened anew and the call is made once
-more: a token may have been pulled out, or its server started again.
+more: a token may have been pulled out, or its server started again. Where it is
+the module that failed, it is initialised anew, which ends all its sessions.
 
 python-pkcs11 is an extra (`tocsin[pkcs11]`), and this is the only module that
 knows it.
@@ -59,6 +60,9 @@ _MEANINGS = {
     "MechanismInvalid": ("the token cannot sign with Ed25519 (CKM_EDDSA)", "use another token, or a key in a file"),
 }
 _WRONG_PIN = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange"})
+
+# After these a module may know nothing of its tokens until it is initialised again.
+_MODULE_FAILS = frozenset({"GeneralError", "FunctionFailed", "DeviceError", "DeviceMemory"})
 
 _lock = RLock()
 _open: "dict[tuple[str, bytes], _Session]" = {}
@@ -143,6 +147,8 @@ class TokenSigner:
                     _log.warning("%s: %s, opening the token again", self._uri.shown, problem)
                     if self._session is not None:
                         self._session.end()
+                    if problem in _MODULE_FAILS:
+                        _restart(self._uri.module)
                     return self._sign(data)
 
     def _sign(self, data: bytes) -> bytes:
@@ -199,6 +205,14 @@ def _library(where: str = "") -> Any:  # noqa: ANN401
         message, hint = "a key is in a token, and python-pkcs11 is not installed", "pip install 'tocsin[pkcs11]'"
         raise HomeDamaged(message, where=where, hint=hint) from None
     return pkcs11
+
+
+def _restart(module: Path) -> None:
+    for each in [session for session in _open.values() if session.address[0] == str(module)]:
+        each.end()
+    library = _library()
+    with suppress(library.PKCS11Error):  # what does not start is told when its token is looked for
+        library.lib(str(module)).reinitialize()
 
 
 def _session_of(uri: TokenUri) -> _Session:
