@@ -7,7 +7,8 @@ from tests.support.organisations import NOW, YEAR, make_details, record_key, sig
 from tocsin.encoding import encode_base64url
 from tocsin.errors import MalformedIdentity
 from tocsin.identity.details import index_keys
-from tocsin.identity.root import found_organisation
+from tocsin.identity.root import found_organisation, parse_identity
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey
 
 
 def with_key(**changes):
@@ -20,6 +21,11 @@ def with_key(**changes):
 
 def with_member(**changes):
     return lambda member: member.update(changes)
+
+
+def former_vkeys(count, *, name="lab-a.example/tocsin", algorithm=NoteAlgorithm.ED25519):
+    keys = (signer(f"former {name} {number}").public_key for number in range(count))
+    return [format_vkey(name, algorithm=algorithm, public_key=key) for key in keys]
 
 
 OTHERS_KEY = encode_base64url(signer("somebody").public_key)
@@ -68,6 +74,25 @@ MEMBERS = {
         lambda member: member.update(delivery_keys=member["record_keys"]),
         "one key serves two purposes",
     ),
+    "no former key of the log": (with_member(former_log_vkeys=[]), "former_log_vkeys is empty"),
+    "former keys that are no list": (with_member(former_log_vkeys="x"), "at most 64 texts"),
+    "a former key that is none": (with_member(former_log_vkeys=["x"]), "verifier key for lab-a.example/tocsin"),
+    "the former log of another": (
+        lambda member: member.update(former_log_vkeys=[make_details("lab-b.example").log_vkey]),
+        "verifier key for lab-a.example/tocsin",
+    ),
+    "a former key of the log as witness": (
+        lambda member: member.update(former_witness_vkeys=[member["log_vkey"]]),
+        "lab-a.example/witness",
+    ),
+    "a former key that is the current one": (
+        lambda member: member.update(former_log_vkeys=[member["log_vkey"]]),
+        "one key serves two purposes",
+    ),
+    "a former key twice": (lambda member: member.update(former_log_vkeys=former_vkeys(1) * 2), "one twice"),
+    "too many former keys": (lambda member: member.update(former_log_vkeys=former_vkeys(65)), "at most 64 texts"),
+    "a log that signs from true on": (with_member(log_vkey_from=True), "log_vkey_from is missing"),
+    "a witness that signs before all times": (with_member(witness_vkey_from=-1), "before all times"),
     "a key twice": (lambda member: member.update(record_keys=member["record_keys"] * 2), "a key stands there twice"),
 }
 
@@ -100,6 +125,36 @@ def test_a_root_key_signs_no_records(lab):
     with pytest.raises(MalformedIdentity) as refusal:
         found_organisation(said, signers=lab.roots, threshold=2, now=NOW)
     assert "one key serves two purposes" in refusal.value.message
+
+
+def test_former_keys_of_log_and_witness_verify_after_the_current_one(lab):
+    logs = former_vkeys(2)
+    witnesses = former_vkeys(1, name="lab-a.example/witness", algorithm=NoteAlgorithm.COSIGNATURE_V1)
+    said = replace(
+        make_details("lab-a.example"),
+        former_log_vkeys=tuple(logs),
+        former_witness_vkeys=tuple(witnesses),
+        log_vkey_from=NOW + 7,
+    )
+    read = parse_identity(found_organisation(said, signers=lab.roots, threshold=2, now=NOW), now=NOW)
+    assert read.log_vkeys == (said.log_vkey, *logs)
+    assert read.witness_vkeys == (said.witness_vkey, *witnesses)
+    assert (read.log_vkey_from, read.witness_vkey_from) == (NOW + 7, None)
+    assert read.to_member() == said.to_member()
+
+
+def test_a_document_without_former_keys_is_the_same_as_before_there_were_any(lab):
+    member = lab.organisation.to_member()
+    assert not [name for name in member if "former" in name or "from" in name]
+    assert lab.organisation.log_vkeys == (lab.organisation.log_vkey,)
+
+
+def test_a_former_key_of_the_log_signs_no_records(lab):
+    vkey = format_vkey("lab-a.example/tocsin", algorithm=NoteAlgorithm.ED25519, public_key=lab.record.public_key)
+    said = replace(make_details("lab-a.example"), former_log_vkeys=(vkey,))
+    with pytest.raises(MalformedIdentity, match="one key serves two purposes") as refusal:
+        found_organisation(said, signers=lab.roots, threshold=2, now=NOW)
+    assert refusal.value.reason == "BAD_IDENTITY"
 
 
 @pytest.mark.parametrize(
