@@ -102,7 +102,6 @@ BAD_BODIES = {
     "the origin in another case": f"{ORIGIN.upper()}\n12\n{ROOT}\n",
     "the origin with a space": f"{ORIGIN} \n12\n{ROOT}\n",
     "an extension line": f"{ORIGIN}\n12\n{ROOT}\nTimestamp: 1689177396617352539\n",
-    "larger than a checkpoint may be": f"{ORIGIN}\n12\n{ROOT}\n{'x' * MAX_CHECKPOINT}\n",
 }
 
 
@@ -133,6 +132,15 @@ def test_extension_lines_of_other_logs_are_read_and_written_the_same():
     read = parse_checkpoint(text)
     assert read.checkpoint.extensions == ("Timestamp: 1689177396617352539",)
     assert read.checkpoint.body() == parse_note(text).text
+
+
+def test_a_checkpoint_is_read_up_to_its_limit_in_bytes():
+    least = len(note_over(f"{ORIGIN}\n12\n{ROOT}\nä\n").encode())
+    room = MAX_CHECKPOINT - least
+    assert parse_checkpoint(note_over(f"{ORIGIN}\n12\n{ROOT}\nä{'x' * room}\n"))
+    with pytest.raises(MalformedLog) as refusal:
+        parse_checkpoint(note_over(f"{ORIGIN}\n12\n{ROOT}\nä{'x' * room}x\n"))
+    assert refusal.value.reason == "BAD_CHECKPOINT"
 
 
 UNSIGNABLE = {

@@ -19,7 +19,7 @@ from tocsin.errors import (
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey
 from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, add_cosignatures, cosign, sign_checkpoint
 from tocsin.tlog.merkle import consistency_proof, root
-from tocsin.tlog.proof import MAX_HASHES, format_hashes
+from tocsin.tlog.proof import MAX_HASHES, MAX_PROOF, format_hashes
 from tocsin.tlog.witness import Held, Request, format_request, judge, parse_request, status_of
 
 NAME = "aisi.example/witness"
@@ -73,7 +73,7 @@ BAD = {
     "no checkpoint": ("BAD_NOTE", GOOD.partition("\n\n")[0] + "\n\n"),
     "an unsigned checkpoint": ("BAD_NOTE", GOOD.partition("—")[0]),
     "bytes behind the checkpoint": ("BAD_NOTE", GOOD + "x"),
-    "too long": ("BAD_PROOF", "x" * 2**20),
+    "longer than a request may be": ("BAD_PROOF", GOOD.replace(ORIGIN, "x" * MAX_PROOF, 1)),
 }
 
 
