@@ -55,6 +55,73 @@ def test_profiles_on_this_machine_know_the_node_by_its_new_certificate(tocsin, h
     assert profile.load_organisation() == load_organisation(Layout(home))
 
 
+def key_in_document(home, name="record_keys"):
+    chain = json.loads((home / "identity" / "document.tocsin").read_bytes())["chain"]
+    return chain[-1]["signed"]["x-tocsin"][name][0]["kid"]
+
+
+def test_a_key_that_was_stolen_is_revoked_and_what_follows_is_told(tocsin, home):
+    stolen = key_in_document(home)
+    shown = tocsin("keys", "revoke", stolen[:10], "--at", "2026-01-01")
+    assert shown.code == 0
+    assert f"version 2 of the identity document revokes the record key {stolen}" in shown.out
+    assert "a new record key is in use" in shown.out
+    assert "partners that take the document refuse every record that the key signed" in shown.err
+    assert "tocsin identity export" in shown.err
+    earlier = tocsin("keys", "revoke", stolen, "--at", "2025-12-24", "--json")
+    assert json.loads(earlier.out) == {"key": "record", "revoked": [stolen], "replaced": False, "identity_version": 3}
+    again = tocsin("keys", "revoke", stolen)
+    assert (again.code, "is revoked already [CONFLICT]" in again.err) == (6, True)
+    ahead = tocsin("keys", "revoke", key_in_document(home, "delivery_keys"), "--at", "2100-01-01")
+    assert (ahead.code, "[BAD_REQUEST]" in ahead.err) == (3, True)
+
+
+def test_a_draft_goes_to_who_holds_the_root_key_and_back(tocsin, home, tmp_path):
+    root, draft = (home / "keys" / "root-1.pem").rename(tmp_path / "root-1.pem"), tmp_path / "next.draft"
+    drafted = json.loads(tocsin("keys", "rotate", "tls", "--overlap", "0", "--draft", draft, "--json").out)
+    assert (drafted["org"], drafted["identity_version"], drafted["signed_by"]) == ("lab-a.example", 2, [])
+    assert len(drafted["missing"]) == 1
+    elsewhere = ("--home", tmp_path / "nowhere", "keys", "root")
+    asked = tocsin(*elsewhere, "sign", draft, "--root-key", root, stdin=b"n\n")
+    assert (asked.code, "nothing was signed" in asked.err) == (0, True)
+    silent = tocsin(*elsewhere, "sign", draft, "--root-key", root, "--json")
+    assert (silent.code, "give --yes too" in silent.err) == (2, True)
+    assert "still to be signed by" in tocsin(*elsewhere, "sign", draft).err
+    signed = tocsin(*elsewhere, "sign", draft, "--root-key", root, "--yes", "--json")
+    assert json.loads(signed.out)["missing"] == []
+    adopted = tocsin("keys", "adopt", draft, "--json")
+    assert json.loads(adopted.out)["identity_version"] == 2
+    (profile,) = load_profiles()
+    assert profile.load_organisation() == load_organisation(Layout(home))
+
+
+def test_a_root_key_with_a_passphrase_is_made_added_and_used(tocsin, home, tmp_path):
+    passphrase, path = tmp_path / "passphrase", tmp_path / "root-2.pem"
+    passphrase.write_text("a random secret")
+    passphrase.chmod(0o600)
+    made = json.loads(tocsin("keys", "root", "new", path, "--passphrase-file", passphrase, "--json").out)
+    assert b"ENCRYPTED" in path.read_bytes()
+    changed = tocsin("keys", "root", "change", "--add", made["public"], "--json")
+    assert json.loads(changed.out) == {"identity_version": 2}
+    shown = json.loads(tocsin("keys", "root", "show", "--json").out)
+    assert (shown["threshold"], made["id"] in shown["root_keys"]) == (1, True)
+    refused = tocsin("keys", "renew", "--root-key", path)
+    assert (refused.code, "--root-passphrase-file" in refused.err) == (9, True)
+    renewed = tocsin("keys", "renew", "--root-key", path, "--root-passphrase-file", passphrase)
+    assert renewed.out.startswith("version 3 of the identity document is valid until 20")
+    draft = tmp_path / "next.draft"
+    tocsin("keys", "root", "change", "--remove", made["id"], "--draft", draft)
+    signed = tocsin("keys", "root", "sign", draft, "--root-key", path, "--root-passphrase-file", passphrase, "--yes")
+    assert "still to be signed by 1 of the root keys of version 4" in signed.err
+
+
+def test_a_file_that_is_no_draft_is_refused(tocsin, home, tmp_path):
+    (tmp_path / "no.draft").write_text("{}")
+    for words in (("adopt",), ("root", "sign")):
+        shown = tocsin("keys", *words, tmp_path / "no.draft")
+        assert (shown.code, "not of the format tocsin-draft/v1 [BAD_IDENTITY]" in shown.err) == (3, True)
+
+
 def test_a_running_node_takes_a_new_certificate_over_and_its_people_reach_it(tocsin, home, tmp_path):
     env = environment(TOCSIN_HOME=home, XDG_CONFIG_HOME=tmp_path / "config")
     with serving(home, env=env) as process:

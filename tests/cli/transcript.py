@@ -39,6 +39,7 @@ _NORMAL = (
     (re.compile(r"(?<=  )20\d\d-\d\d-\d\d(?=  |$)", re.M), "YYYY-MM-DD"),
     (re.compile(r"[\d,]+\.\d [MG]iB"), "<size>"),
     (re.compile(r"(?<=until )20\d\d-\d\d-\d\d"), "YYYY-MM-DD"),
+    (re.compile(r"\b(from|before:|over on) 20\d\d-\d\d-\d\d\b"), r"\1 YYYY-MM-DD"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"(?<=\bsd_hash )[A-Za-z0-9_-]{8}(?=…)"), "<digest>"),
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tocsin.desk.ceremony import Authority
 from tocsin.desk.home import open_home
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation, load_papers
-from tocsin.desk.rotation import ROTATED, _Place, pending_keys, renew_document, rotate_key, settle_keys
-from tocsin.errors import Conflict, IdentityExpired, MalformedIdentity, Overloaded
+from tocsin.desk.rotation import ROTATED, _Place, pending_keys, renew_document, revoke_key, rotate_key, settle_keys
+from tocsin.errors import Conflict, IdentityExpired, MalformedIdentity, MalformedRequest, NotFound, Overloaded
 from tocsin.identity.certificate import DAY, spki_pin
 from tocsin.identity.root import update_identity
 
@@ -90,6 +91,133 @@ def test_of_certificates_the_one_in_use_and_the_next_are_named(layout):
     assert first not in map(spki_pin, rotated.organisation.node_certs)
 
 
+@pytest.mark.parametrize("name", ["log", "witness"])
+def test_what_a_former_key_of_log_or_witness_signs_verifies_without_an_end(layout, name):
+    first = shown(layout, name)
+    second = getattr(rotate(layout, name, overlap=7 * DAY).organisation, f"{name}_vkey")
+    organisation = load_organisation(layout)
+    assert vkeys(organisation, name) == (second, first)
+    assert getattr(organisation, f"{name}_vkey_from") == NOW + 7 * DAY
+    open_home(layout.root, now=NOW + 7 * DAY).close()
+    assert shown(layout, name) == second
+    organisation = rotate(layout, name, now=NOW + 8 * DAY).organisation
+    assert vkeys(organisation, name)[1:] == (second, first)
+    assert getattr(organisation, f"{name}_vkey_from") is None
+
+
+def vkeys(organisation, name):
+    return organisation.log_vkeys if name == "log" else organisation.witness_vkeys
+
+
+STOLEN = ("tls", "log", "witness")
+
+
+@pytest.mark.parametrize("name", STOLEN)
+@pytest.mark.parametrize("waits", [False, True], ids=["alone", "with one that waits"])
+def test_a_stolen_key_is_named_no_more_and_nor_is_what_waited_beside_it(layout, name, waits):
+    rotate(layout, name)
+    kept = shown(layout, name) if name == "tls" else load_organisation(layout).to_member()[f"former_{name}_vkeys"]
+    if waits:
+        rotate(layout, name, overlap=DAY)
+    rotated = rotate(layout, name, stolen=True, now=NOW + 10)
+    assert pending_keys(layout, rotated.organisation) == {}
+    assert not waiting_files(layout)
+    if name == "tls":
+        assert rotated.organisation.pins == {_Place(layout, rotated.organisation, name).in_use}
+        assert kept != shown(layout, name)
+    else:
+        assert vkeys(rotated.organisation, name) == (shown(layout, name), *kept)
+    open_home(layout.root, now=NOW + 10).close()
+
+
+def waiting_files(layout):
+    return [path.name for path in layout.keys.iterdir() if path.stem not in (*ROTATED, "root-1")]
+
+
+@pytest.mark.parametrize("name", ["record", "delivery"])
+def test_revoking_the_key_in_use_brings_a_new_one_in_the_same_version(layout, name):
+    before = shown(layout, name)
+    revoked = revoke(layout, before, at=NOW - 5)
+    keys = listed(revoked.organisation, name)
+    assert (revoked.name, revoked.keys, revoked.is_replaced) == (name, (before,), True)
+    assert (keys[before].status, keys[before].revoked_at) == ("revoked", NOW - 5)
+    assert keys[shown(layout, name)].is_valid_at(NOW)
+    assert revoked.organisation.version == 2
+    open_home(layout.root, now=NOW).close()
+
+
+def revoke(layout, key_id, **more):
+    return revoke_key(layout, key_id, random=secrets.token_bytes, **{"now": NOW, **more})
+
+
+def listed(organisation, name):
+    return organisation.record_keys if name == "record" else organisation.delivery_keys
+
+
+def test_what_waits_goes_with_the_key_that_was_stolen_beside_it(layout):
+    first = shown(layout, "record")
+    rotate(layout, "record", overlap=DAY)
+    (waiting,) = load_organisation(layout).record_keys.keys() - {first}
+    revoked = revoke(layout, first)
+    assert revoked.keys == tuple(sorted((first, waiting)))
+    states = {key.key_id: key.status for key in revoked.organisation.record_keys.values()}
+    assert states == {first: "revoked", waiting: "revoked", shown(layout, "record"): "active"}
+    assert not waiting_files(layout)
+    open_home(layout.root, now=NOW + 2 * DAY).close()
+
+
+def test_a_key_that_waits_is_revoked_and_another_is_used_at_once(layout):
+    first = shown(layout, "record")
+    rotate(layout, "record", overlap=DAY)
+    (waiting,) = load_organisation(layout).record_keys.keys() - {first}
+    revoked = revoke(layout, waiting)
+    assert (revoked.keys, revoked.is_replaced) == ((waiting,), True)
+    assert revoked.organisation.record_keys[first].status == "retired"
+    assert shown(layout, "record") not in (first, waiting)
+    open_home(layout.root, now=NOW + 9 * DAY).close()
+
+
+def test_a_retired_key_is_revoked_and_the_one_in_use_stays(layout):
+    first = shown(layout, "delivery")
+    rotate(layout, "delivery")
+    in_use = shown(layout, "delivery")
+    revoked = revoke(layout, first[:8], at=NOW)
+    assert (revoked.keys, revoked.is_replaced) == ((first,), False)
+    assert shown(layout, "delivery") == in_use
+    assert revoke(layout, first, at=NOW - DAY).organisation.delivery_keys[first].revoked_at == NOW - DAY
+
+
+REFUSED = {
+    "an id that is none": ("x" * 43, None, NotFound, "NOT_FOUND"),
+    "seven characters of one": (7, None, NotFound, "NOT_FOUND"),
+    "a time that lies ahead": (43, NOW + 1, MalformedRequest, "BAD_REQUEST"),
+    "a time before all times": (43, -1, MalformedRequest, "BAD_REQUEST"),
+}
+
+
+@pytest.mark.parametrize(("key", "at", "error", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_revoked_is_refused_and_nothing_changes(layout, key, at, error, reason):
+    key_id = key if isinstance(key, str) else shown(layout, "record")[:key]
+    with pytest.raises(error) as refused:
+        revoke(layout, key_id, at=at)
+    assert refused.value.reason == reason
+    assert load_organisation(layout).version == 1
+
+
+def test_a_key_is_revoked_once_unless_it_was_stolen_earlier(layout):
+    first = shown(layout, "record")
+    revoke(layout, first)
+    with pytest.raises(Conflict) as refused:
+        revoke(layout, first)
+    assert refused.value.reason == "CONFLICT"
+    assert load_organisation(layout).version == 2
+
+
+def test_a_stolen_key_that_signs_records_is_not_rotated(layout):
+    with pytest.raises(RuntimeError):
+        rotate(layout, "record", stolen=True)
+
+
 class KilledError(BaseException):
     """The process ends here, and nothing that stands behind runs."""
 
@@ -133,6 +261,39 @@ def test_a_crash_at_any_step_leaves_the_old_key_or_the_new_one_and_the_document_
         open_home(layout.root, now=NOW).close()
         assert (shown(layout, name) == before) == (version == 1)
         assert not list(layout.keys.glob("*next*"))
+    assert step > 5
+
+
+def steal(layout, name):
+    """Replace what is in use, and what waits, because somebody has both."""
+    if name in STOLEN:
+        rotate(layout, name, stolen=True)
+    else:
+        revoke(layout, shown(layout, name))
+
+
+@pytest.mark.parametrize("name", ["record", "tls", "log"])
+def test_a_crash_after_a_theft_leaves_both_keys_as_they_were_or_neither(tmp_path, monkeypatch, name):
+    mould = Layout(copy_home(tmp_path / "mould"))
+    rotate(mould, name, overlap=DAY)
+    before, waiting = shown(mould, name), pending_keys(mould, load_organisation(mould))
+    step, done = 0, False
+    while not done:
+        step += 1
+        layout = Layout(Path(shutil.copytree(mould.root, tmp_path / str(step))))
+        with monkeypatch.context() as patch:
+            die_at(patch, step)
+            try:
+                steal(layout, name)
+                done = True
+            except KilledError:
+                pass
+        organisation = load_organisation(layout)
+        open_home(layout.root, now=NOW).close()
+        is_old = organisation.version == 2
+        assert (shown(layout, name) == before) == is_old
+        assert pending_keys(layout, organisation) == (waiting if is_old else {})
+        assert [name for name in waiting_files(layout) if "next" not in name] == []
     assert step > 5
 
 
@@ -219,8 +380,12 @@ def test_the_decision_log_says_once_which_keys_count_from_when_on(layout):
     assert told[0]["pin"] == told[1]["pin"]
 
 
-def test_the_decision_log_goes_on_under_a_new_delivery_key(layout):
-    rotate(layout, "delivery")
+@pytest.mark.parametrize("change", ["rotated", "revoked"])
+def test_the_decision_log_goes_on_under_a_new_delivery_key(layout, change):
+    if change == "rotated":
+        rotate(layout, "delivery")
+    else:
+        revoke(layout, shown(layout, "delivery"))
     with open_home(layout.root, now=NOW) as home:
         (_, *_, last) = home.log.rows()
         assert last.act == Event.KEY_ROTATED

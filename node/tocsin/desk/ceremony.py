@@ -149,8 +149,9 @@ def change_root(
         last = parse_chain(held.document)[-1]
         gone = {find_root_key(last, text) for text in remove}
         keys = [*(key for key in last.root_keys if key not in gone), *map(parse_root_key, add)]
-        if len(keys) > MOST_ROOT_KEYS:
-            raise MalformedIdentity(f"more than {MOST_ROOT_KEYS} root keys", reason="BAD_IDENTITY")
+        if not 1 <= len(keys) <= MOST_ROOT_KEYS:
+            message = f"an organisation has 1 to {MOST_ROOT_KEYS} root keys, and this would be {len(keys)}"
+            raise MalformedIdentity(message, reason="BAD_IDENTITY")
         if len(set(keys)) < len(keys):
             raise Conflict("a root key is one already", reason="CONFLICT", hint="see them: tocsin keys root show")
         if set(keys) == set(last.root_keys) and threshold in (0, last.threshold):
