@@ -10,6 +10,8 @@
 | `vkey` | verifier keys of logs and witnesses |
 | `details` | what an organisation says of itself |
 | `version` | one signed version of that |
+| `changes` | in words, what a version changes of the one before |
 | `fingerprint` | what two people compare |
 | `root` | the chain of versions: `Organisation`, `parse_identity`, `update_identity` |
+| `draft` | the next version, while people sign it one after another |
 """
