@@ -4,8 +4,9 @@ They work on the home, whether its node runs or not.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,7 +51,18 @@ keys = group(
 
 
 def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add what says who signs the next version of the identity document."""
+    """Add what says who signs the next version of the identity document, which the command takes as `who`."""
+
+    @wraps(function)
+    def command(
+        *given: Any,  # noqa: ANN401 - whatever else the command takes
+        root_keys: tuple[Path, ...],
+        root_passphrase_file: Path | None,
+        draft: Path | None,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        function(*given, who=_authority(root_keys, root_passphrase_file, draft), **options)
+
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     options = (
         click.option(
@@ -74,12 +86,13 @@ def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Sign nothing: write what is to be signed here, for `tocsin keys root sign`.",
         ),
     )
+    decorated: Callable[..., None] = command
     for option in reversed(options):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
-def authority(root_keys: tuple[Path, ...], root_passphrase_file: Path | None, draft: Path | None) -> "Authority":
+def _authority(root_keys: tuple[Path, ...], root_passphrase_file: Path | None, draft: Path | None) -> "Authority":
     """Return who signs, by what the options say."""
     from tocsin.desk.ceremony import Authority
 
@@ -114,9 +127,7 @@ def rotate(
     name: str,
     overlap: int | None,
     stolen: bool,
-    root_keys: tuple[Path, ...],
-    root_passphrase_file: Path | None,
-    draft: Path | None,
+    who: "Authority",
     as_json: bool,
 ) -> None:
     """Replace a key of the node by a new one.
@@ -135,23 +146,13 @@ def rotate(
     from tocsin.desk.rotation import rotate_key
     from tocsin.identity.certificate import DAY
 
-    if stolen and name in _REVOKED:
-        raise UsageProblem(f"a {name} key that was stolen is revoked", "tocsin keys revoke KEYID")
-    if stolen and overlap:
-        raise UsageProblem("a key that was stolen has no overlap", "leave --overlap out")
-    days = 0 if stolen else OVERLAP_DAYS if overlap is None else overlap
+    days = _days(name, overlap, stolen=stolen)
     rotated = rotate_key(
-        Layout(session.home),
-        name,
-        now=now(),
-        random=token_bytes,
-        overlap=days * DAY,
-        authority=authority(root_keys, root_passphrase_file, draft),
-        stolen=stolen,
+        Layout(session.home), name, now=now(), random=token_bytes, overlap=days * DAY, authority=who, stolen=stolen
     )
     starts = rfc3339(rotated.takes_over_at)
     if rotated.draft is not None:
-        print_draft(rotated.draft, draft, as_json=as_json)
+        print_draft(rotated.draft, who, as_json=as_json)
         return
     organisation = rotated.organisation
     finish(session, organisation.document)
@@ -161,6 +162,15 @@ def rotate(
     when = f"takes over on {starts}" if days else "is in use"
     output.data(f"version {organisation.version} of the identity document names the new {name} key, which {when}")
     print_next_steps(session.home)
+
+
+def _days(name: str, overlap: int | None, *, stolen: bool) -> int:
+    """Return for how many days the old key goes on."""
+    if stolen and name in _REVOKED:
+        raise UsageProblem(f"a {name} key that was stolen is revoked", "tocsin keys revoke KEYID")
+    if stolen and overlap:
+        raise UsageProblem("a key that was stolen has no overlap", "leave --overlap out")
+    return 0 if stolen else OVERLAP_DAYS if overlap is None else overlap
 
 
 @click.command(
@@ -182,9 +192,7 @@ def revoke(
     *,
     key_id: str,
     at: int | None,
-    root_keys: tuple[Path, ...],
-    root_passphrase_file: Path | None,
-    draft: Path | None,
+    who: "Authority",
     as_json: bool,
 ) -> None:
     """Say that nothing counts that a key signed: it was stolen.
@@ -201,16 +209,9 @@ def revoke(
     from tocsin.desk.layout import Layout
     from tocsin.desk.rotation import revoke_key
 
-    revoked = revoke_key(
-        Layout(session.home),
-        key_id,
-        now=now(),
-        random=token_bytes,
-        at=at,
-        authority=authority(root_keys, root_passphrase_file, draft),
-    )
+    revoked = revoke_key(Layout(session.home), key_id, now=now(), random=token_bytes, at=at, authority=who)
     if revoked.draft is not None:
-        print_draft(revoked.draft, draft, as_json=as_json)
+        print_draft(revoked.draft, who, as_json=as_json)
         return
     version = revoked.organisation.version
     finish(session, revoked.organisation.document)
@@ -218,10 +219,8 @@ def revoke(
         found = {"key": revoked.name, "revoked": list(revoked.keys), "replaced": revoked.is_replaced}
         output.document({**found, "identity_version": version})
         return
-    for each in revoked.keys:
-        output.data(f"version {version} of the identity document revokes the {revoked.name} key {each}")
-    if revoked.is_replaced:
-        output.data(f"a new {revoked.name} key is in use")
+    lines = [f"version {version} of the identity document revokes the {revoked.name} key {key}" for key in revoked.keys]
+    output.data("\n".join([*lines, *([f"a new {revoked.name} key is in use"] if revoked.is_replaced else [])]))
     output.warning(_CONSEQUENCES[revoked.name])
     print_next_steps(session.home)
 
@@ -239,9 +238,7 @@ _CONSEQUENCES = {
 def renew(
     session: Session,
     *,
-    root_keys: tuple[Path, ...],
-    root_passphrase_file: Path | None,
-    draft: Path | None,
+    who: "Authority",
     as_json: bool,
 ) -> None:
     """Sign the identity document for another year.
@@ -251,10 +248,9 @@ def renew(
     from tocsin.desk.layout import Layout
     from tocsin.desk.rotation import renew_document
 
-    who = authority(root_keys, root_passphrase_file, draft)
     outcome = renew_document(Layout(session.home), now=now(), authority=who)
     if outcome.draft is not None:
-        print_draft(outcome.draft, draft, as_json=as_json)
+        print_draft(outcome.draft, who, as_json=as_json)
         return
     organisation = outcome.organisation
     finish(session, organisation.document)
@@ -292,11 +288,12 @@ def adopt(session: Session, *, file: Path, as_json: bool) -> None:
     print_next_steps(session.home)
 
 
-def print_draft(draft: "Draft", path: Path | None, *, as_json: bool) -> None:
+def print_draft(draft: "Draft", who: "Authority", *, as_json: bool) -> None:
     """Print what was drafted, and what to do with it."""
     if as_json:
         output.document(draft_document(draft))
         return
+    path = who.draft
     output.data(f"version {draft.version.number} of the identity document is drafted in {path}")
     for change in draft.changes:
         output.data(f"  {change}")

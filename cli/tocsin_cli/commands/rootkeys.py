@@ -4,15 +4,19 @@
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tocsin_cli import output
 from tocsin_cli.ask import ask
 from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, json_option
-from tocsin_cli.commands.keys import authority, draft_document, finish, print_draft, print_next_steps, root_key_options
+from tocsin_cli.commands.keys import draft_document, finish, print_draft, print_next_steps, root_key_options
 from tocsin_cli.document import counted, rfc3339
 from tocsin_cli.session import Session, now
+
+if TYPE_CHECKING:
+    from tocsin.desk.ceremony import Authority
 
 _HERE = "tocsin_cli.commands.rootkeys"
 
@@ -107,9 +111,7 @@ def change(
     add: tuple[str, ...],
     remove: tuple[str, ...],
     threshold: int | None,
-    root_keys: tuple[Path, ...],
-    root_passphrase_file: Path | None,
-    draft: Path | None,
+    who: "Authority",
     as_json: bool,
 ) -> None:
     """Add and remove root keys, and say how many must sign.
@@ -125,11 +127,11 @@ def change(
         add=add,
         remove=remove,
         threshold=threshold or 0,
-        authority=authority(root_keys, root_passphrase_file, draft),
+        authority=who,
         now=now(),
     )
     if outcome.draft is not None:
-        print_draft(outcome.draft, draft, as_json=as_json)
+        print_draft(outcome.draft, who, as_json=as_json)
         return
     finish(session, outcome.organisation.document)
     version = outcome.organisation.version
