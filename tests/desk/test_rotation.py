@@ -351,6 +351,18 @@ def test_keys_with_a_passphrase_stay_so(tmp_path):
     open_home(layout.root, now=NOW).close()
 
 
+def test_a_new_key_takes_over_from_one_that_lies_elsewhere(layout, tmp_path):
+    before = layout.key("record").rename(tmp_path / "record.pem")
+    uri = layout.key("record").with_suffix(".uri")
+    uri.write_text(f"file:{before}\n")
+    uri.chmod(0o600)
+    rotate(layout, "record", overlap=DAY)
+    open_home(layout.root, now=NOW).close()
+    assert uri.exists()
+    open_home(layout.root, now=NOW + DAY).close()
+    assert (uri.exists(), layout.key("record").exists()) == (False, True)
+
+
 def test_a_document_that_has_expired_is_renewed(layout):
     later = NOW + 400 * DAY
     with pytest.raises(IdentityExpired) as refused:
