@@ -55,6 +55,30 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(_NODE + left + right).digest()
 
 
+def remembering(read: Reader, *, level: int = 8, most: int = 2**16) -> Reader:
+    """Return a reader that asks another once only for what is at a level or above.
+
+    Those nodes are few, each is over many leaves, and what is complete never
+    changes; so a proof in a large tree reads little more than one in a small
+    one. At most so many nodes are kept, some 10 MB.
+
+    The other reader MUST have nothing but what is committed: a node that is
+    rolled back would be remembered.
+    """
+    known: dict[Node, bytes] = {}
+
+    def recall(nodes: Sequence[Node]) -> list[bytes]:
+        missing = [node for node in nodes if node not in known]
+        found = dict(zip(missing, _ask(read, missing), strict=True))
+        hashes = [found[node] if node in found else known[node] for node in nodes]
+        if len(known) + len(found) > most:
+            known.clear()
+        known.update((node, value) for node, value in found.items() if node.level >= level)
+        return hashes
+
+    return recall
+
+
 def append(size: int, leaves: Sequence[bytes], read: Reader) -> list[tuple[Node, bytes]]:
     """Return every node that becomes complete when leaves follow a tree of a size, level by level.
 
@@ -230,10 +254,10 @@ def _split(begin: int, end: int) -> int:
 
 def _cover(begin: int, end: int) -> Iterator[Node]:
     """Yield the complete subtrees that make up a subtree, largest first."""
-    for level in reversed(range((end - begin).bit_length())):
-        if (end - begin) >> level & 1:
-            yield Node(level, begin >> level)
-            begin += 1 << level
+    while begin < end:
+        level = (end - begin).bit_length() - 1
+        yield Node(level, begin >> level)
+        begin += 1 << level
 
 
 def _hashes(ranges: Sequence[_Range], read: Reader) -> tuple[bytes, ...]:
@@ -241,12 +265,8 @@ def _hashes(ranges: Sequence[_Range], read: Reader) -> tuple[bytes, ...]:
     covers = [list(_cover(begin, end)) for begin, end in ranges]
     found = iter(_ask(read, [node for cover in covers for node in cover]))
     parts = [[next(found) for _ in cover] for cover in covers]
-    return tuple(_join(each) for each in parts)
-
-
-def _join(parts: Sequence[bytes]) -> bytes:
-    """Return the hash over neighbouring subtrees, each larger than the next."""
-    return reduce(lambda right, left: node_hash(left, right), reversed(parts))
+    # From the right: each part is larger than all that follow it.
+    return tuple(reduce(lambda right, left: node_hash(left, right), reversed(each)) for each in parts)
 
 
 def _ask(read: Reader, nodes: Sequence[Node]) -> Sequence[bytes]:
