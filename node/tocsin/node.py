@@ -20,7 +20,7 @@ from typing import Self
 from tocsin.config import NodeConfig, desk_socket_path
 from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
-from tocsin.desk.papers import load_organisation
+from tocsin.desk.papers import load_organisation, load_papers
 from tocsin.desk.room import open_office
 from tocsin.desk.rotation import pending_keys
 from tocsin.errors import TocsinError
@@ -33,7 +33,7 @@ from tocsin.exchange.reread import Rereading
 from tocsin.exchange.timekeeper import Timekeeper
 from tocsin.exchange.worker import Workers
 from tocsin.identity.names import OrgId
-from tocsin.reload import Renewal, read_renewal
+from tocsin.reload import Renewal, read_renewal, read_takeover
 from tocsin.services.calls import Calls
 from tocsin.services.current import exchange_service
 from tocsin.services.desk import desk_service, prober_of, puller_of, requester_of, side_of
@@ -124,17 +124,18 @@ class Node:
         await node._begin()
         return node
 
-    async def reload(self) -> Renewal:
-        """Read settings and papers anew, and go on under them.
+    async def reload(self, *, keys_only: bool = False) -> Renewal:
+        """Read settings and papers anew, or the papers alone, and go on under them.
 
         Calls that run finish with what they began with; whoever calls next, and
         every handshake from now on, meets the new ones. Raises a TocsinError
         where anything is wrong, and then nothing has changed.
         """
-        renewal = await asyncio.to_thread(read_renewal, self._home, self.config, now=self._clock())
-        await asyncio.to_thread(self._home.renew, renewal.papers, now=self._clock())
-        self._directory.refresh()  # what may fail comes before anything is stopped
+        read = read_takeover if keys_only else read_renewal
+        renewal = await asyncio.to_thread(read, self._home, self.config, now=self._clock())
+        self._directory.refresh()  # what may fail comes before anything is taken over
         self._roster.refresh()
+        await asyncio.to_thread(self._home.renew, renewal.papers, now=self._clock())
         await self._workers.stop()
         await self._timekeeper.stop()
         self.config = renewal.config
@@ -146,9 +147,16 @@ class Node:
         return renewal
 
     def is_key_due(self) -> bool:
-        """Say whether a new key waits whose time has come, by the document that the home has now."""
+        """Say whether a new key waits whose time has come, or took over in the home and not here.
+
+        Raises HomeDamaged, KeyExposed and IdentityExpired.
+        """
         waiting = pending_keys(self._home.layout, load_organisation(self._home.layout))
-        return any(starts <= self._clock() for starts in waiting.values())
+        if any(starts <= self._clock() for starts in waiting.values()):
+            return True
+        written, used = load_papers(self._home.layout, now=self._clock()), self._home.papers
+        signers = (written.record_signer.key_id, written.delivery_signer.key_id)
+        return signers != (used.record_signer.key_id, self._side.delivery_signer.key_id) or written.tls != used.tls
 
     async def _begin(self) -> None:
         await self._timekeeper.start()

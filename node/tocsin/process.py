@@ -100,7 +100,7 @@ async def _keep_current(node: Node, asked: asyncio.Event) -> None:
         asked.clear()
         try:
             if is_asked or await asyncio.to_thread(node.is_key_due):
-                await _reload(node)
+                await _reload(node, keys_only=not is_asked)
         except Exception as error:  # noqa: BLE001 -- outermost: the next reload is asked for of this task as well
             _tell_refused(error)
 
@@ -117,10 +117,10 @@ def _tell_refused(error: Exception) -> None:
     tell_ready("serving; the last reload was refused, see the log")
 
 
-async def _reload(node: Node) -> None:
+async def _reload(node: Node, *, keys_only: bool) -> None:
     """Reload, and say what came of it: to the log, and to the service manager."""
     tell_reloading()
-    renewal = await node.reload()
+    renewal = await node.reload(keys_only=keys_only)
     write_logs(level=renewal.config.log_level, form=renewal.config.log_format)
     for change in renewal.changes:
         _log.warning("identity: %s", change)

@@ -54,10 +54,15 @@ def read_renewal(home: Home, config: NodeConfig, *, now: int) -> Renewal:
         details = tuple(str(problem) for problem in problems)
         hint = "put them in order, see: tocsin policy check"
         raise MalformedPolicy("the policy files have problems", hint=hint, details=details)
-    settle_keys(home.layout, now=now)  # 3
-    papers = load_papers(home.layout, now=now)
-    _, changes = update_identity(home.organisation, papers.organisation.document, now=now)  # 4
     taken = replace(config, **{name: getattr(written, name) for name in RELOADED})
     names = (setting.name for setting in fields(NodeConfig))
     postponed = tuple(name for name in names if getattr(taken, name) != getattr(written, name))
-    return Renewal(taken, papers, changes, postponed)
+    return replace(read_takeover(home, taken, now=now), postponed=postponed)
+
+
+def read_takeover(home: Home, config: NodeConfig, *, now: int) -> Renewal:
+    """Read identity and keys alone: when a key's time has come, no draft may keep it. Raises a TocsinError."""
+    settle_keys(home.layout, now=now)  # 3
+    papers = load_papers(home.layout, now=now)
+    _, changes = update_identity(home.organisation, papers.organisation.document, now=now)  # 4
+    return Renewal(config, papers, changes, postponed=())

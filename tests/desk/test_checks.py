@@ -178,6 +178,10 @@ def test_a_key_that_waits_is_told(root, open_office):
     messages = [answer.message for answer in answers if answer.check == "keys"]
     assert any("the next record key takes over on" in message for message in messages)
     assert [verdict for check, verdict in wrong(answers) if check == "identity"] == []
+    office.clock.now = NOW + 7 * DAY + 3 * 3600
+    (late,) = [answer for answer in checks_of(office) if "was to take over on" in answer.message]
+    assert late.verdict == FAIL
+    assert "kill -HUP" in late.hint
 
 
 def test_a_check_that_fails_by_itself_hides_no_other(office, monkeypatch):

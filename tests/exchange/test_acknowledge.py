@@ -50,6 +50,13 @@ def restore(party, name):
     party.store = open_store(folder / f"{party.org}.db")
 
 
+def test_what_is_no_text_of_a_receipt_is_refused_before_anything_is_noted(a):
+    with pytest.raises(MalformedRequest) as refused:
+        a.take_receipts(["é"], giver=B)
+    assert refused.value.reason == "BAD_REQUEST"
+    assert a.logged("receipt-refused") == []
+
+
 class TestTaking:
     def test_receipts_say_what_became_of_each_entry_and_move_the_feed(self, a, b):
         receipts = given(a, b, pages=2)

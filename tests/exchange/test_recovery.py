@@ -9,8 +9,9 @@ import pytest
 from tests.exchange.parties import A, B, C, Party, founded
 from tests.store.making import make_record
 from tests.support.organisations import NOW
-from tocsin.errors import PeerMisbehaved
+from tocsin.errors import PeerMisbehaved, PeerRefused
 from tocsin.exchange import recovery
+from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.pull import give_back, recover_from
 from tocsin.exchange.recovery import keep_recovered, recognise, what_is_held
 from tocsin.records.record import parse_record
@@ -187,6 +188,12 @@ class TestKeeping:
         assert lost.store.records.counts().received == 0
         assert lost.logged("recovered")[0]["details"]["refused"] == 1
 
+    def test_what_a_peer_issued_itself_comes_with_its_feed_alone(self, lost):
+        record = make_record(by=founded(A))
+        keep_recovered(lost.office, A, v1.GiveBackRequest(records=[record.token]), now=NOW)
+        assert lost.store.records.counts().received == 0
+        assert lost.logged("recovered")[0]["details"]["refused"] == 1
+
     def test_of_what_was_passed_on_no_field_is_given_back(self, a, b, c):
         record = make_record(by=founded(B), relay="community", tlp="GREEN")
         a.store.records.add(record, received_from=C, now=NOW)
@@ -257,6 +264,16 @@ class TestAsking:
         peer = Asked([v1.RecoverResponse(next="records.y"), v1.RecoverResponse()])
         asyncio.run(recover_from(peer, B, side=self.side(a)))
         assert peer.asked == ["records.x", "records.y"]
+        assert a.store.recoveries.open() == {}
+
+    def test_a_peer_that_lets_us_ask_nothing_is_asked_no_more(self, a):
+        a.store.recoveries.begin(B, now=NOW)
+
+        class Closed:
+            async def recover(self, after):
+                raise PeerRefused("not for readers", metadata={PEER_REASON: "NOT_PERMITTED"})
+
+        asyncio.run(recover_from(Closed(), B, side=self.side(a)))
         assert a.store.recoveries.open() == {}
 
     def test_a_peer_that_is_not_to_be_asked_is_not(self, a):

@@ -254,6 +254,29 @@ class TestAmending:
         assert (published.queued, published.told) == ((C,), ())
         assert a.page_for(B) is None
 
+    def test_whoever_was_to_get_the_next_version_and_does_not_after_all_is_told(self, a, b):
+        first = a.post()
+        b.pull(a)
+        second, _ = a.amend(first, {"title": "two"})
+        assert kinds(a.page_for(B, b.cursor_of(A))) == ["record"], "the page is lost on its way"
+        a.apply(lab_b=CLEAR_ONLY)
+        b.pull(a)
+        assert standing(b, first) is Standing.REPLACED
+        assert b.store.records.token(second.digest) is None
+
+    def test_as_is_whoever_was_to_get_it_with_a_page_that_was_never_made(self, a, b):
+        first = a.post()
+        b.pull(a)
+        for title in ("beside it", "and another"):
+            a.post({"title": title})
+        a.amend(first, {"title": "two"})
+        b.take(a.page_for(B, b.cursor_of(A), limits=Limits(entries=2)))
+        b.hand_over(a)
+        assert len(a.store.feeds.candidates(B, limit=9)) == 1, "the next version waits, and the first is off the queue"
+        a.apply(lab_b=CLEAR_ONLY)
+        b.pull(a)
+        assert standing(b, first) is Standing.REPLACED
+
     def test_a_version_that_is_not_the_current_one_is_not_amended(self, a):
         first = a.post()
         a.amend(first)

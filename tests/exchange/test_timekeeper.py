@@ -70,13 +70,13 @@ def test_what_is_noted_later_is_done_when_it_is_due(a):
     asyncio.run(run())
 
 
-def test_it_sleeps_until_the_next_thing_is_due_and_never_longer_than_a_minute(a):
+def test_it_sleeps_until_the_next_thing_is_due_and_a_minute_at_most_also_where_something_has_failed(a):
     async def run():
         watch = Watch()
         keeper = keeping(a, watch)
         assert keeper._pause() == timekeeper.LONGEST_SLEEP_SECONDS
         record = a.post(partners=())
-        for due_at, pause in ((NOW + 7 * HOUR, 60), (NOW + 20, 20), (NOW - 5, 0.001)):
+        for due_at, pause in ((NOW + 7 * HOUR, 60), (NOW + 20, 20), (NOW, 0.001), (NOW - 5, 60)):
             a.store.dues.add(Due(DueKind.HOLD, record.digest, B, due_at))
             assert keeper._pause() == pause
 

@@ -195,7 +195,7 @@ def test_whatever_a_reload_fails_on_the_next_one_is_heard(caplog):
     failures = [OSError("canary-0007"), HomeDamaged("the keys cannot be read")]
 
     class Failing:
-        async def reload(self):
+        async def reload(self, *, keys_only=False):
             raise failures.pop(0)
 
     async def run():

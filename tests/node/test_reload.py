@@ -10,9 +10,10 @@ import pytest
 from tests.support.nodes import QUICK, federation, make_place, put_policy, running, until
 from tests.support.organisations import found
 from tests.support.wire import now
+from tocsin.desk import home as home_module
 from tocsin.desk.layout import Layout
 from tocsin.desk.rotation import rotate_key
-from tocsin.errors import MalformedIdentity, TocsinError
+from tocsin.errors import MalformedIdentity, Overloaded, TocsinError
 from tocsin.identity.certificate import DAY
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -188,6 +189,49 @@ def test_a_key_whose_time_has_come_is_noticed(place):
             assert not node.node.is_key_due()
 
     asyncio.run(run())
+
+
+def test_no_broken_draft_keeps_a_key_whose_time_has_come(place):
+    ahead = 0
+
+    async def run():
+        nonlocal ahead
+        async with running(place, clock=lambda: now() + ahead) as node:
+            new = next(iter(rotate(place, "delivery", overlap=DAY).delivery_keys.keys() - _delivery_keys(node)))
+            _bad_draft(place)
+            ahead = DAY + 1
+            await node.node.reload(keys_only=True)
+            assert node.home.delivery_signer.key_id == new
+
+    asyncio.run(run())
+
+
+def test_a_takeover_that_failed_on_its_way_is_tried_again(place, monkeypatch):
+    ahead = 0
+
+    async def run():
+        nonlocal ahead
+        async with running(place, clock=lambda: now() + ahead) as node:
+            rotate(place, "delivery", overlap=DAY)
+            ahead = DAY + 1
+            with monkeypatch.context() as once:
+                once.setattr(home_module, "note_papers", _full)
+                with pytest.raises(Overloaded):
+                    await node.node.reload(keys_only=True)
+            assert node.node.is_key_due()
+            await node.node.reload(keys_only=True)
+            assert not node.node.is_key_due()
+            assert node.home.delivery_signer.key_id == node.node._side.delivery_signer.key_id
+
+    asyncio.run(run())
+
+
+def _delivery_keys(node):
+    return node.home.organisation.delivery_keys.keys()
+
+
+def _full(*_args, **_more):
+    raise Overloaded("the disk is full", reason="NO_SPACE")
 
 
 async def _holds(node, titles) -> bool:

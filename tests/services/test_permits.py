@@ -52,7 +52,7 @@ MAY = {
     | {"TestPeer", "RunChecks", "ListOutbox", "ListReceipts"}
     | {"ListPeople", "AddPerson", "ChangePerson", "RemovePerson"},
 }
-READER_MAY = {"GiveBack", "Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}
+READER_MAY = {"Recover", "GiveBack", "Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}
 
 
 def methods_of(service: ServiceDescriptor) -> list[str]:

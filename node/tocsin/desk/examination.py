@@ -29,6 +29,7 @@ from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
 DAYS_OF_WARNING = 60
+LATE_SECONDS = 2 * 3600  # a node looks every hour
 """Before a document, a certificate or a key expires: time for the people who hold the root keys to meet."""
 CLOCK_SECONDS = 300
 LITTLE_SPACE = 1024**3
@@ -138,6 +139,10 @@ def _keys(room: Room) -> Iterator[Finding]:
     for name, due_at in pending_keys(layout, room.home.organisation).items():
         found = True
         day = datetime.fromtimestamp(due_at, UTC).date().isoformat()
+        if due_at + LATE_SECONDS <= room.clock():
+            hint = f"see why in the node's log, then: kill -HUP $(cat {layout.lock})"
+            yield failure("keys", f"the next {name} key was to take over on {day}, and has not", hint)
+            continue
         hint = "send partners the document before: tocsin identity export"
         yield warning("keys", f"the next {name} key takes over on {day}", hint)
     if not found:

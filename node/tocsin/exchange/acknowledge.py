@@ -50,6 +50,8 @@ def take_receipts(office: Office, partner: KnownPeer, receipts: Sequence[str], *
     """
     if len(receipts) > MOST_RECEIPTS:  # 1
         raise MalformedRequest(f"{len(receipts)} receipts at once; at most {MOST_RECEIPTS} are taken")
+    if not all(statement.isascii() for statement in receipts):
+        raise MalformedRequest("a receipt is not base64url with dots")
     for statement in receipts:
         try:
             _take(office, partner, statement, now=now)

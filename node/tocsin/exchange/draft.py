@@ -15,7 +15,7 @@ from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, build_page
 from tocsin.exchange.publish import weigh_for
 from tocsin.exchange.request import answer_requests
-from tocsin.exchange.retract import Notice, find_notice, notice_again
+from tocsin.exchange.retract import Notice, find_notice, look_at_earlier, notice_again
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.policy.decide import Decision, Denial
@@ -74,6 +74,7 @@ class Draft:
         self._room = limits.bytes
         self._log: list[Entry] = []
         self._again: dict[str, VerifiedRecord] = {}
+        self._not_gone: dict[str, tuple[str, str, int]] = {}  # issuer, record id and version, by digest
 
     def add_numbered(self, *, after: int) -> None:
         """Add what has its number, as far as it fits."""
@@ -97,9 +98,11 @@ class Draft:
         return len(considered)
 
     def settle(self) -> None:
-        """Keep what was decided in the log, and note when to look again at what has to wait after all."""
+        """Keep what was decided in the log, and note what to look at again, and when."""
         if self._log:
             self._office.log.append(*self._log, now=self._now)
+        for issuer, record_id, version in self._not_gone.values():
+            look_at_earlier(self._office.store, issuer, record_id, version, partner=self._partner, now=self._now)
         for record in self._again.values():
             weigh_for(self._office, record, partners=(self._partner,), now=self._now)
 
@@ -173,6 +176,9 @@ class Draft:
             return False
         if sent.kind is not EntryKind.VOID:
             self._feeds.void(self._partner, sent.sequence)
+            if sent.kind is EntryKind.RECORD:
+                stored = self._office.store.records.get(sent.digest)
+                self._not_gone[sent.digest] = stored.issuer, stored.record_id, stored.version
             details: dict[str, JSON] = {"kind": sent.kind.value, "sequence": sent.sequence}
             self._log.append(Entry(Event.WITHDRAWN, partner=self._partner, digest=sent.digest, details=details))
         return True
@@ -182,6 +188,8 @@ class Draft:
         if today.wider_at is not None:  # it may have been queued without being weighed
             self._again[record.digest] = record
         held = self._feeds.sent(self._partner, record.digest)
+        if not today.delivered and held is None and record.version > 1:
+            self._not_gone[record.digest] = record.issuer, record.record_id, record.version
         if not today.delivered or not missing(record, today, held=held):
             return True
         passed = self._pass(record, today)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict
-from tocsin.exchange.retract import tell_holders
+from tocsin.exchange.retract import look_at_earlier, tell_holders
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, sd_hash
 from tocsin.records.retraction import VerifiedRetraction
@@ -192,7 +192,13 @@ def _weigh_again(office: Office, digest: str, partners: tuple[OrgId, ...], *, no
     for partner in partners:
         office.store.feeds.drop(partner, (digest,))
     record = office.load(digest, now=now)
-    return weigh_for(office, record, partners=partners, now=now).queued if record is not None else ()
+    if record is None:
+        return ()
+    queued = weigh_for(office, record, partners=partners, now=now).queued
+    if record.version > 1:
+        for partner in set(partners).difference(queued):
+            look_at_earlier(office.store, record.issuer, record.record_id, record.version, partner=partner, now=now)
+    return queued
 
 
 def _posted(record: VerifiedRecord, author: str, recipients: tuple[OrgId, ...]) -> Entry:

@@ -20,7 +20,7 @@ from tocsin.exchange.receive import Received
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
-from tocsin.v1.exchange_service_pb2 import Page
+from tocsin.v1.exchange_service_pb2 import Page, RecoverResponse
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
 """By these reasons a peer says that it never takes a receipt as it is."""
@@ -159,7 +159,12 @@ async def recover_from(client: Client, org: OrgId, *, side: Side) -> None:
     """Ask a peer for what our store has lost, if it is to be asked; what it gives back is kept page by page."""
     after, empty = await asyncio.to_thread(side.to_recover, org), 0
     while after is not None:
-        answer = await client.recover(after)
+        try:
+            answer = await client.recover(after)
+        except PeerRefused as error:
+            if error.metadata[PEER_REASON] != "NOT_PERMITTED":
+                raise
+            answer = RecoverResponse()  # we may not ask; that must not keep us from what we may have
         empty += not answer.records and not answer.retractions
         if answer.next and (answer.next == after or empty > 2):  # there may be nothing of one sort, and then another
             raise PeerMisbehaved(f"{org} gives the same things back again and again, or nothing")

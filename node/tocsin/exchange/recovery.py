@@ -29,6 +29,7 @@ from tocsin.identity.names import OrgId
 from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import Action, parse_retraction
+from tocsin.release.due import note_dates
 from tocsin.release.office import Office, vouched_organisation
 from tocsin.release.proposal import withdraw
 from tocsin.store.model import Added, AuditFilter, PeerRole, PeerState, Standing, StoredRecord
@@ -167,6 +168,8 @@ class _Kept:
         if not self._is_own(record.digest):
             added = self._store.records.add(record, received_from=self._org, now=self._now)
             self.records += added in (Added.NEW, Added.GROWN)
+            if record.issuer != self._office.organisation.org:
+                note_dates(self._store, record)
             if added is Added.EQUIVOCATION:
                 _log.error("version %d of %s was signed twice: %s", record.version, record.record_id, record.digest)
         self._store.feeds.note_holder(self._org, record.digest)
@@ -201,13 +204,19 @@ class _Kept:
         """Verify a record as it is held with what came back of it: as of when it was signed, since its id is taken."""
         held = self._store.records.token(unverified.digest)
         if unverified.issuer != self._office.organisation.org:
-            return self._verify_passed_on(parse_record(held or token), is_held=bool(held))
+            bare = f"{token.partition('~')[0]}~"  # as it is given back: no field comes by this way
+            return self._verify_passed_on(parse_record(held or bare), is_held=bool(held))
         if held:
             unverified = parse_record(extend(held, token.split("~")[1:-1]))
         return unverified.verify(self._office.organisation, now=unverified.issued_at)
 
     def _verify_passed_on(self, unverified: UnverifiedRecord, *, is_held: bool) -> VerifiedRecord:
-        """Verify a record of others; one that is not held any more only where it might come from this peer as well."""
+        """Verify a record of others; one that is not held any more only where it might come from this peer as well.
+
+        What the peer itself issued has come with its feed, and comes again with it.
+        """
+        if unverified.issuer == self._org:
+            raise NotPermitted("it was not ours to pass on")
         origin = vouched_organisation(self._store, unverified.issuer)
         record = unverified.verify(origin, now=unverified.issued_at) if origin else None
         if record is None or record.relay != MAY_RELAY or not (is_held or self._is_accepted(record)):

@@ -98,6 +98,17 @@ def tell_holders(store: Store, stored: StoredRecord, *, now: int) -> tuple[OrgId
     return tuple(holders)
 
 
+def look_at_earlier(store: Store, issuer: str, record_id: str, version: int, *, partner: OrgId, now: int) -> None:
+    """Queue the version before one that does not go to a partner after all, where it holds an earlier one.
+
+    It was perhaps not told that its version is over, because it was to get the
+    newer one.
+    """
+    earlier = store.records.newest(issuer, record_id, until=version - 1)
+    if earlier is not None and partner in store.feeds.holders(issuer, record_id):
+        store.feeds.queue(partner, earlier.digest, now=now)
+
+
 def find_notice(office: Office, digest: str, *, partner: OrgId, now: int, memo: Memo | None = None) -> Notice | None:
     """Return what a partner must be told of a candidate that is not sent itself, if anything."""
     store = office.store

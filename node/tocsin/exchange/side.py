@@ -207,7 +207,7 @@ class Side:
     def note_contact(self, peer: OrgId) -> None:
         """Keep that a peer answers again after something had gone wrong."""
         if self.store.peers.get(peer).last_error_reason:
-            self.store.peers.note_received(peer, now=self.clock())
+            self.store.peers.note_contact(peer)
 
     def note_clock(self, peer: OrgId, now: int) -> None:
         """Keep what a peer says its clock is."""

@@ -65,7 +65,10 @@ class Timekeeper:
             return LONGEST_SLEEP_SECONDS
         if due_at is None:
             return LONGEST_SLEEP_SECONDS
-        return max(SHORTEST_SLEEP_SECONDS, min(LONGEST_SLEEP_SECONDS, due_at - self._clock()))
+        left = due_at - self._clock()
+        if left < 0:  # it was due at the last look, and has failed
+            return LONGEST_SLEEP_SECONDS
+        return max(SHORTEST_SLEEP_SECONDS, min(LONGEST_SLEEP_SECONDS, left))
 
     async def _act(self) -> None:
         try:

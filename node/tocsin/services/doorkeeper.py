@@ -62,6 +62,7 @@ READER_METHODS = frozenset(
         "/tocsin.v1.ExchangeService/Subscribe",
         "/tocsin.v1.ExchangeService/Acknowledge",
         "/tocsin.v1.ExchangeService/RequestDisclosure",
+        "/tocsin.v1.ExchangeService/Recover",
         "/tocsin.v1.ExchangeService/GiveBack",
         "/grpc.health.v1.Health/Check",
         "/grpc.health.v1.Health/Watch",

@@ -16,7 +16,7 @@ from tocsin.store.records import row_id
 
 
 class SqliteFeeds:
-    """Keep what goes out to each partner; see `protocol.Feeds`."""
+    """Keep what goes out to each partner; see `delivery.Feeds`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

@@ -11,7 +11,7 @@ COUNTED_SECONDS = 86_400
 
 
 class SqliteIntake:
-    """Keep what came in from each peer; see `protocol.Intake`."""
+    """Keep what came in from each peer; see `delivery.Intake`."""
 
     def __init__(self, db: Connections) -> None:
         self._db = db

@@ -62,6 +62,12 @@ class SqlitePeers:
             org,
         )
 
+    def note_contact(self, org: str) -> None:
+        """Clear the last error of a peer that answers again."""
+        self._update(
+            "UPDATE peers SET last_error_reason = '', last_error = '', last_error_at = NULL WHERE org = ?", (), org
+        )
+
     def note_sent(self, org: str, *, now: int) -> None:
         """Keep that something went to a peer."""
         self._update("UPDATE peers SET last_sent_at = ? WHERE org = ?", (now,), org)

@@ -184,6 +184,9 @@ class Peers(Protocol):
     def note_received(self, org: str, *, now: int) -> None:
         """Keep that something came from a peer; clears its last error."""
 
+    def note_contact(self, org: str) -> None:
+        """Clear the last error of a peer that answers again. Raises NotFound."""
+
     def note_sent(self, org: str, *, now: int) -> None:
         """Keep that something went to a peer."""
 
