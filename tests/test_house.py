@@ -62,7 +62,7 @@ def test_every_module_says_in_its_first_line_what_it_is():
     assert silent == []
 
 
-PURE_ROOMS = ("schema", "identity", "records", "policy", "interchange")
+PURE_ROOMS = ("schema", "identity", "records", "policy", "tlog", "interchange")
 IMPURE = re.compile(r"^\s*(?:import|from) (grpc|sqlite3|sqlite_utils|click|time|secrets|random|socket|asyncio)\b", re.M)
 
 

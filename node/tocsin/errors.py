@@ -13,11 +13,11 @@ it never leaves this machine) and the exit code of the command.
     │   └── MalformedConfig     MalformedSource    MalformedBackup     MalformedLog
     ├── RecordRefused        a record fails its checks                                     4
     │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT   also ProofMismatch
-    │   ├── CheckpointRefused  RecordQuarantined                       FAILED_PRECONDITION
+    │   ├── CheckpointRefused                                          FAILED_PRECONDITION
     │   └── UntrustedIssuer  RecordExpired  IdentityOutdated  ReceiptRefused   FAILED_PRECONDITION
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
-    │   ├── PeerPending      PeerSuspended       OriginStopped         FAILED_PRECONDITION
+    │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
     │   ├── ReleaseBlocked                                             FAILED_PRECONDITION
     │   └── NotPermitted                                               PERMISSION_DENIED
     ├── StateConflict        what is there, or is not                                      6
@@ -30,7 +30,7 @@ it never leaves this machine) and the exit code of the command.
     │   ├── Overloaded                                                 UNAVAILABLE
     │   └── PeerUnreachable  PeerRefused         PeerMisbehaved        UNAVAILABLE
     ├── DataLoss             our own data is not what we wrote         DATA_LOSS             8
-    │   └── StoreCorrupt     AuditInconsistent   LogInconsistent
+    │   └── StoreCorrupt     AuditInconsistent
     ├── LocalState           this machine, never on the wire                               9
     │   ├── HomeMissing      HomeExists    HomeDamaged   HomeLocked    KeyExposed
     │   ├── ProfileMissing   ProfileExists
@@ -179,14 +179,6 @@ class CheckpointRefused(
     """A checkpoint that not enough stand behind."""
 
 
-class RecordQuarantined(
-    RecordRefused,
-    status="FAILED_PRECONDITION",
-    reasons={"QUARANTINED": "its key was revoked, and no cosigned checkpoint from before that has it"},
-):
-    """A record that whoever stole a key may have signed."""
-
-
 class UntrustedIssuer(
     RecordRefused,
     status="FAILED_PRECONDITION",
@@ -250,14 +242,6 @@ class PeerPending(
 
 class PeerSuspended(AccessDenied, status="FAILED_PRECONDITION", reasons={"PEER_SUSPENDED": "the peering is suspended"}):
     """A peer that was suspended."""
-
-
-class OriginStopped(
-    AccessDenied,
-    status="FAILED_PRECONDITION",
-    reasons={"ORIGIN_STOPPED": "the origin was caught with two histories, and people have to look at it first"},
-):
-    """An origin from which nothing is taken until people say so."""
 
 
 class ReleaseBlocked(
@@ -346,10 +330,6 @@ class StoreCorrupt(DataLoss, reasons={"STORE_CORRUPT": "the store does not read 
 
 class AuditInconsistent(DataLoss, reasons={"AUDIT_INCONSISTENT": "the decision log is not the one that was written"}):
     """A decision log whose chain or seals do not hold."""
-
-
-class LogInconsistent(DataLoss, reasons={"LOG_INCONSISTENT": "the transparency log is not the one that was signed"}):
-    """A log of ours whose tree does not lead to what was signed."""
 
 
 class LocalState(TocsinError, exit_code=9):

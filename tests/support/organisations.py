@@ -60,6 +60,8 @@ class Founded:
     record: Signer
     delivery: Signer
     tls: ec.EllipticCurvePrivateKey
+    log: Signer
+    witness: Signer
 
     @property
     def document(self) -> bytes:
@@ -105,4 +107,6 @@ def found(
         record=signer(f"{name} record"),
         delivery=signer(f"{name} delivery"),
         tls=generate_p256(seeded(f"{name} tls")),
+        log=signer(f"{name} log"),
+        witness=signer(f"{name} witness"),
     )

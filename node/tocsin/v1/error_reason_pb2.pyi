@@ -176,14 +176,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Fewer witnesses have cosigned than the policy asks for."""
     ERROR_REASON_FUTURE_COSIGNATURE: _ErrorReason.ValueType  # 75
     """A cosignature is from the future."""
-    ERROR_REASON_QUARANTINED: _ErrorReason.ValueType  # 76
-    """The record's key was revoked, and no cosigned checkpoint from before that has it."""
-    ERROR_REASON_ORIGIN_STOPPED: _ErrorReason.ValueType  # 77
-    """The origin was caught with two histories, and people have to look at it first."""
-    ERROR_REASON_STALE_CHECKPOINT: _ErrorReason.ValueType  # 78
+    ERROR_REASON_STALE_CHECKPOINT: _ErrorReason.ValueType  # 76
     """The proof begins at another size than the one that was cosigned last."""
-    ERROR_REASON_LOG_INCONSISTENT: _ErrorReason.ValueType  # 79
-    """The transparency log is not the one that was signed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -340,12 +334,6 @@ ERROR_REASON_NO_QUORUM: ErrorReason.ValueType  # 74
 """Fewer witnesses have cosigned than the policy asks for."""
 ERROR_REASON_FUTURE_COSIGNATURE: ErrorReason.ValueType  # 75
 """A cosignature is from the future."""
-ERROR_REASON_QUARANTINED: ErrorReason.ValueType  # 76
-"""The record's key was revoked, and no cosigned checkpoint from before that has it."""
-ERROR_REASON_ORIGIN_STOPPED: ErrorReason.ValueType  # 77
-"""The origin was caught with two histories, and people have to look at it first."""
-ERROR_REASON_STALE_CHECKPOINT: ErrorReason.ValueType  # 78
+ERROR_REASON_STALE_CHECKPOINT: ErrorReason.ValueType  # 76
 """The proof begins at another size than the one that was cosigned last."""
-ERROR_REASON_LOG_INCONSISTENT: ErrorReason.ValueType  # 79
-"""The transparency log is not the one that was signed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
