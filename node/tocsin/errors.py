@@ -30,7 +30,7 @@ it never leaves this machine) and the exit code of the command.
     │   ├── Overloaded                                                 UNAVAILABLE
     │   └── PeerUnreachable  PeerRefused         PeerMisbehaved        UNAVAILABLE
     ├── DataLoss             our own data is not what we wrote         DATA_LOSS             8
-    │   └── StoreCorrupt     AuditInconsistent
+    │   └── StoreCorrupt     AuditInconsistent   LogInconsistent
     ├── LocalState           this machine, never on the wire                               9
     │   ├── HomeMissing      HomeExists    HomeDamaged   HomeLocked    KeyExposed
     │   ├── ProfileMissing   ProfileExists
@@ -330,6 +330,10 @@ class StoreCorrupt(DataLoss, reasons={"STORE_CORRUPT": "the store does not read 
 
 class AuditInconsistent(DataLoss, reasons={"AUDIT_INCONSISTENT": "the decision log is not the one that was written"}):
     """A decision log whose chain or seals do not hold."""
+
+
+class LogInconsistent(DataLoss, reasons={"LOG_INCONSISTENT": "the transparency log is not the one that was signed"}):
+    """A log of ours whose tree does not lead to what was signed."""
 
 
 class LocalState(TocsinError, exit_code=9):

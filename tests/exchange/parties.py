@@ -30,6 +30,7 @@ from tocsin.release.proposal import refresh_all
 from tocsin.release.review import decide_review
 from tocsin.store.model import AuditFilter, PeerRole, PeerState, Proposal
 from tocsin.store.sqlite import open_store
+from tocsin.tlog.log import OwnLog
 
 A, B, C = OrgId("lab-a.example"), OrgId("lab-b.example"), OrgId("aisi.example")
 founded = cache(found)  # founding an organisation takes longer than most tests
@@ -103,6 +104,7 @@ class Party:
             organisation=self.founded.organisation,
             policies=lambda: self.policies,
             log=Log(self.store, org=self.org, signer=founded(self.org).delivery),
+            tlog=OwnLog(self.store.logs, self.org, self.founded.log),
             strict=self.strict,
             random=self._random,
         )

@@ -44,6 +44,7 @@ from tocsin.services.doorkeeper import PeerDoor, Quota
 from tocsin.services.exchange import ExchangeService
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.sqlite import SqliteStore, open_store
+from tocsin.tlog.log import OwnLog
 
 LAB_A, LAB_B, AISI = OrgId("lab-a.example"), OrgId("lab-b.example"), OrgId("aisi.example")
 UNIVERSITY = OrgId("university.example")
@@ -148,6 +149,7 @@ class Node:
             organisation=organisation,
             policies=lambda: self.policies,
             log=Log(self.store, org=self.org, signer=self.founded.delivery),
+            tlog=OwnLog(self.store.logs, self.org, self.founded.log),
             strict=False,
             random=self.random,
         )

@@ -11,6 +11,7 @@ people know which part to mend:
 5. the store reads as it was written (STORE_CORRUPT)
 6. the last row of the decision log is sealed, where an earlier version left it open
 7. the decision log says which keys count from now on, where they are others than before
+8. the transparency log is the one that was signed (LOG_INCONSISTENT); what was issued before there was one is entered
 
 The policies in force are in the store, and are verified each time that they
 are asked for: a home in which none are believed opens, and shares nothing.
@@ -34,8 +35,10 @@ from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
 from tocsin.policy.model import PolicySet
+from tocsin.release.ledger import enter_earlier
 from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
+from tocsin.tlog.log import OwnLog
 
 
 class Home:
@@ -71,6 +74,11 @@ class Home:
     def delivery_signer(self) -> Signer:
         """Return what signs pages, receipts and the decision log."""
         return self.papers.delivery_signer
+
+    @property
+    def tlog(self) -> OwnLog:
+        """Return the transparency log of what we issue."""
+        return OwnLog(self.store.logs, self.organisation.org, self.papers.log_signer)
 
     @property
     def tls(self) -> TlsKeys:
@@ -113,6 +121,9 @@ def open_home(root: Path, *, now: int) -> Home:
         log = Log(store, org=papers.organisation.org, signer=papers.delivery_signer)
         log.seal_tail(now=now)  # 6.
         note_papers(log, store, papers, now=now)  # 7.
+        tlog = OwnLog(store.logs, papers.organisation.org, papers.log_signer)
+        enter_earlier(store, tlog, now=now)  # 8.
+        tlog.verify(papers.organisation.log_vkeys)
         return Home(
             layout,
             papers=papers,

@@ -21,6 +21,7 @@ from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_
 from tocsin.identity.keys import load_private_key
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.signer import Signer, load_signer
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name
 from tocsin.store.model import AuditFilter
 from tocsin.store.protocol import Store
 
@@ -34,6 +35,7 @@ class Papers:
     organisation: Organisation
     record_signer: Signer
     delivery_signer: Signer
+    log_signer: Signer
     tls: TlsKeys
 
 
@@ -58,10 +60,14 @@ def load_papers(layout: Layout, *, now: int) -> Papers:
         ("delivery", delivery, organisation.delivery_keys),
     ):
         _verify_named(layout, name, signer.key_id in keys and keys[signer.key_id].is_valid_at(now))
+    log = load_signer(layout.key("log"), passphrase=passphrase)
+    vkey = format_vkey(log_name(organisation.org), algorithm=NoteAlgorithm.ED25519, public_key=log.public_key)
+    _verify_named(layout, "log", vkey in organisation.log_vkeys)
     return Papers(
         organisation=organisation,
         record_signer=record,
         delivery_signer=delivery,
+        log_signer=log,
         tls=_load_tls(layout, organisation, passphrase=passphrase),
     )
 

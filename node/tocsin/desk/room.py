@@ -94,6 +94,7 @@ def open_office(home: Home, *, strict: bool, random: Callable[[int], bytes]) -> 
         organisation=home.organisation,
         policies=lambda: home.policies,
         log=home.log,
+        tlog=home.tlog,
         strict=strict,
         random=random,
     )

@@ -17,6 +17,7 @@ from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, sd_hash
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.release.due import note_dates
+from tocsin.release.ledger import entry_of
 from tocsin.release.office import Office
 from tocsin.release.proposal import refresh, withdraw
 from tocsin.release.weigh import Weighed, weigh
@@ -87,6 +88,7 @@ def amend(
         _verify_succeeds(before, record, correction)
         _keep(office, record, author=author, recipients=tuple(recipients), now=now)
         store.retractions.add(correction, person=author, now=now)
+        office.tlog.issue(entry_of(correction), now=now)
         details: dict[str, JSON] = {"successor": record.digest, "retraction": correction.digest}
         office.log.append(Entry(Event.AMENDED, person=author, digest=before.digest, details=details), now=now)
         published = weigh_for(office, record, partners=partners, by=(author,), now=now)
@@ -127,6 +129,7 @@ def _keep(office: Office, record: VerifiedRecord, *, author: str, recipients: tu
     office.store.records.narrow(record.digest, recipients)
     if added is Added.NEW:
         office.log.append(_posted(record, author, recipients), now=now)
+        office.tlog.issue(entry_of(record), now=now)
         note_dates(office.store, record)
         withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
 

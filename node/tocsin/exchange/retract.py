@@ -25,6 +25,7 @@ from tocsin.identity.signer import Signer
 from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.retraction import Action, VerifiedRetraction, sign_retraction
 from tocsin.release.gate import wait_of
+from tocsin.release.ledger import entry_of
 from tocsin.release.office import Memo, Office
 from tocsin.release.proposal import withdraw
 from tocsin.store.evidence import RetractionRow
@@ -78,6 +79,7 @@ def retract(
             reason=reason,
         )
         store.retractions.add(retraction, person=person, now=now)
+        office.tlog.issue(entry_of(retraction), now=now)
         for version in versions:
             withdraw(office, version.digest, now=now)
             if action is Action.PURGE:

@@ -33,6 +33,7 @@ from tocsin.records.record import VerifiedRecord, parse_record, sd_hash
 from tocsin.release.presentation import decide_today
 from tocsin.store.model import AuditFilter, PeerState, Standing, StoredRecord
 from tocsin.store.protocol import Store
+from tocsin.tlog.log import OwnLog
 
 Memo: TypeAlias = dict[str, VerifiedRecord]
 """Records by the exact text that was verified."""
@@ -56,6 +57,7 @@ class Office:
     organisation: Organisation
     policies: Callable[[], PolicySet]
     log: Log
+    tlog: OwnLog
     strict: bool
     random: Callable[[int], bytes]
 

@@ -4,11 +4,11 @@ What goes out to each, what came in from each, and what both sides signed for;
 `tocsin.store.protocol` says what holds for every shelf.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
-from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
+from tocsin.store.evidence import AnswerRow, EvidenceRow, LoggedRow, LogRow, PageRow, ReceiptRow
 from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Refusal, Taken, Verdict, Waiting, WithheldPath
 
 
@@ -193,3 +193,54 @@ class Recoveries(Protocol):
 
     def advance(self, peer: str, after: str) -> None:
         """Keep how far a peer has answered; empty: it is done."""
+
+
+class Logs(Protocol):
+    """Keep transparency logs: our own, and what was read of those that we follow. An origin is an organisation."""
+
+    def get(self, origin: str) -> LogRow:
+        """Return where a log stands; one that nothing is held of is empty."""
+
+    def list(self) -> tuple[LogRow, ...]:
+        """Return the logs that something is held of, by origin."""
+
+    def append(
+        self,
+        origin: str,
+        entries: Sequence[bytes],
+        nodes: Sequence[tuple[tuple[int, int], bytes]],
+        *,
+        size: int,
+        now: int,
+    ) -> int:
+        """Append entries to a log of this size, with the nodes (level, number) that become complete by them.
+
+        Return its new size. RuntimeError where the log has another size by now.
+        """
+
+    def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return the hashes of nodes (level, number), in order. Raises StoreCorrupt where one is missing."""
+
+    def entries(self, origin: str, *, start: int, limit: int) -> tuple[bytes, ...]:
+        """Return entries in their order, from a number on."""
+
+    def named(self, origin: str, name: bytes) -> tuple[LoggedRow, ...]:
+        """Return the entries with an id half, oldest first."""
+
+    def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
+        """Keep the newest checkpoint of a log, and of how many entries it is."""
+
+    def note_cosigned(self, origin: str, size: int) -> None:
+        """Keep that we cosign a tree of a size: before we do."""
+
+    def stop(self, origin: str, why: str, *, now: int) -> None:
+        """Keep why nothing is taken from an origin; empty: it is again."""
+
+    def forget(self, origin: str) -> None:
+        """Forget what was read of a log."""
+
+    def add_evidence(self, row: EvidenceRow) -> bool:
+        """Keep evidence; False where it is held already."""
+
+    def evidence(self, origin: str = "") -> tuple[EvidenceRow, ...]:
+        """Return what is held against an origin (empty: against anybody), oldest first."""

@@ -1,4 +1,4 @@
-"""This module holds what organisations have signed about what went between them: retractions, pages, receipts.
+"""This module holds what organisations have signed: retractions, pages, receipts, and where their logs stand.
 
 Each lies in the store as the exact text that was signed, beside what that text
 says. Times are unix seconds.
@@ -65,4 +65,41 @@ class AnswerRow:
     kind: EntryKind
     outcome: Outcome
     reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """Hold where a transparency log stands, our own or one that we follow; sizes count entries.
+
+    `checkpoint` is the newest one that was verified, with the cosignatures
+    under it, and of `signed` entries; `cosigned` is the largest tree that we
+    have cosigned. `stopped` says why nothing is taken from the origin; empty: it is.
+    """
+
+    origin: str  # the organisation
+    size: int = 0
+    checkpoint: str = ""
+    signed: int = 0
+    cosigned: int = 0
+    stopped: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRow:
+    """Hold one entry of a log, from 0, as its 64 bytes."""
+
+    number: int
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """Hold a bundle of evidence against an origin, as `tocsin.tlog.evidence` writes it."""
+
+    origin: str
+    kind: str
+    digest: str  # of the bundle
+    bundle: bytes
     at: int

@@ -8,7 +8,7 @@ that an older program can tell that a store is too new for it.
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from tocsin.store import second, third
+from tocsin.store import fourth, second, third
 from tocsin.store.schema import APPLICATION_ID, TABLES
 
 migrations = Migrations("tocsin")
@@ -40,7 +40,14 @@ def retractions_and_receipts(db: Database) -> None:
     third.verify_references(db)
 
 
-KNOWN = 3  # how many migrations stand above
+@migrations()
+def transparency_logs(db: Database) -> None:
+    """Add what the fourth version keeps; what was issued before is logged when the node opens the home."""
+    for statement in fourth.TABLES:
+        db.execute(statement)
+
+
+KNOWN = 4  # how many migrations stand above
 
 
 def migrate(db: Database) -> None:

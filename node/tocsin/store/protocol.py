@@ -37,7 +37,7 @@ from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.store.decisions import Audit, Dues, People, Policies, Reviews
-from tocsin.store.delivery import Feeds, Intake, Receipts, Recoveries
+from tocsin.store.delivery import Feeds, Intake, Logs, Receipts, Recoveries
 from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import (
     Added,
@@ -92,6 +92,9 @@ class Records(Protocol):
 
     def own_current(self) -> Iterator[str]:
         """Yield the digest of each current record of this organisation's own making that is held, oldest first."""
+
+    def own_versions(self) -> Iterator[tuple[str, int, str]]:
+        """Yield record id, version and digest of everything that we issued, oldest first, whatever became of it."""
 
     def relayable(self) -> Iterator[str]:
         """Yield the digest of each current record of others that is held and that its origin lets us pass on."""
@@ -215,6 +218,10 @@ class Store(Protocol):
     @property
     def recoveries(self) -> Recoveries:
         """Whom to ask for what was lost."""
+
+    @property
+    def logs(self) -> Logs:
+        """What was issued, provably."""
 
     @property
     def feeds(self) -> Feeds:

@@ -114,6 +114,13 @@ class SqliteRecords:
             " AND EXISTS (SELECT 1 FROM holdings WHERE record = records.id) ORDER BY id LIMIT ?"
         )
 
+    def own_versions(self) -> Iterator[tuple[str, int, str]]:
+        """Yield record id, version and digest of everything that we issued, oldest first, whatever became of it."""
+        for record_id, version, digest in self._db.rows(
+            "SELECT record_id, version, digest FROM records WHERE received_from = '' ORDER BY id"
+        ):
+            yield str(record_id), int(version or 0), str(digest)
+
     def relayable(self) -> Iterator[str]:
         """Yield the digest of each current record of others that is held and may be passed on, oldest first."""
         yield from self._current(

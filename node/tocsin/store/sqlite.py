@@ -21,6 +21,7 @@ from tocsin.store.dues import SqliteDues
 from tocsin.store.erasure import scrub
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
+from tocsin.store.logs import SqliteLogs
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.people import SqlitePeople
@@ -52,6 +53,7 @@ class SqliteStore:
         self.feeds = SqliteFeeds(connections)
         self.intake = SqliteIntake(connections)
         self.receipts = SqliteReceipts(connections)
+        self.logs = SqliteLogs(connections)
         self.recoveries = SqliteRecoveries(connections)
         self.peers = SqlitePeers(connections)
         self.people = SqlitePeople(connections)

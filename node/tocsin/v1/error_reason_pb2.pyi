@@ -178,6 +178,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A cosignature is from the future."""
     ERROR_REASON_STALE_CHECKPOINT: _ErrorReason.ValueType  # 76
     """The proof begins at another size than the one that was cosigned last."""
+    ERROR_REASON_LOG_INCONSISTENT: _ErrorReason.ValueType  # 77
+    """The transparency log is not the one that was signed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -336,4 +338,6 @@ ERROR_REASON_FUTURE_COSIGNATURE: ErrorReason.ValueType  # 75
 """A cosignature is from the future."""
 ERROR_REASON_STALE_CHECKPOINT: ErrorReason.ValueType  # 76
 """The proof begins at another size than the one that was cosigned last."""
+ERROR_REASON_LOG_INCONSISTENT: ErrorReason.ValueType  # 77
+"""The transparency log is not the one that was signed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

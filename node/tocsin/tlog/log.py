@@ -1,0 +1,199 @@
+"""This module keeps one transparency log: it appends, signs what it has become, and proves what is in it.
+
+    entries ──► merkle.append ──► shelf: entries and nodes ──► checkpoint, signed ──► shelf
+                                     │
+                     proofs  ◄───────┘  reads O(log size) nodes, and never the whole log
+
+The log of our own grows here and is signed by us; a log that we follow grows
+by what its origin gives us, and is held against the checkpoint that the origin
+signed. Whoever calls decides what is one transaction: an entry and what it is
+about are kept together or not at all.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tocsin.errors import CheckpointRefused, LogInconsistent, MalformedLog
+from tocsin.identity.names import OrgId
+from tocsin.identity.signer import Signer
+from tocsin.identity.vkey import log_name
+from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint, verify_checkpoint
+from tocsin.tlog.entry import id_half, verify_length
+from tocsin.tlog.merkle import (
+    Node,
+    append,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    root,
+)
+from tocsin.tlog.proof import LogProof
+
+
+class Standing(Protocol):
+    """What a shelf says of a log: `size` entries, and a checkpoint of the first `signed` of them."""
+
+    @property
+    def size(self) -> int:
+        """How many entries are held."""
+
+    @property
+    def checkpoint(self) -> str:
+        """The newest checkpoint that was signed; empty: none."""
+
+    @property
+    def signed(self) -> int:
+        """Of how many entries that is."""
+
+
+class Logged(Protocol):
+    """What a shelf says of an entry."""
+
+    @property
+    def number(self) -> int:
+        """Which one it is, from 0."""
+
+    @property
+    def entry(self) -> bytes:
+        """Its 64 bytes."""
+
+
+class Shelf(Protocol):
+    """What a log needs of whoever stores it; `tocsin.store` has one."""
+
+    def get(self, origin: str) -> Standing:
+        """Return where the log stands."""
+
+    def append(
+        self,
+        origin: str,
+        entries: Sequence[bytes],
+        nodes: Sequence[tuple[tuple[int, int], bytes]],
+        *,
+        size: int,
+        now: int,
+    ) -> int:
+        """Keep entries and nodes, and return the new size."""
+
+    def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return the hashes of nodes."""
+
+    def entries(self, origin: str, *, start: int, limit: int) -> Sequence[bytes]:
+        """Return entries in their order, from a number on."""
+
+    def named(self, origin: str, name: bytes) -> Sequence[Logged]:
+        """Return the entries with an id half."""
+
+    def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
+        """Keep a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransparencyLog:
+    """The log of one organisation, on a shelf."""
+
+    shelf: Shelf
+    org: OrgId
+
+    @property
+    def size(self) -> int:
+        """Return how many entries are held."""
+        return self.shelf.get(self.org).size
+
+    def append(self, entries: Sequence[bytes], *, now: int) -> int:
+        """Append entries, and return how many there are then. The caller holds the transaction.
+
+        Raises MalformedLog (BAD_ENTRY) for one that is none, and StoreCorrupt where a node is missing.
+        """
+        size = self.size
+        leaves = [leaf_hash(verify_length(entry)) for entry in entries]
+        return self.shelf.append(self.org, entries, append(size, leaves, self.read), size=size, now=now)
+
+    def root(self, size: int) -> bytes:
+        """Return the root of the tree over the first entries."""
+        return root(size, self.read)
+
+    def sign(self, signer: Signer, *, now: int) -> str:
+        """Sign what the log is now, and keep that as its newest checkpoint. The caller holds the transaction."""
+        size = self.size
+        text = sign_checkpoint(Checkpoint(log_name(self.org), size, self.root(size)), signer=signer)
+        self.shelf.set_checkpoint(self.org, text, signed=size, now=now)
+        return text
+
+    def begins_with(self, checkpoint: VerifiedCheckpoint) -> bool:
+        """Say whether what is held begins with the tree of a checkpoint that is no larger."""
+        return self.root(checkpoint.checkpoint.size) == checkpoint.checkpoint.root
+
+    def prove(self, entry: bytes) -> LogProof | None:
+        """Return the proof that an entry is in the tree that was signed last; None: it is not."""
+        standing = self.shelf.get(self.org)
+        for one in self.shelf.named(self.org, id_half(entry)):
+            if one.entry == entry and one.number < standing.signed:
+                hashes = inclusion_proof(one.number, standing.signed, self.read)
+                return LogProof(one.number, hashes, standing.checkpoint)
+        return None
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the proof that the tree of `new` entries begins with the tree of `old` ones."""
+        return consistency_proof(old, new, self.read)
+
+    def read(self, nodes: Sequence[Node]) -> Sequence[bytes]:
+        """Read nodes from the shelf."""
+        return self.shelf.nodes(self.org, nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLog(TransparencyLog):
+    """The log of our own organisation, which we sign."""
+
+    signer: Signer
+
+    def verify(self, vkeys: Sequence[str]) -> None:
+        """Verify that what is held is what was signed; it reads O(log size) of it where it is.
+
+        1. the checkpoint is one of ours, under one of our keys
+        2. it is of as many entries as are held
+        3. the tree over them has its root
+
+        Raises LogInconsistent, which names the first entry that is not what was signed, where one is found.
+        """
+        standing = self.shelf.get(self.org)
+        if not standing.size and not standing.checkpoint:
+            return
+        try:
+            signed = verify_checkpoint(standing.checkpoint, origin=log_name(self.org), vkeys=vkeys)  # 1
+        except (MalformedLog, CheckpointRefused) as error:
+            raise _inconsistent(f"its checkpoint is not ours: {error.message}") from error
+        if signed.checkpoint.size != standing.size:  # 2
+            raise _inconsistent(f"it has {standing.size} entries, and {signed.checkpoint.size} were signed")
+        if not self.begins_with(signed):  # 3
+            raise _inconsistent(next(self.damage(), "its nodes do not lead to the root that was signed"))
+
+    def damage(self) -> Iterator[str]:
+        """Yield which entries, and which nodes, do not fit together; it reads everything."""
+        for number in range(self.size):
+            (entry,) = self.shelf.entries(self.org, start=number, limit=1) or (b"",)
+            if [leaf_hash(entry)] != [*self.read([Node(0, number)])]:
+                yield f"entry {number} is not the one that was logged"
+        for level in range(1, self.size.bit_length()):
+            for number in range(self.size >> level):
+                left, right, node = self.read(
+                    [Node(level - 1, 2 * number), Node(level - 1, 2 * number + 1), Node(level, number)]
+                )
+                if node_hash(left, right) != node:
+                    yield f"the node over entries {number << level} to {((number + 1) << level) - 1} is another"
+
+    def issue(self, *entries: bytes, now: int) -> None:
+        """Append what is issued, and sign the log over it. The caller holds the transaction.
+
+        Raises MalformedLog (BAD_ENTRY) and StoreCorrupt.
+        """
+        self.append(entries, now=now)
+        self.sign(self.signer, now=now)
+
+
+def _inconsistent(problem: str) -> LogInconsistent:
+    hint = "restore the latest backup, and let the peers give back what it lacks: tocsin restore"
+    return LogInconsistent(f"our transparency log does not hold together: {problem}", hint=hint)
