@@ -453,7 +453,7 @@ def test_nothing_that_belongs_to_our_own_people_is_served_to_peers(tmp_path, rol
 
 EXCHANGE = methods_of(exchange_service_pb2.DESCRIPTOR)
 HEALTH = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"]
-FOR_MEMBERS = ["/tocsin.v1.ExchangeService/Deliver", "/tocsin.v1.ExchangeService/Recover"]
+FOR_MEMBERS = ["/tocsin.v1.ExchangeService/Deliver"]
 CALLERS = {
     "a member": (PeerRole.MEMBER, PeerState.ACTIVE, {}),
     "a reader": (PeerRole.READER, PeerState.ACTIVE, dict.fromkeys(FOR_MEMBERS, "NOT_PERMITTED")),

@@ -6,6 +6,8 @@
 | `admission` | which public keys may be trusted with anything |
 | `keys` | key pairs, key files, JWKs and thumbprints |
 | `signer` | one private key that signs, wherever it lives |
+| `uri` | where a key lies: in a file, or in a token |
+| `token` | keys in tokens (PKCS#11) |
 | `certificate` | TLS certificates of nodes, and their pins |
 | `vkey` | verifier keys of logs and witnesses |
 | `details` | what an organisation says of itself |

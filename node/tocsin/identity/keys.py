@@ -6,7 +6,7 @@ RFC 7638 thumbprint:
 
     {"kty": "OKP", "crv": "Ed25519", "x": "<32 bytes, base64url>"}
 
-This is the only module of the pure core that touches files.
+Of the pure core only this module and `token` touch files.
 """
 
 import hashlib
