@@ -166,7 +166,7 @@ class TestPages:
                 raise OSError("the token was pulled out")
 
         whole = a.founded
-        a.founded = type("F", (), {"delivery": BrokenSigner(), "organisation": whole.organisation})
+        a.founded = replace(whole, delivery=BrokenSigner())
         with pytest.raises(OSError, match="pulled out"):
             a.page_for(B)
         a.founded = whole
@@ -267,7 +267,7 @@ class TestAskedAgain:
             organisation = a.founded.organisation
             fields = {name: getattr(organisation, name) for name in type(organisation).__dataclass_fields__}
             revoked = type(organisation)(**fields | {"record_keys": {key.key_id: key}})
-            a.founded = type("F", (), {"delivery": a.founded.delivery, "organisation": revoked})
+            a.founded = replace(a.founded, organisation=revoked)
         else:
             a.post({"title": "newer"}, record_id=name, version=2, tlp="RED")
         page = a.page_for(B)

@@ -1,0 +1,89 @@
+"""Logs lie in the store entry by entry, and nothing of them is written twice."""
+
+import sqlite3
+
+import pytest
+
+from tests.support.organisations import NOW
+from tocsin.errors import StoreCorrupt
+from tocsin.store.evidence import EvidenceRow, LoggedRow, LogRow
+
+ORG, OTHER = "lab-a.example", "lab-b.example"
+ENTRIES = [bytes([number]) * 64 for number in range(5)]
+NODES = [((0, number), bytes([100 + number]) * 32) for number in range(5)]
+
+
+def fill(store, org=ORG):
+    with store.transaction():
+        return store.logs.append(org, ENTRIES, NODES, size=0, now=NOW)
+
+
+def test_a_log_that_nothing_is_held_of_is_empty(store):
+    assert store.logs.get(ORG) == LogRow(ORG)
+    assert store.logs.entries(ORG, start=0, limit=9) == ()
+
+
+def test_what_is_appended_is_read_from_any_place_on(store):
+    assert fill(store) == 5
+    assert store.logs.get(ORG) == LogRow(ORG, size=5, at=NOW)
+    assert store.logs.entries(ORG, start=3, limit=9) == tuple(ENTRIES[3:])
+    assert store.logs.entries(ORG, start=0, limit=2) == tuple(ENTRIES[:2])
+    assert store.logs.nodes(ORG, [(0, 4), (0, 1)]) == [NODES[4][1], NODES[1][1]]
+
+
+def test_each_origin_has_its_own(store):
+    fill(store)
+    fill(store, OTHER)
+    assert [row.origin for row in store.logs.list()] == [ORG, OTHER]
+    store.logs.forget(OTHER)
+    assert [row.origin for row in store.logs.list()] == [ORG]
+    assert store.logs.entries(ORG, start=0, limit=9) == tuple(ENTRIES)
+    assert store.logs.nodes(ORG, [(0, 0)]) == [NODES[0][1]]
+
+
+def test_it_is_appended_to_at_its_end_alone(store):
+    fill(store)
+    for size in (0, 4, 6):
+        with pytest.raises(RuntimeError, match="another size"), store.transaction():
+            store.logs.append(ORG, ENTRIES[:1], [], size=size, now=NOW)
+    assert store.logs.get(ORG).size == 5
+
+
+def test_a_node_is_never_written_twice(store):
+    fill(store)
+    with pytest.raises(sqlite3.IntegrityError), store.transaction():
+        store.logs.append(ORG, ENTRIES[:1], NODES[:1], size=5, now=NOW)
+    assert store.logs.get(ORG).size == 5
+
+
+def test_a_node_that_is_missing_is_told(store):
+    fill(store)
+    with pytest.raises(StoreCorrupt) as refused:
+        store.logs.nodes(ORG, [(0, 1), (3, 0)])
+    assert refused.value.where == f"{ORG}: level 3, number 0"
+
+
+def test_entries_with_one_name_are_found_in_their_order(store):
+    twice = [ENTRIES[0], ENTRIES[1], ENTRIES[0][:32] + bytes(32)]
+    with store.transaction():
+        store.logs.append(ORG, twice, [], size=0, now=NOW)
+    assert store.logs.named(ORG, ENTRIES[0][:32]) == (LoggedRow(0, twice[0]), LoggedRow(2, twice[2]))
+    assert store.logs.named(ORG, b"x" * 32) == ()
+
+
+def test_what_was_signed_cosigned_and_stopped_is_kept(store):
+    store.logs.set_checkpoint(ORG, "signed", signed=5, now=NOW)
+    store.logs.note_cosigned(ORG, 5)
+    store.logs.note_cosigned(ORG, 3)
+    store.logs.stop(ORG, "it forked", now=NOW)
+    assert store.logs.get(ORG) == LogRow(ORG, 0, "signed", 5, 5, "it forked", NOW)
+    store.logs.stop(ORG, "", now=NOW)
+    assert store.logs.get(ORG).stopped == ""
+
+
+def test_evidence_is_kept_once(store):
+    row = EvidenceRow(ORG, "fork", "D" * 43, b"{}", NOW)
+    assert store.logs.add_evidence(row)
+    assert not store.logs.add_evidence(row)
+    assert store.logs.evidence() == store.logs.evidence(ORG) == (row,)
+    assert store.logs.evidence(OTHER) == ()
