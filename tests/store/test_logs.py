@@ -36,7 +36,7 @@ def test_each_origin_has_its_own(store):
     fill(store, OTHER)
     assert [row.origin for row in store.logs.list()] == [ORG, OTHER]
     store.logs.forget(OTHER)
-    assert [row.origin for row in store.logs.list()] == [ORG]
+    assert [row.size for row in store.logs.list()] == [5, 0]
     assert store.logs.entries(ORG, start=0, limit=9) == tuple(ENTRIES)
     assert store.logs.nodes(ORG, [(0, 0)]) == [NODES[0][1]]
 
@@ -73,10 +73,13 @@ def test_entries_with_one_name_are_found_in_their_order(store):
 
 def test_what_was_signed_cosigned_and_stopped_is_kept(store):
     store.logs.set_checkpoint(ORG, "signed", signed=5, now=NOW)
-    store.logs.note_cosigned(ORG, 5)
-    store.logs.note_cosigned(ORG, 3)
+    store.logs.note_cosigned(ORG, 5, bytes(32), now=NOW)
+    with pytest.raises(RuntimeError, match="larger tree"):
+        store.logs.note_cosigned(ORG, 3, bytes(32), now=NOW)
     store.logs.stop(ORG, "it forked", now=NOW)
-    assert store.logs.get(ORG) == LogRow(ORG, 0, "signed", 5, 5, "it forked", NOW)
+    assert store.logs.get(ORG) == LogRow(ORG, 0, "signed", 5, 5, bytes(32), "it forked", NOW)
+    store.logs.forget(ORG)
+    assert store.logs.get(ORG) == LogRow(ORG, 0, "", 0, 5, bytes(32), "it forked", NOW)
     store.logs.stop(ORG, "", now=NOW)
     assert store.logs.get(ORG).stopped == ""
 

@@ -186,6 +186,8 @@ ILL_FORMED = {
     "a list": b"[]",
     "another format": altered(format="tocsin-evidence/v2"),
     "another kind": altered(kind="rumour"),
+    "a kind that is a list": altered(kind=["fork"]),
+    "a kind that is an object": altered(kind={}),
     "a member too many": altered(note="look"),
     "one checkpoint": altered(checkpoints=["x"]),
     "a checkpoint that is no text": altered(checkpoints=[1, 2]),

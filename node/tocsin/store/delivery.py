@@ -230,14 +230,14 @@ class Logs(Protocol):
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep the newest checkpoint of a log, and of how many entries it is."""
 
-    def note_cosigned(self, origin: str, size: int) -> None:
-        """Keep that we cosign a tree of a size: before we do."""
+    def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
+        """Keep that we cosign a tree: before we do. RuntimeError for one that is smaller than the last."""
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
         """Keep why nothing is taken from an origin; empty: it is again."""
 
     def forget(self, origin: str) -> None:
-        """Forget what was read of a log."""
+        """Forget what was read of a log; what we cosigned of it, and why it is stopped, stay."""
 
     def add_evidence(self, row: EvidenceRow) -> bool:
         """Keep evidence; False where it is held already."""

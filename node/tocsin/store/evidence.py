@@ -74,7 +74,7 @@ class LogRow:
 
     `checkpoint` is the newest one that was verified, with the cosignatures
     under it, and of `signed` entries; `cosigned` is the largest tree that we
-    have cosigned. `stopped` says why nothing is taken from the origin; empty: it is.
+    have cosigned, and its root. `stopped` says why nothing is taken from the origin; empty: it is.
     """
 
     origin: str  # the organisation
@@ -82,6 +82,7 @@ class LogRow:
     checkpoint: str = ""
     signed: int = 0
     cosigned: int = 0
+    cosigned_root: bytes = b""
     stopped: str = ""
     at: int = 0
 

@@ -14,6 +14,7 @@ TABLES = (
         checkpoint TEXT    NOT NULL DEFAULT '',
         signed     INTEGER NOT NULL DEFAULT 0,
         cosigned   INTEGER NOT NULL DEFAULT 0,
+        cosigned_root BLOB NOT NULL DEFAULT x'',
         stopped    TEXT    NOT NULL DEFAULT '',
         at         INTEGER NOT NULL
     ) STRICT

@@ -7,7 +7,7 @@ from tocsin.store.connection import Connections, Row
 from tocsin.store.evidence import EvidenceRow, LoggedRow, LogRow
 
 _HALF = 32
-_SELECT = "SELECT origin, size, checkpoint, signed, cosigned, stopped, at FROM logs"
+_SELECT = "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, stopped, at FROM logs"
 _BY_KEY = "SELECT hash FROM log_nodes WHERE log = (SELECT id FROM logs WHERE origin = ?) AND level = ? AND number = ?"
 
 
@@ -95,10 +95,16 @@ class SqliteLogs:
                 "UPDATE logs SET checkpoint = ?, signed = ?, at = ? WHERE origin = ?", (text, signed, now, origin)
             )
 
-    def note_cosigned(self, origin: str, size: int) -> None:
-        """Keep, before it is said, that we cosign a tree of a size: never a smaller one after it."""
+    def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
+        """Keep, before it is said, that we cosign a tree; RuntimeError for one that is smaller than the last."""
         with self._db.transaction():
-            self._db.execute("UPDATE logs SET cosigned = max(cosigned, ?) WHERE origin = ?", (size, origin))
+            self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
+            kept = self._db.execute(
+                "UPDATE logs SET cosigned = ?1, cosigned_root = ?2 WHERE origin = ?3 AND cosigned <= ?1",
+                (size, root, origin),
+            )
+            if kept != 1:
+                raise RuntimeError("a larger tree of the log was cosigned before")
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
         """Take nothing from an origin until people say so; an empty `why` goes on."""
@@ -107,12 +113,12 @@ class SqliteLogs:
             self._db.execute("UPDATE logs SET stopped = ? WHERE origin = ?", (why, origin))
 
     def forget(self, origin: str) -> None:
-        """Forget what was read of a log, which people have said to read anew."""
+        """Forget what was read of a log, which people have said to read anew; what we cosigned of it stays known."""
         with self._db.transaction():
             log = self._id(origin)
             self._db.execute("DELETE FROM log_entries WHERE log = ?", (log,))
             self._db.execute("DELETE FROM log_nodes WHERE log = ?", (log,))
-            self._db.execute("DELETE FROM logs WHERE id = ?", (log,))
+            self._db.execute("UPDATE logs SET size = 0, checkpoint = '', signed = 0 WHERE id = ?", (log,))
 
     def add_evidence(self, row: EvidenceRow) -> bool:
         """Keep evidence; False where it is held already."""
@@ -139,9 +145,16 @@ class SqliteLogs:
 
 
 def _log(row: Row) -> LogRow:
-    origin, size, checkpoint, signed, cosigned, stopped, at = row
+    origin, size, checkpoint, signed, cosigned, root, stopped, at = row
     return LogRow(
-        str(origin), int(size or 0), str(checkpoint), int(signed or 0), int(cosigned or 0), str(stopped), int(at or 0)
+        str(origin),
+        int(size or 0),
+        str(checkpoint),
+        int(signed or 0),
+        int(cosigned or 0),
+        _blob(root),
+        str(stopped),
+        int(at or 0),
     )
 
 

@@ -101,7 +101,7 @@ def parse_evidence(data: bytes) -> Evidence:
         parts = parse_json(data)
     except MalformedEncoding as error:
         raise _malformed(error.message) from error
-    if not isinstance(parts, dict) or parts.get("format") != FORMAT or parts.get("kind") not in set(Kind):
+    if not isinstance(parts, dict) or parts.get("format") != FORMAT or parts.get("kind") not in [*Kind]:
         raise _malformed(f"it is not of the format {FORMAT}")
     kind = Kind(str(parts["kind"]))
     if parts.keys() != _MEMBERS[kind]:
