@@ -135,7 +135,7 @@ def _may_go_on(layout: Layout, organisation: Organisation, name: str) -> bool:
     """Say whether the key in use still counts: one that was revoked or dropped gives way whatever the clock says."""
     try:
         in_use = key_in_use(layout, organisation.org, name)
-    except TocsinError:  # it is gone
+    except HomeDamaged:  # it is gone
         return False
     if name == "log":
         return in_use in organisation.log_vkeys
