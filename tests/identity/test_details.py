@@ -92,7 +92,7 @@ MEMBERS = {
     "a former key twice": (lambda member: member.update(former_log_vkeys=former_vkeys(1) * 2), "one twice"),
     "too many former keys": (lambda member: member.update(former_log_vkeys=former_vkeys(65)), "at most 64 texts"),
     "a log that signs from true on": (with_member(log_vkey_from=True), "log_vkey_from is missing"),
-    "a witness that signs before all times": (with_member(witness_vkey_from=-1), "before all times"),
+    "a witness that signs before all times": (with_member(witness_vkey_from=-1), "witness_vkey_from is no time"),
     "a key twice": (lambda member: member.update(record_keys=member["record_keys"] * 2), "a key stands there twice"),
 }
 

@@ -192,6 +192,7 @@ def test_a_newer_document_is_taken_and_its_changes_are_told(lab):
         f"record key {old.key_id}: active, now retired",
         f"record key {old.key_id}: counts from 2026-03-01 until 2026-03-01",
         f"node certificate {spki_pin(certificate)}: new",
+        f"node certificate {spki_pin(certificate)}: valid from 2026-02-28 until 2028-02-29",
         "endpoint lab-a.example:7444: new",
         "endpoint lab-a.example:7443: gone",
         "name: Lab-A, now Lab A (moved)",

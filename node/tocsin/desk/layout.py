@@ -113,10 +113,14 @@ class Layout:
         return (self.keys, self.document.parent, self.policies, self.run)
 
     def missing(self) -> Iterator[Path]:
-        """Yield each part without which a home cannot be opened and that is not there."""
+        """Yield each part without which a home cannot be opened and that is not there.
+
+        A key that waits may be on its way to the place of the one that is not there: opening the home settles it.
+        """
+        waiting = {self.key(name) for name in KEY_NAMES if self.key(f"{name}.next").is_file()}
         files = (self.settings, self.document, *(self.key_file(name) for name in KEY_NAMES), self.store)
         yield from (folder for folder in self.folders()[:-1] if not folder.is_dir())
-        yield from (file for file in files if not file.is_file())
+        yield from (file for file in files if not file.is_file() and file not in waiting)
 
 
 def cause(error: OSError) -> str:

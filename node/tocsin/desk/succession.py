@@ -119,14 +119,27 @@ def settle(layout: Layout, organisation: Organisation, *, now: int) -> None:
         for kind, key in load_waiting(layout, organisation.org, name).items():
             path, starts = slot(layout, name, kind), named.get(key)
             with written():
-                if starts is not None and starts <= now:
+                if starts is not None and (starts <= now or not _may_go_on(layout, organisation, name)):
+                    # It was in a token until now; both beside one another would open no more.
+                    layout.key(name).with_suffix(URI_SUFFIX).unlink(missing_ok=True)
+                    sync_folder(layout.keys)
                     path.replace(layout.key(name))
-                    layout.key(name).with_suffix(URI_SUFFIX).unlink(missing_ok=True)  # it was in a token until now
                 elif starts is not None:
                     path.replace(slot(layout, name, "next"))
                 elif not (kind == "draft" and drafted and key in named_keys(drafted.version.details, name)):
                     path.unlink()
                 sync_folder(layout.keys)
+
+
+def _may_go_on(layout: Layout, organisation: Organisation, name: str) -> bool:
+    """Say whether the key in use still counts: one that was revoked or dropped gives way whatever the clock says."""
+    try:
+        in_use = key_in_use(layout, organisation.org, name)
+    except HomeDamaged:  # it is gone
+        return False
+    if name == "log":
+        return in_use in organisation.log_vkeys
+    return in_use in (organisation.witness_vkeys if name == "witness" else named_keys(organisation, name))
 
 
 def pending_keys(layout: Layout, organisation: Organisation) -> dict[str, int]:
@@ -161,7 +174,9 @@ def _half(path: Path) -> Path:
 def save_whole(path: Path, content: bytes) -> None:
     """Put a file in its place in one step."""
     beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
+    beside.unlink(missing_ok=True)  # a link that somebody has put there is not followed
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

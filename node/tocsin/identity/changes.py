@@ -8,6 +8,8 @@ refuses it).
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from cryptography.x509 import load_der_x509_certificate
+
 from tocsin.identity.certificate import spki_pin
 from tocsin.identity.details import Details, RecordKey
 from tocsin.identity.names import KeyId
@@ -23,8 +25,10 @@ def describe_changes(before: Version, after: Version) -> Iterator[str]:
         ("delivery key", old.delivery_keys, new.delivery_keys),
     ):
         yield from _key_changes(label, listed, now_listed)
-    yield from _differences("node certificate", _pins(old), _pins(new))
+    yield from _certificate_changes(old, new)
     yield from _differences("endpoint", old.endpoints, new.endpoints)
+    if set(old.endpoints) == set(new.endpoints) and old.endpoints != new.endpoints:
+        yield f"endpoints: dialled in the order {', '.join(new.endpoints)}"
     for name in ("org", "name", "kind", "contact", "log_vkey", "witness_vkey"):
         if getattr(old, name) != getattr(new, name):
             yield f"{name}: {getattr(old, name)}, now {getattr(new, name)}"
@@ -34,6 +38,8 @@ def describe_changes(before: Version, after: Version) -> Iterator[str]:
     ):
         if since is not None and since != was:
             yield f"{label}: signs from {day(since)} on"
+        if since is None and was is not None:
+            yield f"{label}: signs at once, and no more from {day(was)} on"
     yield from _differences("former log key", old.former_log_vkeys, new.former_log_vkeys)
     yield from _differences("former witness key", old.former_witness_vkeys, new.former_witness_vkeys)
 
@@ -63,6 +69,15 @@ def _key_changes(label: str, before: Mapping[KeyId, RecordKey], after: Mapping[K
             yield f"{label} {key_id}: revoked since {day(new.revoked_at)}"
         if (old.not_before, old.not_after) != (new.not_before, new.not_after):
             yield f"{label} {key_id}: counts from {day(new.not_before)} until {day(new.not_after)}"
+
+
+def _certificate_changes(old: Details, new: Details) -> Iterator[str]:
+    """Yield what changes of the certificates: one for the same key may still be valid for longer."""
+    yield from _differences("node certificate", _pins(old), _pins(new))
+    for der in (each for each in new.node_certs if each not in old.node_certs):
+        certificate = load_der_x509_certificate(der)
+        begins, ends = certificate.not_valid_before_utc.date(), certificate.not_valid_after_utc.date()
+        yield f"node certificate {spki_pin(der)}: valid from {begins} until {ends}"
 
 
 def _pins(details: Details) -> Sequence[str]:

@@ -38,6 +38,7 @@ KEY_STATUSES = ("active", "retired", "revoked")
 
 # Room for rotations over decades; a document that needs more is not one that people can check.
 _MAX_KEYS = 64
+LATEST = 253_402_300_799  # the last second of the year 9999: a time behind it has no date that people could be shown
 _MAX_CERTIFICATES = 8
 _MAX_ENDPOINTS = 8
 _MAX_NAME = 200
@@ -180,8 +181,8 @@ def _vkeys(member: Mapping[str, JSON], name: str) -> tuple[str, ...]:
 
 def _starts(member: Mapping[str, JSON], name: str) -> int | None:
     starts = _value(member, name, int) if name in member else None
-    if starts is not None and starts < 0:
-        raise _malformed(f"{name} is before all times")
+    if starts is not None and not 0 <= starts <= LATEST:
+        raise _malformed(f"{name} is no time")
     return starts
 
 
@@ -218,6 +219,8 @@ def _parse_key(jwk: JSON) -> RecordKey:
         raise _malformed(f"a key's status is none of {', '.join(KEY_STATUSES)}, or revoked_at does not go with it")
     if not 0 <= key.not_before < key.not_after:
         raise _malformed("a key's time ends before it begins")
+    if key.not_after > LATEST or not 0 <= (key.revoked_at or 0) <= LATEST:
+        raise _malformed("a key's time is none that has a date")
     return key
 
 
