@@ -22,7 +22,7 @@ from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
 from tocsin.desk.papers import load_organisation, load_papers
 from tocsin.desk.room import open_office
-from tocsin.desk.rotation import pending_keys
+from tocsin.desk.succession import pending_keys
 from tocsin.errors import TocsinError
 from tocsin.exchange.bell import Bell
 from tocsin.exchange.circuit import Contacts, ContactState, Pace

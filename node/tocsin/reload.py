@@ -18,7 +18,7 @@ from tocsin.config import NodeConfig, load_config
 from tocsin.desk.home import Home
 from tocsin.desk.papers import Papers, load_papers
 from tocsin.desk.policyfiles import load_drafts
-from tocsin.desk.rotation import settle_keys
+from tocsin.desk.succession import settle_keys
 from tocsin.errors import MalformedPolicy
 from tocsin.identity.root import update_identity
 

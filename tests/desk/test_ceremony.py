@@ -25,8 +25,8 @@ from tocsin.desk.ceremony import (
 from tocsin.desk.home import open_home
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation
-from tocsin.desk.rotation import pending_keys, renew_document, revoke_key, rotate_key, settle_keys
-from tocsin.desk.succession import key_in_use
+from tocsin.desk.rotation import renew_document, revoke_key, rotate_key
+from tocsin.desk.succession import key_in_use, pending_keys, settle_keys
 from tocsin.errors import (
     Conflict,
     HomeDamaged,

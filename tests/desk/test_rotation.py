@@ -17,7 +17,8 @@ from tocsin.desk.ceremony import Authority
 from tocsin.desk.home import open_home
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation, load_papers
-from tocsin.desk.rotation import ROTATED, _Place, pending_keys, renew_document, revoke_key, rotate_key, settle_keys
+from tocsin.desk.rotation import _Place, renew_document, revoke_key, rotate_key
+from tocsin.desk.succession import ROTATED, pending_keys, settle_keys
 from tocsin.errors import Conflict, IdentityExpired, MalformedIdentity, MalformedRequest, NotFound, Overloaded
 from tocsin.identity.certificate import DAY, spki_pin
 from tocsin.identity.root import update_identity

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tocsin.identity.draft import Draft
 
 _HERE = "tocsin_cli.commands.keys"
-# As tocsin.desk.rotation says, which help need not import.
+# As tocsin.desk.succession says, which help need not import.
 NAMES = ("record", "delivery", "tls", "log", "witness")
 OVERLAP_DAYS = 7
 MOST_OVERLAP_DAYS = 90

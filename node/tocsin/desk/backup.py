@@ -24,8 +24,8 @@ from typing import BinaryIO, cast
 
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
 from tocsin.desk.papers import load_organisation
-from tocsin.desk.rotation import hold_keys
 from tocsin.desk.sealing import parse_recipients, seal
+from tocsin.desk.succession import hold_keys
 from tocsin.errors import Conflict, HomeDamaged, HomeMissing
 from tocsin.identity.names import OrgId
 from tocsin.store.snapshot import unnamed_copy

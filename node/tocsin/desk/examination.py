@@ -22,7 +22,7 @@ from tocsin.desk.layout import FOR_OTHERS, KEY_NAMES
 from tocsin.desk.papers import unread_version
 from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
-from tocsin.desk.rotation import pending_keys
+from tocsin.desk.succession import pending_keys
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.certificate import DAY
 from tocsin.store.model import AuditFilter

@@ -196,8 +196,8 @@ def _details(
         org=org_id,
         name=name,
         kind=kind,
-        record_keys=index_keys([_listed(keys.record, now=now)]),
-        delivery_keys=index_keys([_listed(keys.delivery, now=now)]),
+        record_keys=index_keys([new_record_key(keys.record, starts=now)]),
+        delivery_keys=index_keys([new_record_key(keys.delivery, starts=now)]),
         node_certs=(make_certificate(org_id, private_key=keys.tls, now=now, random=random),),
         endpoints=tuple(parse_endpoint(endpoint) for endpoint in endpoints),
         contact=contact,
@@ -212,14 +212,18 @@ def _details(
     )
 
 
-def _listed(key: Ed25519PrivateKey, *, now: int) -> RecordKey:
+def new_record_key(key: Ed25519PrivateKey, *, starts: int) -> RecordKey:
+    """Return how the document lists a new record or delivery key that is used from a time on.
+
+    Its validity begins a day before: a clock that was put back must not lock a node out.
+    """
     signer = FileSigner(key)
     return RecordKey(
         key_id=signer.key_id,
         public_key=signer.public_key,
         status="active",
-        not_before=now - BACKDATED,
-        not_after=now + KEY_DAYS * DAY,
+        not_before=starts - BACKDATED,
+        not_after=starts + KEY_DAYS * DAY,
     )
 
 

@@ -29,7 +29,7 @@ from tocsin.audit.log import Log
 from tocsin.desk.inforce import load_in_force
 from tocsin.desk.layout import PRIVATE_FILE, Layout, cause
 from tocsin.desk.papers import Papers, load_papers, note_papers
-from tocsin.desk.rotation import settle_keys
+from tocsin.desk.succession import settle_keys
 from tocsin.errors import HomeDamaged, HomeLocked, HomeMissing
 from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.root import Organisation

@@ -28,27 +28,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tocsin.desk.ceremony import FEWEST_OF_AN_ID, Authority, Outcome, put_forward
-from tocsin.desk.founding import KEY_DAYS
+from tocsin.desk.founding import new_record_key
 from tocsin.desk.layout import Layout
 from tocsin.desk.papers import load_organisation
-from tocsin.desk.succession import ROTATED as ROTATED
-from tocsin.desk.succession import hold_keys as hold_keys
-from tocsin.desk.succession import key_in_use, load_waiting, name_of, settle, slot
-from tocsin.desk.succession import pending_keys as pending_keys
-from tocsin.desk.succession import settle_keys as settle_keys
+from tocsin.desk.succession import hold_keys, key_in_use, load_waiting, name_of, settle, slot
 from tocsin.errors import Conflict, MalformedRequest, NotFound
-from tocsin.identity.certificate import BACKDATED, DAY, make_certificate, spki_pin
+from tocsin.identity.certificate import DAY, make_certificate, spki_pin
 from tocsin.identity.details import RecordKey, index_keys
 from tocsin.identity.draft import Draft
 from tocsin.identity.keys import PrivateKey, generate_ed25519, generate_p256
 from tocsin.identity.names import KeyId
 from tocsin.identity.root import Organisation
-from tocsin.identity.signer import FileSigner
 
 GRACE_SECONDS = DAY
 """How long a retired key still counts: a running node goes on with it until it looks at its keys again."""
-DEFAULT_OVERLAP_DAYS = 7
-MOST_OVERLAP_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +153,7 @@ def revoke_key(
         ]
         key = generate_ed25519(random) if is_used or found.key_id in waiting else None
         if key is not None:
-            listed.append(_new_key(key, starts=now))
+            listed.append(new_record_key(key, starts=now))
         outcome = _put_forward(place, _with_listed(place, listed), key, authority=authority, now=now)
     return Revoked(outcome.organisation, place.name, tuple(sorted(lost)), key is not None, outcome.draft)
 
@@ -202,13 +195,14 @@ def _with_key(
         return replace(held, node_certs=(*kept, make_certificate(held.org, private_key=key, now=starts, random=random)))
     if place.name in ("log", "witness"):
         return _with_vkey(place, key, starts=starts if starts > now else None, stolen=stolen)
+    assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 -- as rotate_key has made it
     listed = [
         replace(each, status="retired", not_after=min(each.not_after, starts + GRACE_SECONDS))
         if each.key_id == in_use
         else each
         for each in _listed(place).values()
     ]
-    return _with_listed(place, [*listed, _new_key(key, starts=starts)])
+    return _with_listed(place, [*listed, new_record_key(key, starts=starts)])
 
 
 def _with_vkey(place: _Place, key: PrivateKey, *, starts: int | None, stolen: bool) -> Organisation:
@@ -220,19 +214,6 @@ def _with_vkey(place: _Place, key: PrivateKey, *, starts: int | None, stolen: bo
         return replace(held, log_vkey=vkey, former_log_vkeys=former, log_vkey_from=starts)
     former = tuple(each for each in held.witness_vkeys if each not in lost)
     return replace(held, witness_vkey=vkey, former_witness_vkeys=former, witness_vkey_from=starts)
-
-
-def _new_key(key: PrivateKey, *, starts: int) -> RecordKey:
-    """Return a new key; its validity begins a day before it is used: a clock put back must not lock a node out."""
-    assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 -- as rotate_key has made it
-    signer = FileSigner(key)
-    return RecordKey(
-        key_id=signer.key_id,
-        public_key=signer.public_key,
-        status="active",
-        not_before=starts - BACKDATED,
-        not_after=starts + KEY_DAYS * DAY,
-    )
 
 
 def _find_key(layout: Layout, held: Organisation, text: str) -> tuple[_Place, RecordKey]:

@@ -167,13 +167,13 @@ def _begins(certificate: bytes) -> int:
 
 
 def _half(path: Path) -> Path:
-    """Return where `save_private_key` writes a key before it has its name."""
+    """Return where a file is written before it has its name, as `save_private_key` does."""
     return path.with_name(f".{path.name}.new")
 
 
 def save_whole(path: Path, content: bytes) -> None:
     """Put a file in its place in one step."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = _half(path)
     beside.unlink(missing_ok=True)  # a link that somebody has put there is not followed
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "wb") as file:
