@@ -18,7 +18,7 @@ it never leaves this machine) and the exit code of the command.
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
     │   ├── PeerPending      PeerSuspended                             FAILED_PRECONDITION
-    │   ├── ReleaseBlocked                                             FAILED_PRECONDITION
+    │   ├── ReleaseBlocked   OriginStopped                             FAILED_PRECONDITION
     │   └── NotPermitted                                               PERMISSION_DENIED
     ├── StateConflict        what is there, or is not                                      6
     │   ├── NotFound                                                   NOT_FOUND
@@ -242,6 +242,14 @@ class PeerPending(
 
 class PeerSuspended(AccessDenied, status="FAILED_PRECONDITION", reasons={"PEER_SUSPENDED": "the peering is suspended"}):
     """A peer that was suspended."""
+
+
+class OriginStopped(
+    AccessDenied,
+    status="FAILED_PRECONDITION",
+    reasons={"ORIGIN_STOPPED": "the origin's log shows two histories, or waits to be read again: people decide"},
+):
+    """An origin of which nothing is taken, or we ourselves, who issue nothing, until people have looked at its log."""
 
 
 class ReleaseBlocked(

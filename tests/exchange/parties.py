@@ -104,7 +104,7 @@ class Party:
             organisation=self.founded.organisation,
             policies=lambda: self.policies,
             log=Log(self.store, org=self.org, signer=founded(self.org).delivery),
-            tlog=OwnLog(self.store.logs, self.org, self.founded.log),
+            tlog=OwnLog(self.store.logs, self.org, self.founded.log, self.founded.witness),
             strict=self.strict,
             random=self._random,
         )

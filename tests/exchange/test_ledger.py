@@ -72,7 +72,7 @@ def test_what_was_issued_before_there_was_a_log_is_entered_once(a):
     second, _ = a.amend(first, {"title": "two"})
     a.retract(second, Action.WITHDRAW)
     before = set(logged(a))
-    a.store.logs.forget(a.org)
+    a.store.logs.cut(a.org, 0)
     assert enter_earlier(a.store, a.office.tlog, now=NOW) == 4
     assert set(logged(a)) == before
     assert enter_earlier(a.store, a.office.tlog, now=NOW) == 0

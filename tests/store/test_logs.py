@@ -7,6 +7,7 @@ import pytest
 from tests.support.organisations import NOW
 from tocsin.errors import StoreCorrupt
 from tocsin.store.evidence import EvidenceRow, LoggedRow, LogRow
+from tocsin.tlog.log import TransparencyLog
 
 ORG, OTHER = "lab-a.example", "lab-b.example"
 ENTRIES = [bytes([number]) * 64 for number in range(5)]
@@ -35,7 +36,7 @@ def test_each_origin_has_its_own(store):
     fill(store)
     fill(store, OTHER)
     assert [row.origin for row in store.logs.list()] == [ORG, OTHER]
-    store.logs.forget(OTHER)
+    store.logs.cut(OTHER, 0)
     assert [row.size for row in store.logs.list()] == [5, 0]
     assert store.logs.entries(ORG, start=0, limit=9) == tuple(ENTRIES)
     assert store.logs.nodes(ORG, [(0, 0)]) == [NODES[0][1]]
@@ -77,11 +78,52 @@ def test_what_was_signed_cosigned_and_stopped_is_kept(store):
     with pytest.raises(RuntimeError, match="larger tree"):
         store.logs.note_cosigned(ORG, 3, bytes(32), now=NOW)
     store.logs.stop(ORG, "it forked", now=NOW)
-    assert store.logs.get(ORG) == LogRow(ORG, 0, "signed", 5, 5, bytes(32), "it forked", NOW)
-    store.logs.forget(ORG)
-    assert store.logs.get(ORG) == LogRow(ORG, 0, "", 0, 5, bytes(32), "it forked", NOW)
-    store.logs.stop(ORG, "", now=NOW)
-    assert store.logs.get(ORG).stopped == ""
+    assert store.logs.get(ORG) == LogRow(ORG, 0, "signed", 5, 5, bytes(32), NOW, "it forked", at=NOW)
+    store.logs.cut(ORG, 0)
+    assert store.logs.get(ORG) == LogRow(ORG, 0, "", 0, 5, bytes(32), NOW, "it forked", at=NOW)
+    store.logs.resume(ORG, now=NOW + 5)
+    assert (store.logs.get(ORG).stopped, store.logs.get(ORG).resumed) == ("", NOW + 5)
+
+
+def test_what_lies_behind_the_first_entries_of_a_log_is_forgotten(store):
+    log = TransparencyLog(store.logs, ORG)
+    with store.transaction():
+        log.append(ENTRIES, now=NOW)
+    first = log.root(2)
+    store.logs.cut(ORG, 2)
+    assert (log.size, log.root(2)) == (2, first)
+    with store.transaction():
+        log.append(ENTRIES[2:], now=NOW)
+    assert log.size == len(ENTRIES)
+
+
+def test_of_every_hour_the_last_checkpoint_with_the_most_signatures_is_kept(store):
+    hour = NOW - NOW % 3600
+    store.logs.set_checkpoint(ORG, "signed", signed=5, now=NOW)
+    store.logs.keep_checkpoint(ORG, "three", size=3, signatures=3, now=hour)
+    store.logs.keep_checkpoint(ORG, "four", size=4, signatures=2, now=hour + 60)
+    store.logs.keep_checkpoint(ORG, "five", size=5, signatures=3, now=hour + 120)
+    store.logs.keep_checkpoint(ORG, "six", size=6, signatures=2, now=hour + 3600)
+    assert [row.checkpoint for row in store.logs.checkpoints(ORG)] == ["five", "six"]
+    assert [row.size for row in store.logs.checkpoints(ORG, least=6)] == [6]
+    assert store.logs.checkpoints(OTHER) == ()
+
+
+def test_an_id_half_with_another_digest_is_found(store):
+    entries = [ENTRIES[0], ENTRIES[1], ENTRIES[0], ENTRIES[1][:32] + bytes(32)]
+    with store.transaction():
+        store.logs.append(ORG, entries, [], size=0, now=NOW)
+    assert store.logs.repeated(ORG, since=0) == (ENTRIES[1][:32],)
+    assert store.logs.repeated(ORG, since=4) == ()
+
+
+def test_our_own_log_waits_for_peers_until_each_has_said_its_word(store):
+    store.logs.await_word([OTHER, "aisi.example"])
+    store.logs.await_word([OTHER])
+    assert store.logs.awaited() == ("aisi.example", OTHER)
+    assert store.logs.has_said(OTHER)
+    assert not store.logs.has_said(OTHER)
+    assert store.logs.awaited() == ("aisi.example",)
 
 
 def test_evidence_is_kept_once(store):

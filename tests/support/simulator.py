@@ -149,7 +149,7 @@ class Node:
             organisation=organisation,
             policies=lambda: self.policies,
             log=Log(self.store, org=self.org, signer=self.founded.delivery),
-            tlog=OwnLog(self.store.logs, self.org, self.founded.log),
+            tlog=OwnLog(self.store.logs, self.org, self.founded.log, self.founded.witness),
             strict=False,
             random=self.random,
         )

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def log(store):
-    return OwnLog(store.logs, ORG, LAB.log)
+    return OwnLog(store.logs, ORG, LAB.log, LAB.witness)
 
 
 def test_each_size_that_is_signed_is_the_tree_of_its_definition(log, store):
@@ -122,9 +122,9 @@ def test_a_whole_log_has_no_damage(log):
 
 
 def test_keys_of_somebody_else_sign_nothing_of_ours(store):
-    OwnLog(store.logs, ORG, found("lab-b.example").log).issue(*ENTRIES, now=NOW)
+    OwnLog(store.logs, ORG, found("lab-b.example").log, LAB.witness).issue(*ENTRIES, now=NOW)
     with pytest.raises(LogInconsistent):
-        OwnLog(store.logs, ORG, LAB.log).verify(VKEYS)
+        OwnLog(store.logs, ORG, LAB.log, LAB.witness).verify(VKEYS)
 
 
 def test_to_verify_it_reads_few_nodes_however_long_it_is(log, monkeypatch):

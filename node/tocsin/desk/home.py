@@ -78,7 +78,7 @@ class Home:
     @property
     def tlog(self) -> OwnLog:
         """Return the transparency log of what we issue."""
-        return OwnLog(self.store.logs, self.organisation.org, self.papers.log_signer)
+        return own_log(self.store, self.papers)
 
     @property
     def tls(self) -> TlsKeys:
@@ -121,7 +121,7 @@ def open_home(root: Path, *, now: int) -> Home:
         log = Log(store, org=papers.organisation.org, signer=papers.delivery_signer)
         log.seal_tail(now=now)  # 6.
         note_papers(log, store, papers, now=now)  # 7.
-        tlog = OwnLog(store.logs, papers.organisation.org, papers.log_signer)
+        tlog = own_log(store, papers)
         enter_earlier(store, tlog, now=now)  # 8.
         tlog.verify(papers.organisation.log_vkeys)
         return Home(
@@ -131,6 +131,11 @@ def open_home(root: Path, *, now: int) -> Home:
             log=log,
             resources=opening.pop_all(),
         )
+
+
+def own_log(store: Store, papers: Papers) -> OwnLog:
+    """Return the transparency log of what an organisation issues."""
+    return OwnLog(store.logs, papers.organisation.org, papers.log_signer, papers.witness_signer)
 
 
 @contextmanager

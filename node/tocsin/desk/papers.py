@@ -21,7 +21,7 @@ from tocsin.identity.certificate import TlsKeys, certificate_pem, key_pin, spki_
 from tocsin.identity.keys import load_private_key
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.signer import Signer, load_signer
-from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
 from tocsin.store.model import AuditFilter
 from tocsin.store.protocol import Store
 
@@ -36,6 +36,7 @@ class Papers:
     record_signer: Signer
     delivery_signer: Signer
     log_signer: Signer
+    witness_signer: Signer
     tls: TlsKeys
 
 
@@ -63,11 +64,16 @@ def load_papers(layout: Layout, *, now: int) -> Papers:
     log = load_signer(layout.key("log"), passphrase=passphrase)
     vkey = format_vkey(log_name(organisation.org), algorithm=NoteAlgorithm.ED25519, public_key=log.public_key)
     _verify_named(layout, "log", vkey in organisation.log_vkeys)
+    witness = load_signer(layout.key("witness"), passphrase=passphrase)
+    name, cosigns = witness_name(organisation.org), NoteAlgorithm.COSIGNATURE_V1
+    vkey = format_vkey(name, algorithm=cosigns, public_key=witness.public_key)
+    _verify_named(layout, "witness", vkey in organisation.witness_vkeys)
     return Papers(
         organisation=organisation,
         record_signer=record,
         delivery_signer=delivery,
         log_signer=log,
+        witness_signer=witness,
         tls=_load_tls(layout, organisation, passphrase=passphrase),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
-from tocsin.store.evidence import AnswerRow, EvidenceRow, LoggedRow, LogRow, PageRow, ReceiptRow
+from tocsin.store.evidence import AnswerRow, CheckpointRow, EvidenceRow, LoggedRow, LogRow, PageRow, ReceiptRow
 from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Refusal, Taken, Verdict, Waiting, WithheldPath
 
 
@@ -231,13 +231,34 @@ class Logs(Protocol):
         """Keep the newest checkpoint of a log, and of how many entries it is."""
 
     def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
-        """Keep that we cosign a tree: before we do. RuntimeError for one that is smaller than the last."""
+        """Keep that we cosign a tree, before we do. RuntimeError for less, or earlier, than the last."""
+
+    def keep_checkpoint(self, origin: str, text: str, *, size: int, signatures: int, now: int) -> None:
+        """Keep a checkpoint that was cosigned; of each hour the last, or the one with more signatures, stays."""
+
+    def checkpoints(self, origin: str, *, least: int = 0) -> tuple[CheckpointRow, ...]:
+        """Return the cosigned checkpoints that are kept, of so many entries at least, smallest first."""
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
-        """Keep why nothing is taken from an origin; empty: it is again."""
+        """Keep why nothing is taken from an origin, or why we issue nothing."""
 
-    def forget(self, origin: str) -> None:
-        """Forget what was read of a log; what we cosigned of it, and why it is stopped, stay."""
+    def resume(self, origin: str, *, now: int) -> None:
+        """Go on with an origin that was stopped: what it showed until now is known."""
+
+    def cut(self, origin: str, size: int) -> None:
+        """Forget what is held of a log behind the first entries; what we cosigned, and why it is stopped, stay."""
+
+    def repeated(self, origin: str, *, since: int) -> tuple[bytes, ...]:
+        """Return the id halves of entries, from a number on, that an earlier entry has with another digest."""
+
+    def await_word(self, peers: Iterable[str]) -> None:
+        """Keep whom our own log waits for, in a home that was put back to an earlier state."""
+
+    def has_said(self, peer: str) -> bool:
+        """Keep that a peer has said how much of our log it has seen; False where it was not waited for."""
+
+    def awaited(self) -> tuple[str, ...]:
+        """Return whom our own log waits for."""
 
     def add_evidence(self, row: EvidenceRow) -> bool:
         """Keep evidence; False where it is held already."""

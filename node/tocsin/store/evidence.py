@@ -74,7 +74,10 @@ class LogRow:
 
     `checkpoint` is the newest one that was verified, with the cosignatures
     under it, and of `signed` entries; `cosigned` is the largest tree that we
-    have cosigned, and its root. `stopped` says why nothing is taken from the origin; empty: it is.
+    have cosigned, its root, and the time in our last cosignature. `stopped`
+    says why nothing is taken from the origin, or why we ourselves issue
+    nothing; empty: it is. Two histories that were shown until `resumed` are
+    known to people here, who go on all the same.
     """
 
     origin: str  # the organisation
@@ -83,8 +86,19 @@ class LogRow:
     signed: int = 0
     cosigned: int = 0
     cosigned_root: bytes = b""
+    cosigned_at: int = 0
     stopped: str = ""
+    resumed: int = 0
     at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """Hold a checkpoint of a log with cosignatures under it; `at` is when the last of them came."""
+
+    size: int
+    checkpoint: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

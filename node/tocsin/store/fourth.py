@@ -1,8 +1,10 @@
 """This module holds what the fourth version of a home adds: transparency logs, our own and those that we follow.
 
-logs ──┬── log_entries    what was logged, as 64 bytes each, by their number
-       └── log_nodes      hashes of the complete subtrees: (level, number) stands for 2^level entries
-evidence                  who was caught with two histories, and the proof of it
+logs ──┬── log_entries      what was logged, as 64 bytes each, by their number
+       ├── log_nodes        hashes of the complete subtrees: (level, number) stands for 2^level entries
+       └── log_checkpoints  of every hour the last checkpoint that somebody cosigned
+log_waits                   whom our own log waits for, in a home that was put back to an earlier state
+evidence                    who was caught with two histories, and the proof of it
 """
 
 TABLES = (
@@ -15,7 +17,9 @@ TABLES = (
         signed     INTEGER NOT NULL DEFAULT 0,
         cosigned   INTEGER NOT NULL DEFAULT 0,
         cosigned_root BLOB NOT NULL DEFAULT x'',
+        cosigned_at INTEGER NOT NULL DEFAULT 0,
         stopped    TEXT    NOT NULL DEFAULT '',
+        resumed    INTEGER NOT NULL DEFAULT 0,
         at         INTEGER NOT NULL
     ) STRICT
     """,
@@ -38,6 +42,19 @@ TABLES = (
         PRIMARY KEY (log, level, number)
     ) STRICT, WITHOUT ROWID
     """,
+    """
+    CREATE TABLE log_checkpoints (
+        log        INTEGER NOT NULL REFERENCES logs (id),
+        hour       INTEGER NOT NULL,
+        size       INTEGER NOT NULL,
+        checkpoint TEXT    NOT NULL,
+        signatures INTEGER NOT NULL,
+        at         INTEGER NOT NULL,
+        PRIMARY KEY (log, hour)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX log_checkpoints_by_size ON log_checkpoints (log, size)",
+    "CREATE TABLE log_waits (peer TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID",
     """
     CREATE TABLE evidence (
         id     INTEGER PRIMARY KEY,

@@ -1,13 +1,16 @@
 """This module keeps transparency logs: our own, and what we have read of those of the origins that we follow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tocsin.errors import StoreCorrupt
 from tocsin.store.connection import Connections, Row
-from tocsin.store.evidence import EvidenceRow, LoggedRow, LogRow
+from tocsin.store.evidence import CheckpointRow, EvidenceRow, LoggedRow, LogRow
 
 _HALF = 32
-_SELECT = "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, stopped, at FROM logs"
+_SELECT = (
+    "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, cosigned_at, stopped, resumed, at FROM logs"
+)
+HOUR = 3600
 _BY_KEY = "SELECT hash FROM log_nodes WHERE log = (SELECT id FROM logs WHERE origin = ?) AND level = ? AND number = ?"
 
 
@@ -96,29 +99,82 @@ class SqliteLogs:
             )
 
     def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
-        """Keep, before it is said, that we cosign a tree; RuntimeError for one that is smaller than the last."""
+        """Keep that we cosign a tree, before we do. RuntimeError for less, or earlier, than the last."""
         with self._db.transaction():
             self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
             kept = self._db.execute(
-                "UPDATE logs SET cosigned = ?1, cosigned_root = ?2 WHERE origin = ?3 AND cosigned <= ?1",
-                (size, root, origin),
+                "UPDATE logs SET cosigned = ?1, cosigned_root = ?2, cosigned_at = ?4"
+                " WHERE origin = ?3 AND cosigned <= ?1 AND cosigned_at <= ?4",
+                (size, root, origin, now),
             )
             if kept != 1:
-                raise RuntimeError("a larger tree of the log was cosigned before")
+                raise RuntimeError("a larger tree of the log was cosigned before, or at a later time")
+
+    def keep_checkpoint(self, origin: str, text: str, *, size: int, signatures: int, now: int) -> None:
+        """Keep a checkpoint that was cosigned, in place of an earlier one of the hour with no more signatures."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO log_checkpoints (log, hour, size, checkpoint, signatures, at)"
+                " SELECT id, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE origin = ?1"
+                " ON CONFLICT (log, hour) DO UPDATE SET size = ?3, checkpoint = ?4, signatures = ?5, at = ?6"
+                " WHERE ?5 >= signatures",
+                (origin, now // HOUR, size, text, signatures, now),
+            )
+
+    def checkpoints(self, origin: str, *, least: int = 0) -> tuple[CheckpointRow, ...]:
+        """Return the cosigned checkpoints that are kept, of so many entries at least, smallest first."""
+        rows = self._db.rows(
+            "SELECT size, checkpoint, at FROM log_checkpoints WHERE log = (SELECT id FROM logs WHERE origin = ?)"
+            " AND size >= ? ORDER BY size, at",
+            (origin, least),
+        )
+        return tuple(CheckpointRow(int(size or 0), str(text), int(at or 0)) for size, text, at in rows)
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
-        """Take nothing from an origin until people say so; an empty `why` goes on."""
+        """Take nothing from an origin until people say so."""
         with self._db.transaction():
             self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
             self._db.execute("UPDATE logs SET stopped = ? WHERE origin = ?", (why, origin))
 
-    def forget(self, origin: str) -> None:
-        """Forget what was read of a log, which people have said to read anew; what we cosigned of it stays known."""
+    def resume(self, origin: str, *, now: int) -> None:
+        """Take from an origin again what it shows from now on."""
+        with self._db.transaction():
+            self._db.execute("UPDATE logs SET stopped = '', resumed = ? WHERE origin = ?", (now, origin))
+
+    def cut(self, origin: str, size: int) -> None:
+        """Forget what is held of a log behind the first entries; what we cosigned of it stays known."""
         with self._db.transaction():
             log = self._id(origin)
-            self._db.execute("DELETE FROM log_entries WHERE log = ?", (log,))
-            self._db.execute("DELETE FROM log_nodes WHERE log = ?", (log,))
-            self._db.execute("UPDATE logs SET size = 0, checkpoint = '', signed = 0 WHERE id = ?", (log,))
+            self._db.execute("DELETE FROM log_entries WHERE log = ? AND number >= ?", (log, size))
+            self._db.execute("DELETE FROM log_nodes WHERE log = ? AND (number + 1) << level > ?", (log, size))
+            self._db.execute("UPDATE logs SET size = ?1 WHERE id = ?2 AND size > ?1", (size, log))
+            self._db.execute("UPDATE logs SET checkpoint = '', signed = 0 WHERE id = ? AND signed > size", (log,))
+
+    def repeated(self, origin: str, *, since: int) -> tuple[bytes, ...]:
+        """Return the id halves of entries, from a number on, that stand for something else in an entry before."""
+        rows = self._db.rows(
+            "SELECT DISTINCT later.name FROM log_entries AS later JOIN log_entries AS earlier"
+            " ON earlier.log = later.log AND earlier.name = later.name AND earlier.number < later.number"
+            " WHERE later.log = (SELECT id FROM logs WHERE origin = ?) AND later.number >= ?"
+            " AND earlier.digest <> later.digest",
+            (origin, since),
+        )
+        return tuple(_blob(name) for (name,) in rows)
+
+    def await_word(self, peers: Iterable[str]) -> None:
+        """Keep whom our own log waits for: each must say how much of it it has seen."""
+        with self._db.transaction():
+            for peer in peers:
+                self._db.execute("INSERT OR IGNORE INTO log_waits (peer) VALUES (?)", (peer,))
+
+    def has_said(self, peer: str) -> bool:
+        """Keep that a peer has said so; False where it was not waited for."""
+        with self._db.transaction():
+            return self._db.execute("DELETE FROM log_waits WHERE peer = ?", (peer,)) == 1
+
+    def awaited(self) -> tuple[str, ...]:
+        """Return whom our own log waits for."""
+        return tuple(str(peer) for (peer,) in self._db.rows("SELECT peer FROM log_waits ORDER BY peer"))
 
     def add_evidence(self, row: EvidenceRow) -> bool:
         """Keep evidence; False where it is held already."""
@@ -145,7 +201,7 @@ class SqliteLogs:
 
 
 def _log(row: Row) -> LogRow:
-    origin, size, checkpoint, signed, cosigned, root, stopped, at = row
+    origin, size, checkpoint, signed, cosigned, root, cosigned_at, stopped, resumed, at = row
     return LogRow(
         str(origin),
         int(size or 0),
@@ -153,7 +209,9 @@ def _log(row: Row) -> LogRow:
         int(signed or 0),
         int(cosigned or 0),
         _blob(root),
+        int(cosigned_at or 0),
         str(stopped),
+        int(resumed or 0),
         int(at or 0),
     )
 

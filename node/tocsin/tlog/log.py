@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tocsin.errors import CheckpointRefused, LogInconsistent, MalformedLog
+from tocsin.errors import CheckpointRefused, LogInconsistent, MalformedLog, OriginStopped
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
-from tocsin.identity.vkey import log_name
-from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint, verify_checkpoint
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
+from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, cosign, sign_checkpoint, verify_checkpoint
 from tocsin.tlog.entry import id_half, verify_length
 from tocsin.tlog.merkle import (
     Node,
@@ -46,6 +46,22 @@ class Standing(Protocol):
     @property
     def signed(self) -> int:
         """Of how many entries that is."""
+
+    @property
+    def cosigned(self) -> int:
+        """Of how many entries the largest tree is that we have cosigned."""
+
+    @property
+    def cosigned_root(self) -> bytes:
+        """Return the root of that tree."""
+
+    @property
+    def cosigned_at(self) -> int:
+        """The time in our last cosignature."""
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing is taken from the origin, or issued by us; empty: it is."""
 
 
 class Logged(Protocol):
@@ -88,6 +104,9 @@ class Shelf(Protocol):
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep a checkpoint."""
+
+    def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
+        """Keep that we cosign a tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +165,10 @@ class TransparencyLog:
 
 @dataclass(frozen=True, slots=True)
 class OwnLog(TransparencyLog):
-    """The log of our own organisation, which we sign."""
+    """The log of our own organisation, which we sign; `witness` is the key by which we say what it is at a time."""
 
     signer: Signer
+    witness: Signer
 
     def verify(self, vkeys: Sequence[str]) -> None:
         """Verify that what is held is what was signed; it reads O(log size) of it where it is.
@@ -188,10 +208,38 @@ class OwnLog(TransparencyLog):
     def issue(self, *entries: bytes, now: int) -> None:
         """Append what is issued, and sign the log over it. The caller holds the transaction.
 
-        Raises MalformedLog (BAD_ENTRY) and StoreCorrupt.
+        Raises MalformedLog (BAD_ENTRY), StoreCorrupt, and OriginStopped where
+        the home was put back to an earlier state, and nobody knows yet how long the log was.
         """
+        if why := self.shelf.get(self.org).stopped:
+            raise OriginStopped(
+                f"nothing can be issued now: {why}",
+                hint="see whom it waits for, and how to go on without: tocsin log show",
+            )
         self.append(entries, now=now)
         self.sign(self.signer, now=now)
+
+    def show(self, *, now: int) -> str:
+        """Return the newest checkpoint, under which we say that it is the newest: cosigned with our own witness key.
+
+        So two that were shown in the wrong order prove that the log was put
+        back. While our clock is behind what we said last, nothing is said of
+        the time: an honest log must never look like one that was put back.
+        The caller holds the transaction.
+        """
+        standing = self.shelf.get(self.org)
+        text = standing.checkpoint or self.sign(self.signer, now=now)
+        if now < standing.cosigned_at:
+            return text
+        checkpoint = verify_checkpoint(text, origin=log_name(self.org), vkeys=(self.vkey,))
+        tree = checkpoint.checkpoint
+        self.shelf.note_cosigned(self.org, tree.size, tree.root, now=now)
+        return text + cosign(checkpoint, name=witness_name(self.org), signer=self.witness, now=now)
+
+    @property
+    def vkey(self) -> str:
+        """Return the verifier key of the key that signs today."""
+        return format_vkey(log_name(self.org), algorithm=NoteAlgorithm.ED25519, public_key=self.signer.public_key)
 
 
 def _inconsistent(problem: str) -> LogInconsistent:

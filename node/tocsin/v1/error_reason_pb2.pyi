@@ -180,6 +180,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The proof begins at another size than the one that was cosigned last."""
     ERROR_REASON_LOG_INCONSISTENT: _ErrorReason.ValueType  # 77
     """The transparency log is not the one that was signed."""
+    ERROR_REASON_ORIGIN_STOPPED: _ErrorReason.ValueType  # 78
+    """The origin's log shows two histories, or waits to be read again: people decide."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -340,4 +342,6 @@ ERROR_REASON_STALE_CHECKPOINT: ErrorReason.ValueType  # 76
 """The proof begins at another size than the one that was cosigned last."""
 ERROR_REASON_LOG_INCONSISTENT: ErrorReason.ValueType  # 77
 """The transparency log is not the one that was signed."""
+ERROR_REASON_ORIGIN_STOPPED: ErrorReason.ValueType  # 78
+"""The origin's log shows two histories, or waits to be read again: people decide."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
