@@ -7,31 +7,39 @@
     entries   two entries with one id half and two digests, both in one tree          checkpoints, entries
     record    a record that the origin signed, and in its log, under the id half
               of that record, another digest                          checkpoints, entries, record
+    rollback  two checkpoints that the origin itself has cosigned as its newest, of which the later
+              one has fewer entries                                           checkpoints, the earlier first
 
 Every part is signed by the origin itself, so that it does not matter who made
 the bundle. `identity` is the origin's document: whoever verifies compares its
-fingerprint, as for a peer.
+fingerprint, as for a peer. Who holds a document of the origin already gives it
+too: keys that the newer of the two does not name prove nothing.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from tocsin.encoding import JSON, decode_base64url, dump_json, parse_json
-from tocsin.errors import MalformedEncoding, MalformedLog
-from tocsin.identity.root import Organisation, parse_identity
-from tocsin.identity.vkey import log_name
+from tocsin.errors import MalformedEncoding, MalformedIdentity, MalformedLog, SignatureMismatch
+from tocsin.identity.root import Organisation, parse_identity, update_identity
+from tocsin.identity.vkey import NoteAlgorithm, log_name
 from tocsin.records.record import parse_record
-from tocsin.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from tocsin.tlog.checkpoint import VerifiedCheckpoint, cosignatures, verify_checkpoint
 from tocsin.tlog.entry import digest_half, id_half, record_entry
 from tocsin.tlog.merkle import HASH_BYTES, consistency_roots, leaf_hash, verify_inclusion
+from tocsin.tlog.note import Note, parse_verifier
 from tocsin.tlog.proof import format_hashes, parse_hashes
 
 FORMAT: Final = "tocsin-evidence/v1"
 MAX_EVIDENCE: Final = 4 * 1024 * 1024
 """Bytes: a record and an identity document, 1 MiB each, and as much again for what they are written in."""
+
+_ANY_TIME: Final = 1 << 64
+"""Behind every time that a cosignature can state: what an origin says of itself stands, whatever its clock."""
 
 
 class Kind(StrEnum):
@@ -40,6 +48,7 @@ class Kind(StrEnum):
     FORK = "fork"
     ENTRIES = "entries"
     RECORD = "record"
+    ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +75,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvidence:
-    """What is proved, and against whom; the caller compares the fingerprint of the origin."""
+    """What is proved, and against whom, by the document under whose keys it was verified."""
 
     kind: Kind
     origin: Organisation
     finding: str
+
+    @property
+    def version(self) -> int:
+        """Return the version of that document."""
+        return self.origin.version
 
 
 def dump_evidence(evidence: Evidence) -> bytes:
@@ -83,7 +97,7 @@ def dump_evidence(evidence: Evidence) -> bytes:
     }
     if evidence.kind is Kind.FORK:
         parts |= {"older_root": _text(evidence.older_root), "proof": [*format_hashes(evidence.proof)]}
-    else:
+    if evidence.kind in _ENTRIES:
         parts["entries"] = [
             {"index": one.index, "entry": _text(one.entry), "proof": [*format_hashes(one.proof)]}
             for one in evidence.entries
@@ -109,37 +123,61 @@ def parse_evidence(data: bytes) -> Evidence:
     return Evidence(
         kind=kind,
         identity=dump_json(parts["identity"]),
-        checkpoints=_texts(parts["checkpoints"], count=2 if kind is Kind.FORK else 1),
+        checkpoints=_texts(parts["checkpoints"], count=1 if kind in _ENTRIES else 2),
         older_root=_bytes(parts["older_root"]) if kind is Kind.FORK else b"",
         proof=parse_hashes(_texts(parts["proof"])) if kind is Kind.FORK else (),
-        entries=() if kind is Kind.FORK else _entries(parts["entries"], count=2 if kind is Kind.ENTRIES else 1),
+        entries=_entries(parts["entries"], count=_ENTRIES[kind]) if kind in _ENTRIES else (),
         record=_texts([parts["record"]])[0] if kind is Kind.RECORD else "",
     )
 
 
-def verify_evidence(evidence: Evidence) -> VerifiedEvidence:
+def verify_evidence(evidence: Evidence, *, known: Organisation | None = None) -> VerifiedEvidence:
     """Verify that an origin has shown two histories.
 
+    `known` is the origin by the document that the caller holds, if it does.
+
     1. the identity document holds together; also one that has expired, since what was signed stays so
-    2. each checkpoint is of the origin's log, and signed by it        C2SP tlog-checkpoint
-    3. they, or what is proved to be in the tree, contradict one another
+    2. it is of the organisation that is known; the newer one of both documents counts, and goes on from the older
+    3. each checkpoint is of the origin's log, and signed by it        C2SP tlog-checkpoint
+    4. they, or what is proved to be in the tree, contradict one another
 
-    The caller MUST compare the fingerprint of the origin with the one that it knows.
+    Where nobody is `known`, the caller MUST compare the fingerprint of the
+    origin, and a key that was stolen counts until a newer document drops it.
 
-    Raises MalformedIdentity, MalformedLog (BAD_EVIDENCE where nothing is
-    contradicted), CheckpointRefused, ProofMismatch, and RecordRefused for a
-    record that the origin did not sign.
+    Raises MalformedIdentity (FINGERPRINT_MISMATCH for another organisation),
+    MalformedLog (BAD_EVIDENCE where nothing is contradicted),
+    CheckpointRefused, ProofMismatch, and RecordRefused for a record that the
+    origin did not sign.
     """
     origin = parse_identity(evidence.identity, now=0, check_expiry=False)  # 1
+    if known is not None:
+        origin = _newer(origin, known)  # 2
     name, vkeys = log_name(origin.org), origin.log_vkeys
-    checkpoints = [verify_checkpoint(text, origin=name, vkeys=vkeys) for text in evidence.checkpoints]  # 2
-    if evidence.kind is Kind.FORK:  # 3
+    checkpoints = [verify_checkpoint(text, origin=name, vkeys=vkeys) for text in evidence.checkpoints]  # 3
+    if evidence.kind is Kind.FORK:  # 4
         finding = _fork(checkpoints, evidence)
+    elif evidence.kind is Kind.ROLLBACK:
+        finding = _rollback(checkpoints, origin)
     elif evidence.kind is Kind.ENTRIES:
         finding = _two_entries(checkpoints[0], evidence.entries)
     else:
         finding = _other_record(checkpoints[0], evidence, origin)
     return VerifiedEvidence(evidence.kind, origin, finding)
+
+
+def _newer(given: Organisation, known: Organisation) -> Organisation:
+    """Return the organisation by the newer of its documents; of two of one version, the one that is known counts.
+
+    Only a document that goes on from the known one can replace it: the
+    fingerprint is that of version 1, and whoever stole root keys that were
+    removed since writes other versions from there on.
+    """
+    if given.fingerprint != known.fingerprint:
+        problem = f"the evidence is against another organisation than the {known.org} that is known here"
+        raise MalformedIdentity(problem, reason="FINGERPRINT_MISMATCH")
+    if given.version <= known.version:
+        return known
+    return update_identity(known, given.document, now=0)[0]  # at that time, nothing has expired
 
 
 def is_fork(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, *, proof: Sequence[bytes], older_root: bytes) -> bool:
@@ -152,6 +190,42 @@ def is_fork(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, *, proof: Sequ
         return before.root != after.root
     began, ended = consistency_roots(old=before.size, new=after.size, proof=proof, old_root=older_root)
     return ended == after.root and began != before.root
+
+
+def is_rollback(earlier: VerifiedCheckpoint, later: VerifiedCheckpoint, *, origin: Organisation) -> bool:
+    """Say whether an origin has cosigned a tree as its newest, and at a later time a smaller one.
+
+    Both are of its log. What it says of itself has to hold together
+    whatever its clock was: the two times are of one clock, and none of ours.
+    """
+    before, after = [*_shown(earlier, origin)], [*_shown(later, origin)]
+    is_smaller = later.checkpoint.size < earlier.checkpoint.size
+    return is_smaller and bool(before and after) and min(before) < max(after)
+
+
+def shown_at(checkpoint: VerifiedCheckpoint, *, origin: Organisation) -> int | None:
+    """Return when an origin last said that a checkpoint of its log is the newest: None where it has not.
+
+    It says so by its own cosignature; a line of its key that does not verify says nothing.
+    """
+    return max(_shown(checkpoint, origin), default=None)
+
+
+def _shown(checkpoint: VerifiedCheckpoint, origin: Organisation) -> Iterator[int]:
+    """Yield the time of each cosignature of the origin's own witness keys; there are two where a key was replaced."""
+    verifiers = [parse_verifier(vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1) for vkey in origin.witness_vkeys]
+    for line in checkpoint.note.signatures:
+        alone = Note(checkpoint.note.text, (line,))
+        with suppress(SignatureMismatch):
+            yield from (each.at for each in cosignatures(alone, verifiers=verifiers, now=_ANY_TIME))
+
+
+def _rollback(checkpoints: Sequence[VerifiedCheckpoint], origin: Organisation) -> str:
+    earlier, later = checkpoints
+    if not is_rollback(earlier, later, origin=origin):
+        raise _malformed("the two checkpoints were not shown in the order of a log that was put back")
+    sizes = earlier.checkpoint.size, later.checkpoint.size
+    return f"it showed a tree of {sizes[0]} entries as its newest, and later one of {sizes[1]}"
 
 
 def _fork(checkpoints: Sequence[VerifiedCheckpoint], evidence: Evidence) -> str:
@@ -237,4 +311,9 @@ _MEMBERS: Final = {
     Kind.FORK: {"format", "kind", "identity", "checkpoints", "older_root", "proof"},
     Kind.ENTRIES: {"format", "kind", "identity", "checkpoints", "entries"},
     Kind.RECORD: {"format", "kind", "identity", "checkpoints", "entries", "record"},
+    Kind.ROLLBACK: {"format", "kind", "identity", "checkpoints"},
 }
+_ENTRIES: Final = {
+    Kind.ENTRIES: 2,
+    Kind.RECORD: 1,
+}  # how many stand beside one checkpoint; other kinds have two, and none
