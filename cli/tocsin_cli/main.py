@@ -135,7 +135,7 @@ SECTIONS = (
             Entry(
                 "verify", "tocsin_cli.commands.verify:verify", "Verify records offline against an identity document."
             ),
-            Entry("sdjwt", "tocsin_cli.commands.verify:sdjwt", "Verify any RFC 9901 SD-JWT by a given key."),
+            Entry("sdjwt", "tocsin_cli.commands.sdjwt:sdjwt", "Verify any RFC 9901 SD-JWT by a given key."),
             Entry(
                 "completion",
                 "tocsin_cli.commands.completion:completion",

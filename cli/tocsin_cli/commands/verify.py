@@ -1,50 +1,39 @@
-"""This module has the commands that need no home: verify for records and retractions, and sdjwt verify.
+"""This module has the command that verifies files without a home: records, retractions, proofs, checkpoints, evidence.
 
-Whatever is wrong with a record, its form or its signature, the exit code is 4
+Whatever is wrong with a file, its form or its signature, the exit code is 4
 and the reason code says which rule it broke: a script asks one question.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
-from tocsin.encoding import parse_json
-from tocsin.errors import Malformed, MalformedIdentity, RecordRefused, TocsinError, UntrustedIssuer
+from tocsin.errors import RecordRefused, TocsinError
 from tocsin.identity.root import Organisation, parse_identity
-from tocsin.records.jws import split_jws
-from tocsin.records.record import UnverifiedRecord, VerifiedRecord, parse_record
-from tocsin.records.retraction import RETRACTION_TYPE, UnverifiedRetraction, VerifiedRetraction, parse_retraction
-from tocsin.records.sdjwt import verify_sdjwt
+from tocsin.records.record import VerifiedRecord
+from tocsin.records.retraction import VerifiedRetraction
+from tocsin.tlog.quorum import Quorum, parse_quorum
 from tocsin_cli import output
-from tocsin_cli.command import Command, Entry, Section, group, input_path, json_option, read_input
-from tocsin_cli.commands.record import Since
+from tocsin_cli.command import Command, input_path, json_option, read_input
 from tocsin_cli.document import rfc3339
+from tocsin_cli.offline import WHAT_IT_READS, Issued, Known, Logged, Verdict, verify_file
+from tocsin_cli.output import Cell
 from tocsin_cli.session import now as clock
+from tocsin_cli.steps import Outcome, Walk
 from tocsin_cli.view import disclosed_fields
 
 EXIT_REFUSED = RecordRefused.exit_code
-WHAT_IT_READS = "a record is what `tocsin export ID` prints; receipts are for `tocsin receipts verify`"
-
-Verified = VerifiedRecord | VerifiedRetraction
-
-sdjwt = group(
-    name="sdjwt",
-    examples=("tocsin sdjwt verify --jwk issuer.jwk token.sdjwt",),
-    sections=(
-        Section(
-            "Commands",
-            (Entry("verify", "tocsin_cli.commands.verify:sdjwt_verify", "Verify a compact SD-JWT by a given key."),),
-        ),
-    ),
-    summary="Verify any RFC 9901 SD-JWT by a given key.",
-)
+STYLES = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_TRIED: "dim"}
+_WHAT_COLUMNS = 54
 
 
 @click.command(
     cls=Command,
     examples=(
         "tocsin verify record.sdjwt --identity lab-a.tocsin",
+        "tocsin verify record.tlog-proof --identity lab-a.tocsin --identity aisi.tocsin",
+        "tocsin verify record.tlog-proof --identity lab-a.tocsin --policy witnesses.tlog",
         "tocsin export 3f2a | tocsin verify - --identity lab-a.tocsin",
         "tocsin verify *.sdjwt --identity lab-a.tocsin --identity lab-b.tocsin --json",
     ),
@@ -57,28 +46,38 @@ sdjwt = group(
     required=True,
     type=input_path(),
     metavar="FILE",
-    help="Identity document of the organisation that signed; may be given more than once.",
+    help="Identity document of whoever signed, or of a witness; may be given more than once.",
+)
+@click.option(
+    "--policy", type=input_path(), metavar="FILE", help="Which witnesses must have cosigned: a C2SP tlog-policy."
 )
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    ctx: click.Context, *, files: tuple[Path, ...], identities: tuple[Path, ...], policy: Path | None, as_json: bool
+) -> None:
     """Verify records offline against an identity document.
 
-    And retractions. Needs no home, no node and no network. Compare the printed
-    fingerprint with one that the organisation gave you. A record that is
-    refused makes the exit code 4, and its reason code is printed.
+    And retractions; either one with the proof that it is in its origin's
+    transparency log; checkpoints; evidence against an origin. Of all but the
+    first two each step is told, with the document that governs it. Needs no
+    home, no node and no network. Compare the printed fingerprint with one that
+    the organisation gave you. A file that is refused makes the exit code 4,
+    and its reason code is printed.
     """
     organisations: dict[str, Organisation] = {found.org: found for found in map(_read_identity, identities)}
-    results = [_verify_file(file, organisations=organisations) for file in files]
+    known = Known(organisations, clock(), _read_policy(policy) if policy else None)
+    results = [(file, verify_file(read_input(file), known)) for file in files]
+    for file, verdict in results:
+        _say_where(file, verdict.error)
     if as_json:
-        output.document({"results": [_result(file, outcome) for file, outcome in zip(files, results, strict=True)]})
-    for file, outcome in zip(files, results, strict=True):
-        if isinstance(outcome, TocsinError):
-            output.error(outcome)
-        elif not as_json:
-            output.data(f"{_name(file)}: verified")
-            output.pairs([*_verified_pairs(outcome), ("fingerprint", organisations[outcome.issuer].fingerprint)])
-    if any(isinstance(outcome, TocsinError) for outcome in results):
+        output.document({"results": [_result(file, verdict) for file, verdict in results]})
+    for file, verdict in results:
+        if not as_json:
+            _print(file, verdict)
+        elif verdict.error is not None:
+            output.error(verdict.error)
+    if any(verdict.error is not None for _, verdict in results):
         ctx.exit(EXIT_REFUSED)
 
 
@@ -90,36 +89,53 @@ def _read_identity(file: Path) -> Organisation:
         raise
 
 
-def _verify_file(file: Path, *, organisations: dict[str, Organisation]) -> Verified | TocsinError:
-    token = read_input(file)
+def _read_policy(file: Path) -> Quorum:
     try:
-        read = _parse(_text(token))
-        issuer = organisations.get(read.issuer)
-        if issuer is None:
-            what = "retraction" if isinstance(read, UnverifiedRetraction) else "record"
-            raise UntrustedIssuer(
-                f"the {what} is of {read.issuer}, and none of the identity documents is",
-                reason="KEY_NOT_OF_ISSUER",
-                hint="give the identity document of the organisation that signed it",
-            )
-        return read.verify(issuer, now=clock())
-    except (RecordRefused, Malformed) as error:
+        return parse_quorum(read_input(file))
+    except TocsinError as error:
+        error.where = f"{file}: {error.where}"
+        raise
+
+
+def _say_where(file: Path, error: TocsinError | None) -> None:
+    if error is not None:
         error.where = f"{_name(file)}: {error.where}" if error.where else _name(file)
         if error.reason == "BAD_FORM":
             error.hint = error.hint or WHAT_IT_READS
-        return error
 
 
-def _parse(token: str) -> UnverifiedRecord | UnverifiedRetraction:
-    """Read what says that it is a retraction as one, and everything else as a record."""
-    try:
-        is_retraction = "~" not in token and split_jws(token).header.get("typ") == RETRACTION_TYPE
-    except (Malformed, RecordRefused):
-        is_retraction = False
-    return parse_retraction(token) if is_retraction else parse_record(token)
+def _print(file: Path, verdict: Verdict) -> None:
+    if verdict.error is None:
+        output.data(f"{_name(file)}: verified")
+    elif verdict.walk is not None:
+        output.data(f"{_name(file)}: refused")
+    if verdict.walk is not None:
+        _print_steps(verdict.walk)
+    if verdict.error is not None:
+        output.error(verdict.error)
+    else:
+        output.pairs(_pairs(verdict))
 
 
-def _verified_pairs(found: Verified) -> list[tuple[str, str]]:
+def _print_steps(walk: Walk) -> None:
+    for step in walk:
+        text = f"{step.number}  {step.planned.what:<{_WHAT_COLUMNS}}  {step.planned.document}"
+        output.marked(Cell(f"{step.outcome.value.replace('failed', 'FAILED'):<9}", STYLES[step.outcome]), text)
+
+
+def _pairs(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    if verdict.issued is not None:
+        yield from _issued_pairs(verdict.issued)
+    if verdict.logged is not None:
+        yield from _logged_pairs(verdict.logged)
+    if verdict.evidence is not None:
+        yield "against", verdict.evidence.origin.org
+        yield "proved", verdict.evidence.finding
+    if verdict.issuer is not None:
+        yield "fingerprint", verdict.issuer.fingerprint
+
+
+def _issued_pairs(found: Issued) -> list[tuple[str, str]]:
     signed = ("signed", f"{rfc3339(found.issued_at)} by {found.issuer}, key {found.key_id}")
     if isinstance(found, VerifiedRetraction):
         what = f"{found.action} of {found.record_id}, versions up to {found.version}, TLP:{found.tlp}"
@@ -134,11 +150,55 @@ def _verified_pairs(found: Verified) -> list[tuple[str, str]]:
     ]
 
 
-def _result(file: Path, outcome: Verified | TocsinError) -> dict[str, object]:
-    if isinstance(outcome, TocsinError):
-        return {"file": str(file), "verified": False, "reason": outcome.reason, "message": outcome.message}
-    found = _retraction_result(outcome) if isinstance(outcome, VerifiedRetraction) else _record_result(outcome)
-    return {"file": str(file), "verified": True, "issuer": outcome.issuer, **found}
+def _logged_pairs(found: Logged) -> Iterator[tuple[str, str]]:
+    tree = found.checkpoint.checkpoint
+    yield "log", f"{tree.origin}, {tree.size:,} entries"
+    if found.index is not None:
+        yield "entry", f"{found.index:,}"
+    for one in found.cosigned:
+        yield "cosigned", f"{rfc3339(one.at)} by {one.verifier.name}"
+    if found.cosigned_at is not None:
+        yield "enough since", rfc3339(found.cosigned_at)
+    if not found.cosigned:
+        yield "cosigned", "by nobody whose identity document was given"
+
+
+def _result(file: Path, verdict: Verdict) -> dict[str, object]:
+    result: dict[str, object] = {"file": str(file), "verified": verdict.error is None}
+    if verdict.error is not None:
+        result |= {"reason": verdict.error.reason, "message": verdict.error.message}
+    elif verdict.issuer is not None:
+        result |= {"issuer": verdict.issuer.org, **_found(verdict)}
+    if verdict.walk is not None:
+        steps = list(verdict.walk)
+        failed = next((step.number for step in steps if step.outcome is Outcome.FAILED), None)
+        result |= {"failed_step": failed, "steps": [step.to_json() for step in steps]}
+    return result
+
+
+def _found(verdict: Verdict) -> Mapping[str, object]:
+    found: dict[str, object] = {}
+    if isinstance(verdict.issued, VerifiedRetraction):
+        found |= _retraction_result(verdict.issued)
+    elif isinstance(verdict.issued, VerifiedRecord):
+        found |= _record_result(verdict.issued)
+    if verdict.logged is not None:
+        found["log"] = _log_result(verdict.logged)
+    if verdict.evidence is not None:
+        found["evidence"] = {"kind": verdict.evidence.kind.value, "finding": verdict.evidence.finding}
+    return found
+
+
+def _log_result(found: Logged) -> dict[str, object]:
+    tree = found.checkpoint.checkpoint
+    return {
+        "origin": tree.origin,
+        "size": tree.size,
+        "root": tree.root.hex(),
+        "index": found.index,
+        "cosigned": [{"witness": one.verifier.name, "at": rfc3339(one.at)} for one in found.cosigned],
+        "enough_since": None if found.cosigned_at is None else rfc3339(found.cosigned_at),
+    }
 
 
 def _retraction_result(outcome: VerifiedRetraction) -> dict[str, object]:
@@ -170,60 +230,5 @@ def _record_result(outcome: VerifiedRecord) -> dict[str, object]:
     }
 
 
-class Moment(Since):
-    """A time as `Since` reads it, or in unix seconds, as tokens write it (RFC 7519 section 2, NumericDate)."""
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return unix seconds."""
-        return int(value) if isinstance(value, str) and value.isdecimal() else super().convert(value, param, ctx)
-
-
-@click.command(
-    "verify",
-    cls=Command,
-    examples=(
-        "tocsin sdjwt verify --jwk issuer.jwk token.sdjwt",
-        "tocsin sdjwt verify --jwk issuer.jwk --now 2026-03-01T12:00:00Z - < token.sdjwt",
-    ),
-)
-@click.argument("file", type=input_path(), metavar="TOKENFILE")
-@click.option("--jwk", type=input_path(), required=True, metavar="FILE", help="Public key of the issuer, as a JWK.")
-@click.option("--now", type=Moment(), default=None, help="Verify as of this time, RFC 3339 or unix seconds.")
-@json_option
-@click.pass_context
-def sdjwt_verify(ctx: click.Context, *, file: Path, jwk: Path, now: int | None, as_json: bool) -> None:
-    """Verify a compact SD-JWT by a given key.
-
-    Any RFC 9901 SD-JWT, without the rules of our own records: EdDSA or ES256,
-    whichever the key is for. Prints the processed payload as JSON, which is
-    what --json prints too; a token that is refused makes the exit code 4.
-    """
-    key = _read_jwk(jwk)
-    try:
-        verified = verify_sdjwt(_text(read_input(file)), jwk=key, now=clock() if now is None else now)
-    except (RecordRefused, Malformed) as error:
-        blamed = _name(jwk if isinstance(error, MalformedIdentity) else file)
-        error.where = f"{blamed}: {error.where}" if error.where else blamed
-        output.error(error)
-        ctx.exit(EXIT_REFUSED)
-    output.document(verified.payload)
-
-
-def _read_jwk(file: Path) -> Mapping[str, object]:
-    try:
-        key = parse_json(read_input(file))
-    except Malformed as error:
-        error.where = error.where or str(file)
-        raise
-    if not isinstance(key, dict):
-        raise MalformedIdentity("a JWK is a JSON object", reason="BAD_IDENTITY", where=str(file))
-    return key
-
-
 def _name(file: Path) -> str:
     return "standard input" if str(file) == "-" else str(file)
-
-
-def _text(token: bytes) -> str:
-    """Return a token without the newline that files end with; what is no ASCII will be refused by its form."""
-    return token.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")

@@ -36,7 +36,10 @@ MAX_HASHES: Final = 63
 MAX_PROOF: Final = 64 * 1024
 """Bytes: a checkpoint, 63 hashes, and as much again for what goes along."""
 
-_HEADER = "c2sp.org/tlog-proof@v1"
+MAX_FILE: Final = 2 * 1024 * 1024
+"""Bytes of a proof with a record along it: a token has 1 MiB at most, and a third more in base64."""
+
+HEADER: Final = "c2sp.org/tlog-proof@v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +61,19 @@ class VerifiedProof:
     cosigned_at: int | None  # None where no quorum was asked for
 
 
-def parse_proof(text: str) -> LogProof:
-    """Read a proof; nothing in it may be believed yet.
+def parse_proof(text: str, *, most: int = MAX_PROOF) -> LogProof:
+    """Read a proof of so many characters at most; nothing in it may be believed yet.
 
     Raises MalformedLog (BAD_PROOF; BAD_NOTE and BAD_CHECKPOINT for what is wrong with its checkpoint).
     """
-    if len(text) > MAX_PROOF:
-        raise _malformed(f"more than {MAX_PROOF} characters")
+    if len(text) > most:
+        raise _malformed(f"more than {most} characters")
     head, blank, checkpoint = text.partition("\n\n")
     if not blank:
         raise _malformed("no empty line stands before a checkpoint")
     lines = head.split("\n")
-    if lines.pop(0) != _HEADER:
-        raise _malformed(f"it does not begin with {_HEADER}")
+    if lines.pop(0) != HEADER:
+        raise _malformed(f"it does not begin with {HEADER}")
     extra = _parse_extra(lines.pop(0)) if lines and lines[0].startswith("extra ") else b""
     index = number_of(lines.pop(0).removeprefix("index ")) if lines and lines[0].startswith("index ") else None
     if index is None:
@@ -80,13 +83,13 @@ def parse_proof(text: str) -> LogProof:
     return LogProof(index, hashes, checkpoint, extra)
 
 
-def format_proof(proof: LogProof) -> str:
+def format_proof(proof: LogProof, *, most: int = MAX_PROOF) -> str:
     """Return the proof as text; raises RuntimeError for one that would not be read back: it is ours."""
     extra = [f"extra {base64.b64encode(proof.extra).decode('ascii')}"] if proof.extra else []
-    head = [_HEADER, *extra, f"index {proof.index}", *format_hashes(proof.hashes)]
+    head = [HEADER, *extra, f"index {proof.index}", *format_hashes(proof.hashes)]
     text = "\n".join(head) + "\n\n" + proof.checkpoint
     try:
-        read = parse_proof(text)
+        read = parse_proof(text, most=most)
     except MalformedLog as error:
         raise RuntimeError(f"what was to be written makes no proof: {error.message}") from error
     if read != proof:
