@@ -11,7 +11,8 @@ people know which part to mend:
 5. the store reads as it was written (STORE_CORRUPT)
 6. the last row of the decision log is sealed, where an earlier version left it open
 7. the decision log says which keys count from now on, where they are others than before
-8. the transparency log is the one that was signed (LOG_INCONSISTENT); what was issued before there was one is entered
+8. the transparency log is the one that was signed (LOG_INCONSISTENT), and is signed with the key of today; what was
+   issued before there was one is entered
 
 The policies in force are in the store, and are verified each time that they
 are asked for: a home in which none are believed opens, and shares nothing.
@@ -32,7 +33,7 @@ from tocsin.desk.papers import Papers, load_papers, note_papers
 from tocsin.desk.succession import settle_keys
 from tocsin.errors import HomeDamaged, HomeLocked, HomeMissing
 from tocsin.identity.certificate import TlsKeys
-from tocsin.identity.root import Organisation
+from tocsin.identity.root import Organisation, named_log_vkeys
 from tocsin.identity.signer import Signer
 from tocsin.policy.model import PolicySet
 from tocsin.release.ledger import enter_earlier
@@ -93,7 +94,9 @@ class Home:
     def renew(self, papers: Papers, *, now: int) -> None:
         """Go on under a newer document, or with other keys; who has read the old ones finishes with them."""
         log = Log(self.store, org=papers.organisation.org, signer=papers.delivery_signer)
-        note_papers(log, self.store, papers, now=now)
+        with self.store.transaction():
+            verify_own_log(self.store, papers, now=now)
+            note_papers(log, self.store, papers, now=now)
         self.papers, self.log = papers, log
 
     def close(self) -> None:
@@ -121,9 +124,8 @@ def open_home(root: Path, *, now: int) -> Home:
         log = Log(store, org=papers.organisation.org, signer=papers.delivery_signer)
         log.seal_tail(now=now)  # 6.
         note_papers(log, store, papers, now=now)  # 7.
-        tlog = own_log(store, papers)
-        enter_earlier(store, tlog, now=now)  # 8.
-        tlog.verify(papers.organisation.log_vkeys)
+        verify_own_log(store, papers, now=now)  # 8.
+        enter_earlier(store, own_log(store, papers), now=now)
         return Home(
             layout,
             papers=papers,
@@ -136,6 +138,23 @@ def open_home(root: Path, *, now: int) -> Home:
 def own_log(store: Store, papers: Papers) -> OwnLog:
     """Return the transparency log of what an organisation issues."""
     return OwnLog(store.logs, papers.organisation.org, papers.log_signer, papers.witness_signer)
+
+
+def verify_own_log(store: Store, papers: Papers, *, now: int) -> None:
+    """Verify that our log is the one that we signed; where another key signs today, sign the same tree again with it.
+
+    The key that signed it may be one that no document names any more: it was
+    stolen, and what it signed counts for nobody else.
+
+    Raises LogInconsistent.
+    """
+    log = own_log(store, papers)
+    with store.transaction():
+        if log.is_current():
+            log.verify((log.vkey,))
+        else:
+            log.verify(named_log_vkeys(papers.organisation))
+            log.sign(papers.log_signer, now=now)
 
 
 @contextmanager

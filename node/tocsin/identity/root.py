@@ -93,6 +93,16 @@ def parse_chain(document: bytes) -> list[Version]:
     return chain
 
 
+def named_log_vkeys(organisation: Organisation) -> tuple[str, ...]:
+    """Return every verifier key that any version has named for the log, the newest version's first.
+
+    Those of stolen keys are among them. So they are for one question alone:
+    whether our own log, in our own store, is the one that we signed.
+    """
+    versions = reversed(parse_chain(organisation.document))
+    return tuple(dict.fromkeys(vkey for version in versions for vkey in version.details.log_vkeys))
+
+
 def parse_envelope(document: bytes) -> list[JSON]:
     """Return the versions of an identity document as they stand there. Raises MalformedIdentity."""
     if len(document) > MAX_DOCUMENT:

@@ -18,7 +18,14 @@ from tocsin.errors import CheckpointRefused, LogInconsistent, MalformedLog, Orig
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
-from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, cosign, sign_checkpoint, verify_checkpoint
+from tocsin.tlog.checkpoint import (
+    Checkpoint,
+    VerifiedCheckpoint,
+    cosign,
+    parse_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from tocsin.tlog.entry import id_half, verify_length
 from tocsin.tlog.merkle import (
     Node,
@@ -177,6 +184,10 @@ class OwnLog(TransparencyLog):
         2. it is of as many entries as are held
         3. the tree over them has its root
 
+        Where the key that signs today has not signed it (`is_current`), the
+        caller gives the keys that a version of our document has ever named,
+        and has it signed again: one that was stolen may have signed it last.
+
         Raises LogInconsistent, which names the first entry that is not what was signed, where one is found.
         """
         standing = self.shelf.get(self.org)
@@ -190,6 +201,11 @@ class OwnLog(TransparencyLog):
             raise _inconsistent(f"it has {standing.size} entries, and {signed.checkpoint.size} were signed")
         if not self.begins_with(signed):  # 3
             raise _inconsistent(next(self.damage(), "its nodes do not lead to the root that was signed"))
+
+    def is_current(self) -> bool:
+        """Say whether its checkpoint is signed by the key that signs today; where nothing was signed, it is."""
+        standing = self.shelf.get(self.org)
+        return not (standing.size or standing.checkpoint) or self._signed(standing.checkpoint) is not None
 
     def damage(self) -> Iterator[str]:
         """Yield which entries, and which nodes, do not fit together; it reads everything."""
@@ -225,16 +241,39 @@ class OwnLog(TransparencyLog):
         So two that were shown in the wrong order prove that the log was put
         back. While our clock is behind what we said last, nothing is said of
         the time: an honest log must never look like one that was put back.
+        A checkpoint that another key of ours has signed is signed again: a
+        call that began before a key took over goes on with the old one.
         The caller holds the transaction.
+
+        Raises LogInconsistent where another tree is held than was signed.
         """
         standing = self.shelf.get(self.org)
-        text = standing.checkpoint or self.sign(self.signer, now=now)
+        checkpoint = self._signed(standing.checkpoint) or self._sign_again(standing.checkpoint, now=now)
         if now < standing.cosigned_at:
-            return text
-        checkpoint = verify_checkpoint(text, origin=log_name(self.org), vkeys=(self.vkey,))
+            return checkpoint.text
         tree = checkpoint.checkpoint
         self.shelf.note_cosigned(self.org, tree.size, tree.root, now=now)
-        return text + cosign(checkpoint, name=witness_name(self.org), signer=self.witness, now=now)
+        return checkpoint.text + cosign(checkpoint, name=witness_name(self.org), signer=self.witness, now=now)
+
+    def _signed(self, text: str) -> VerifiedCheckpoint | None:
+        """Return a checkpoint that the key signed that signs today; None for any other text."""
+        try:
+            return verify_checkpoint(text, origin=log_name(self.org), vkeys=(self.vkey,))
+        except (MalformedLog, CheckpointRefused):
+            return None
+
+    def _sign_again(self, text: str, *, now: int) -> VerifiedCheckpoint:
+        """Sign the tree of a checkpoint with the key of today, if it is the one that is held."""
+        size = self.size
+        try:
+            is_same = not text or parse_checkpoint(text).checkpoint == Checkpoint(
+                log_name(self.org), size, self.root(size)
+            )
+        except MalformedLog as error:
+            raise _inconsistent(f"its checkpoint is none: {error.message}") from error
+        if not is_same:
+            raise _inconsistent("its checkpoint is of another tree than is held")
+        return verify_checkpoint(self.sign(self.signer, now=now), origin=log_name(self.org), vkeys=(self.vkey,))
 
     @property
     def vkey(self) -> str:
