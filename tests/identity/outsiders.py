@@ -1,10 +1,12 @@
 """This module asks two other implementations of TUF what they think of a chain of root metadata.
 
 `tuf` is the library that we use ourselves, but for its client's rules, which we
-do not; `@tufjs/models` shares no code with either. It is fetched into a folder
-of the test, and the test is skipped where that is not possible.
+do not; `@tufjs/models` shares no code with either. What is locked in `tufjs/`
+is fetched once into the user's caches, and whoever asks is skipped where that
+is not possible.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,10 +19,21 @@ from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
+from tests.cache import cache_folder
+
 Chain = Sequence[Mapping[str, object]]
 
-PACKAGE = "@tufjs/models@4"
-PATIENCE_SECONDS = 18
+LOCKED = Path(__file__).with_name("tufjs")
+PATIENCE_SECONDS = 120
+
+# npm waits 10 seconds before it asks again for what did not come, and then 60: one request that fails is enough.
+_ASK_AGAIN = (
+    "--fetch-retries=3",
+    "--fetch-retry-mintimeout=500",
+    "--fetch-retry-maxtimeout=3000",
+    "--fetch-timeout=20000",
+)
+_INSTALL = ("npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", *_ASK_AGAIN)
 
 _SCRIPT = """
 const { Metadata, MetadataKind } = require('@tufjs/models');
@@ -62,21 +75,34 @@ def ask_python_tuf(chain: Chain, *, now: int) -> str:
     return ""
 
 
-def install_tufjs(folder: Path) -> Path:
-    """Fetch the package into a folder, or skip the test and say why that is not possible."""
+def install_tufjs() -> Path:
+    """Return the folder with the package; skip, and say why, where it is not here and cannot be fetched."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not here, so @tufjs/models cannot be asked")
-    command = ["npm", "install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]
+    locked = hashlib.sha256((LOCKED / "package-lock.json").read_bytes()).hexdigest()[:16]
+    with cache_folder("tufjs") as cache:
+        folder, coming = cache / locked, cache / "coming"
+        if not folder.exists():  # it has its name when all of it is there
+            shutil.rmtree(coming, ignore_errors=True)
+            shutil.copytree(LOCKED, coming)
+            _fetch(coming)
+            coming.rename(folder)
+    return folder
+
+
+def _fetch(folder: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            _INSTALL, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"{PACKAGE} did not come within {PATIENCE_SECONDS} s")
+        pytest.skip(f"@tufjs/models did not come within {PATIENCE_SECONDS} s")
     if done.returncode:
-        pytest.skip(f"{PACKAGE} cannot be fetched: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
+        said = [line for line in done.stderr.splitlines() if line.startswith("npm error")]
+        if "npm error code EINTEGRITY" in said:
+            pytest.fail("what the registry gave is not what is locked")
+        pytest.skip(f"@tufjs/models cannot be fetched: {'; '.join(said[:4])}")
 
 
 def ask_tufjs(folder: Path, chains: Sequence[Chain], *, now: int) -> list[str]:
