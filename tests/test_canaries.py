@@ -49,8 +49,8 @@ OPENS_PARTNER = SHARES_LITTLE.replace('"COMMUNITY"', '"PARTNER"')
 REQUIRED = {Shape.INTEGER: 1, Shape.NUMBER: 1, Shape.FLAG: True, Shape.TIME: "2026-03-01T12:00:00Z"} | dict.fromkeys(
     (Shape.TEXT, Shape.CHOICE), ""
 )
-STREAMS = {"SyncPeers", "PlanPolicies", "TestPeer", "RunChecks"}
-OWN_PEOPLE_READ = {"GetRecord", "ListRecords", "PostRecords", "AmendRecord"}
+STREAMS = {"SyncPeers", "PlanPolicies", "TestPeer", "RunChecks", "ReadLog", "ExportLog"}
+OWN_PEOPLE_READ = {"GetRecord", "ListRecords", "PostRecords", "AmendRecord", "ProveRecord"}
 """Calls whose answers hold what the organisation's own people may read: nobody listens to those of the origin."""
 
 
@@ -344,6 +344,8 @@ def ask_every_call(exchange: Exchange, ids: list[str], *, purged: str) -> None:
         "GetRetraction": {"id": purged},
         "ListReceipts": {"given": True},
         "TestPeer": {"org": LAB_B},
+        "ProveRecord": {"id": ids[0]},
+        "ResumeLog": {"org": LAB_A},
     }
     for name in PERMITS:
         for org in (LAB_A, LAB_B):

@@ -37,8 +37,9 @@ NO_METHOD = "UNIMPLEMENTED"
 NO_CONNECTION = "UNAVAILABLE"
 
 READS = {"ListRecords", "GetRecord", "SearchRecords", "ExplainRecord", "PreviewRecord", "ListReviews", "GetReview"}
-READS |= {"ListRetractions", "GetRetraction", "ListOutbox"}
+READS |= {"ListRetractions", "GetRetraction", "ListOutbox", "ProveRecord", "GetEvidence"}
 ALL = {"GetStatus", "GetIdentity", "ListPeers", "GetPeer"}
+ALL |= {"GetLog", "GetLogPolicy", "ReadLog", "ExportLog", "ListEvidence"}
 POLICIES = {"CheckPolicies", "PlanPolicies", "GetPolicyMatrix"}
 MAY = {
     Role.ANALYST: ALL
@@ -49,7 +50,7 @@ MAY = {
     Role.AUDITOR: ALL | READS | POLICIES | {"ListPeople", "ListAudit", "VerifyAudit", "ListReceipts"},
     Role.OPERATOR: ALL
     | {"AddPeer", "SuspendPeer", "ResumePeer", "RemovePeer", "SyncPeers"}
-    | {"TestPeer", "RunChecks", "ListOutbox", "ListReceipts"}
+    | {"TestPeer", "RunChecks", "ListOutbox", "ListReceipts", "ResumeLog"}
     | {"ListPeople", "AddPerson", "ChangePerson", "RemovePerson"},
 }
 READER_MAY = {"Recover", "GiveBack", "Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}

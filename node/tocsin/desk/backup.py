@@ -4,7 +4,7 @@ A backup is a tar (POSIX.1-2001) inside the age format (age-encryption.org/v1):
 
     manifest.json                {"schema": "tocsin/backup/v1", "org": …, "made_at": …,
                                   "files": {"tocsin.db": {"size": …, "sha256": "<hex>"}, …}}
-    node.toml, identity/document.tocsin, keys/*.pem, policies/*.toml, names.txt
+    node.toml, identity/document.tocsin, keys/*.pem, policies/*.toml, policies/witnesses.tlog, names.txt
     tocsin.db                    the store as it is at one moment
 
 Root keys are left out: they belong offline. The passphrase of the keys is
@@ -115,7 +115,8 @@ def _small_files(layout: Layout) -> tuple[dict[str, bytes], OrgId]:
     with hold_keys(layout):
         organisation = load_organisation(layout)
         paths = [layout.settings, layout.document, *layout.key_files()]
-        paths += [*sorted(layout.policies.glob("*.toml")), *([layout.names] if layout.names.exists() else [])]
+        paths += sorted(layout.policies.glob("*.toml"))
+        paths += [path for path in (layout.witnesses, layout.names) if path.exists()]
         try:
             files = {layout.relative(path): path.read_bytes() for path in paths if path not in roots}
         except OSError as error:

@@ -4,8 +4,8 @@ Each takes the request message and the person who calls, and returns the
 response message; what goes wrong is a TocsinError. Whether the person may call
 it was settled at the door, by `desk.permits`. The methods may be called from
 several threads at once, except the asynchronous ones (`sync_peers`,
-`plan_policies`, `request_fields`, `test_peer`, `run_checks`), which belong to
-an event loop.
+`plan_policies`, `request_fields`, `test_peer`, `run_checks`, `read_log`,
+`export_log`), which belong to an event loop.
 """
 
 import re
@@ -15,12 +15,14 @@ from tocsin.desk.amending import Amending
 from tocsin.desk.auditing import Auditing
 from tocsin.desk.checks import Checks, Probe
 from tocsin.desk.home import Home
+from tocsin.desk.logs import Logs
 from tocsin.desk.outbox import Outbox
 from tocsin.desk.peering import Peering
 from tocsin.desk.people import People
 from tocsin.desk.planning import Planning
 from tocsin.desk.policies import Policies
 from tocsin.desk.posting import Posting
+from tocsin.desk.proving import Proving
 from tocsin.desk.reading import Reading
 from tocsin.desk.receipts import Receipts
 from tocsin.desk.retracting import Retracting
@@ -77,6 +79,8 @@ class Desk:
         self._syncing = Syncing(room, puller)
         self._outbox = Outbox(room, contacts)
         self._receipts = Receipts(room)
+        self._logs = Logs(room)
+        self._proving = Proving(room, self._logs)
         self._testing = Trials(room, probe)
         self._checks = Checks(room, probe, contacts)
         self._status = Status(room, self._peering, listen=listen, started_at=started_at)
@@ -224,6 +228,38 @@ class Desk:
     def list_receipts(self, request: v1.ListReceiptsRequest, caller: Person) -> v1.ListReceiptsResponse:
         """List receipts, those that partners gave or those that they were given."""
         return self._receipts.list_receipts(request)
+
+    def get_log(self, request: v1.GetLogRequest, caller: Person) -> v1.GetLogResponse:
+        """Say where the transparency logs stand."""
+        return self._logs.get_log(request)
+
+    def get_log_policy(self, request: v1.GetLogPolicyRequest, caller: Person) -> v1.GetLogPolicyResponse:
+        """Say whose cosignatures count."""
+        return self._logs.get_log_policy(request)
+
+    def read_log(self, request: v1.ReadLogRequest, caller: Person) -> AsyncIterator[v1.ReadLogResponse]:
+        """Read a log from its first entry to its last."""
+        return self._logs.read_log(request)
+
+    def export_log(self, request: v1.ExportLogRequest, caller: Person) -> AsyncIterator[v1.ExportLogResponse]:
+        """Return a log as files."""
+        return self._logs.export_log(request)
+
+    def prove_record(self, request: v1.ProveRecordRequest, caller: Person) -> v1.ProveRecordResponse:
+        """Return the proof that a record is in its origin's log."""
+        return self._proving.prove_record(request)
+
+    def list_evidence(self, request: v1.ListEvidenceRequest, caller: Person) -> v1.ListEvidenceResponse:
+        """List what is held against origins."""
+        return self._proving.list_evidence(request)
+
+    def get_evidence(self, request: v1.GetEvidenceRequest, caller: Person) -> v1.GetEvidenceResponse:
+        """Return one bundle of evidence."""
+        return self._proving.get_evidence(request)
+
+    def resume_log(self, request: v1.ResumeLogRequest, caller: Person) -> v1.ResumeLogResponse:
+        """Go on with a log that was stopped."""
+        return self._proving.resume_log(request, caller)
 
     def test_peer(self, request: v1.TestPeerRequest, caller: Person) -> AsyncIterator[v1.TestPeerResponse]:
         """Send a made-up record through the policy and over the wire, and take it back, telling each step."""

@@ -12,6 +12,7 @@ HOME/                        0700   everything an organisation's node owns
   identity/document.tocsin          the organisation's identity: the chain of its root documents
   policies/floor.toml               what never leaves, whoever asks: the working copy that people edit
   policies/PARTNER.toml             what one partner gets
+  policies/witnesses.tlog           whose cosignatures make a checkpoint good; need not be there
   names.txt                         names that the linter looks for, one a line; need not be there
   tocsin.db                         the store
   run/                       0700   the desk socket, while a node runs
@@ -58,6 +59,11 @@ class Layout:
     def policies(self) -> Path:
         """Return the folder of the policy files."""
         return self.root / "policies"
+
+    @property
+    def witnesses(self) -> Path:
+        """Return the path of the file that says which witnesses count; it need not be there."""
+        return self.policies / "witnesses.tlog"
 
     @property
     def names(self) -> Path:

@@ -50,7 +50,7 @@ STORE: Final = "tocsin.db"
 DOCUMENT: Final = "identity/document.tocsin"
 _NAMES = re.compile(
     r"node\.toml|names\.txt|identity/document\.tocsin|tocsin\.db"
-    r"|keys/[a-z][a-z0-9-]*(\.next)?\.(pem|uri)|policies/[a-z0-9][a-z0-9.-]*\.toml",
+    r"|keys/[a-z][a-z0-9-]*(\.next)?\.(pem|uri)|policies/[a-z0-9][a-z0-9.-]*\.toml|policies/witnesses\.tlog",
     re.ASCII,
 )
 """What a backup may hold: no file of it is ever written anywhere else."""

@@ -3923,3 +3923,634 @@ class RunChecksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunChecksResponse: _TypeAlias = RunChecksResponse  # noqa: Y015
+
+@_typing.final
+class LogCosignature(_message.Message):
+    """Who has cosigned a log, how much of it, and when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITNESS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    witness: _builtins.str
+    """Name of the witness's key, such as `aisi.example/witness`."""
+    org: _builtins.str
+    """Organisation id, where it is ours or that of one that is known here."""
+    size: _builtins.int
+    """Entries of the largest tree that it has cosigned, of those that are kept."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it says that it did."""
+
+    def __init__(
+        self,
+        *,
+        witness: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        org: _builtins.str = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "org", b"org", "size", b"size", "witness", b"witness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogCosignature: _TypeAlias = LogCosignature  # noqa: Y015
+
+@_typing.final
+class TransparencyLog(_message.Message):
+    """Where a transparency log stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    VKEYS_FIELD_NUMBER: _builtins.int
+    COSIGNATURES_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    RESUMED_AT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation whose log it is."""
+    own: _builtins.bool
+    """Whether it is our own."""
+    size: _builtins.int
+    """Entries that are held of it."""
+    signed: _builtins.int
+    """Entries of its newest checkpoint."""
+    checkpoint: _builtins.str
+    """The newest checkpoint, with what was cosigned of it: a C2SP signed note; empty: there is none."""
+    root: _builtins.str
+    """Root of the checkpoint's tree, in hex."""
+    stopped: _builtins.str
+    """Why nothing is taken from the origin, or nothing is issued; empty: it is."""
+    evidence: _builtins.int
+    """Bundles of evidence that are held against the origin."""
+    @_builtins.property
+    def vkeys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys by which the log signs, as its organisation's identity document names them; none where nobody knows it any more."""
+
+    @_builtins.property
+    def cosignatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogCosignature]:
+        """Who has cosigned that checkpoint or a smaller one, of those who are known."""
+
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """When something of it came last, or was issued."""
+
+    @_builtins.property
+    def resumed_at(self) -> _timestamp_pb2.Timestamp:
+        """When people, or all peers, said last to go on with it."""
+
+    @_builtins.property
+    def awaited(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Our own log: peers that have still to say how much of it they have seen."""
+
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        own: _builtins.bool = ...,
+        size: _builtins.int = ...,
+        signed: _builtins.int = ...,
+        checkpoint: _builtins.str = ...,
+        root: _builtins.str = ...,
+        vkeys: _abc.Iterable[_builtins.str] | None = ...,
+        cosignatures: _abc.Iterable[Global___LogCosignature] | None = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
+        stopped: _builtins.str = ...,
+        resumed_at: _timestamp_pb2.Timestamp | None = ...,
+        evidence: _builtins.int = ...,
+        awaited: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "resumed_at", b"resumed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "changed_at", b"changed_at", "checkpoint", b"checkpoint", "cosignatures", b"cosignatures", "evidence", b"evidence", "org", b"org", "own", b"own", "resumed_at", b"resumed_at", "root", b"root", "signed", b"signed", "size", b"size", "stopped", b"stopped", "vkeys", b"vkeys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransparencyLog: _TypeAlias = TransparencyLog  # noqa: Y015
+
+@_typing.final
+class GetLogRequest(_message.Message):
+    """Which logs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id; empty: all."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLogRequest: _TypeAlias = GetLogRequest  # noqa: Y015
+
+@_typing.final
+class GetLogResponse(_message.Message):
+    """The logs: our own first, then by organisation id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def logs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransparencyLog]:
+        """The logs."""
+
+    def __init__(
+        self,
+        *,
+        logs: _abc.Iterable[Global___TransparencyLog] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logs", b"logs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLogResponse: _TypeAlias = GetLogResponse  # noqa: Y015
+
+@_typing.final
+class GetLogPolicyRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLogPolicyRequest: _TypeAlias = GetLogPolicyRequest  # noqa: Y015
+
+@_typing.final
+class LogWitness(_message.Message):
+    """A witness of the policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    COSIGNED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the policy."""
+    key: _builtins.str
+    """Name of its key."""
+    @_builtins.property
+    def cosigned(self) -> Global___LogCosignature:
+        """What it has cosigned of our log; absent: nothing."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        key: _builtins.str = ...,
+        cosigned: Global___LogCosignature | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cosigned", b"cosigned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosigned", b"cosigned", "key", b"key", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogWitness: _TypeAlias = LogWitness  # noqa: Y015
+
+@_typing.final
+class GetLogPolicyResponse(_message.Message):
+    """Whose cosignatures make a checkpoint good here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    WITNESSES_FIELD_NUMBER: _builtins.int
+    SATISFIED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    found: _builtins.bool
+    """Whether there is a file; else our own witness key is all that counts."""
+    text: _builtins.str
+    """The file as it is."""
+    where: _builtins.str
+    """What is wrong with it, and then it does not count: which line."""
+    problem: _builtins.str
+    """What is wrong with it; empty: nothing."""
+    rule: _builtins.str
+    """Its quorum line: a witness, a group, or `none`."""
+    satisfied: _builtins.bool
+    """Whether our newest checkpoint satisfies it."""
+    proposal: _builtins.str
+    """A file of our log and of the witness keys of all peers with whom we exchange, to begin with."""
+    @_builtins.property
+    def witnesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogWitness]:
+        """The witnesses that it names."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when; absent where it does not, or nobody is asked for."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who is missing, where it does not."""
+
+    def __init__(
+        self,
+        *,
+        found: _builtins.bool = ...,
+        text: _builtins.str = ...,
+        where: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        witnesses: _abc.Iterable[Global___LogWitness] | None = ...,
+        satisfied: _builtins.bool = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+        proposal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "missing", b"missing", "problem", b"problem", "proposal", b"proposal", "rule", b"rule", "satisfied", b"satisfied", "since", b"since", "text", b"text", "where", b"where", "witnesses", b"witnesses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLogPolicyResponse: _TypeAlias = GetLogPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ReadLogRequest(_message.Message):
+    """Which log to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id; empty: our own."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadLogRequest: _TypeAlias = ReadLogRequest  # noqa: Y015
+
+@_typing.final
+class ReadLogResponse(_message.Message):
+    """Some entries of a log, in their order; the first message holds none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    entries: _builtins.bytes
+    """The entries, 64 bytes each."""
+    nodes: _builtins.bytes
+    """The nodes that these entries complete, as they are kept: 32 bytes each, level by level, the leaves first."""
+    @_builtins.property
+    def log(self) -> Global___TransparencyLog:
+        """In the first message: where the log stands."""
+
+    def __init__(
+        self,
+        *,
+        log: Global___TransparencyLog | None = ...,
+        entries: _builtins.bytes = ...,
+        nodes: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "log", b"log", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadLogResponse: _TypeAlias = ReadLogResponse  # noqa: Y015
+
+@_typing.final
+class ExportLogRequest(_message.Message):
+    """Which log to export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id; empty: our own."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLogRequest: _TypeAlias = ExportLogRequest  # noqa: Y015
+
+@_typing.final
+class ExportLogResponse(_message.Message):
+    """A file of a log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where it lies, such as `tile/0/x001/067`; the last one is `checkpoint`."""
+    data: _builtins.bytes
+    """Its bytes."""
+    files: _builtins.int
+    """How many files there are in all."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        files: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "files", b"files", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLogResponse: _TypeAlias = ExportLogResponse  # noqa: Y015
+
+@_typing.final
+class ProveRecordRequest(_message.Message):
+    """Which record to prove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    WITHOUT_RECORD_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Record id or any unique prefix of it, or a record digest."""
+    version: _builtins.int
+    """Version; 0: the newest that is held."""
+    without_record: _builtins.bool
+    """Leave the record out: the proof alone."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        without_record: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "version", b"version", "without_record", b"without_record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveRecordRequest: _TypeAlias = ProveRecordRequest  # noqa: Y015
+
+@_typing.final
+class ProveRecordResponse(_message.Message):
+    """The proof."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    proof: _builtins.str
+    """C2SP tlog-proof, whose `extra` is the record as it is held here."""
+    org: _builtins.str
+    """Whose log it is."""
+    index: _builtins.int
+    """Place of the entry there, from 0."""
+    size: _builtins.int
+    """Entries of the checkpoint in the proof."""
+    def __init__(
+        self,
+        *,
+        proof: _builtins.str = ...,
+        org: _builtins.str = ...,
+        index: _builtins.int = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "org", b"org", "proof", b"proof", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveRecordResponse: _TypeAlias = ProveRecordResponse  # noqa: Y015
+
+@_typing.final
+class ListEvidenceRequest(_message.Message):
+    """Against whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id; empty: anybody."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEvidenceRequest: _TypeAlias = ListEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class LogEvidence(_message.Message):
+    """A bundle of evidence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation that it is against."""
+    kind: _builtins.str
+    """`fork`, `entries`, `record` or `rollback`."""
+    digest: _builtins.str
+    """Digest of the bundle: its name."""
+    finding: _builtins.str
+    """What is proved, in one sentence; empty where it does not verify under the identity document held today."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it came."""
+
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        finding: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "finding", b"finding", "kind", b"kind", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogEvidence: _TypeAlias = LogEvidence  # noqa: Y015
+
+@_typing.final
+class ListEvidenceResponse(_message.Message):
+    """What is held, oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEvidence]:
+        """The bundles."""
+
+    def __init__(
+        self,
+        *,
+        evidence: _abc.Iterable[Global___LogEvidence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEvidenceResponse: _TypeAlias = ListEvidenceResponse  # noqa: Y015
+
+@_typing.final
+class GetEvidenceRequest(_message.Message):
+    """Which bundle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Its digest."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvidenceRequest: _TypeAlias = GetEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class GetEvidenceResponse(_message.Message):
+    """The bundle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    bundle: _builtins.bytes
+    """Its bytes, in the format `tocsin-evidence/v1`."""
+    @_builtins.property
+    def evidence(self) -> Global___LogEvidence:
+        """What it is."""
+
+    def __init__(
+        self,
+        *,
+        evidence: Global___LogEvidence | None = ...,
+        bundle: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "evidence", b"evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvidenceResponse: _TypeAlias = GetEvidenceResponse  # noqa: Y015
+
+@_typing.final
+class ResumeLogRequest(_message.Message):
+    """Which log to go on with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    WITHOUT_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Organisation id; our own: issue again."""
+    without: _builtins.str
+    """For our own log: a peer that is not waited for any more."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        without: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org", "without", b"without"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeLogRequest: _TypeAlias = ResumeLogRequest  # noqa: Y015
+
+@_typing.final
+class ResumeLogResponse(_message.Message):
+    """The log as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def log(self) -> Global___TransparencyLog:
+        """The log."""
+
+    def __init__(
+        self,
+        *,
+        log: Global___TransparencyLog | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeLogResponse: _TypeAlias = ResumeLogResponse  # noqa: Y015

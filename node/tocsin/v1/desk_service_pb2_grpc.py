@@ -215,6 +215,46 @@ class DeskServiceStub:
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.SerializeToString,
                 response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.FromString,
                 _registered_method=True)
+        self.GetLog = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetLog',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogResponse.FromString,
+                _registered_method=True)
+        self.GetLogPolicy = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetLogPolicy',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyResponse.FromString,
+                _registered_method=True)
+        self.ReadLog = channel.unary_stream(
+                '/tocsin.v1.DeskService/ReadLog',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ReadLogRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ReadLogResponse.FromString,
+                _registered_method=True)
+        self.ExportLog = channel.unary_stream(
+                '/tocsin.v1.DeskService/ExportLog',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ExportLogRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ExportLogResponse.FromString,
+                _registered_method=True)
+        self.ProveRecord = channel.unary_unary(
+                '/tocsin.v1.DeskService/ProveRecord',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ProveRecordRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ProveRecordResponse.FromString,
+                _registered_method=True)
+        self.ListEvidence = channel.unary_unary(
+                '/tocsin.v1.DeskService/ListEvidence',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceResponse.FromString,
+                _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/tocsin.v1.DeskService/GetEvidence',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
+        self.ResumeLog = channel.unary_unary(
+                '/tocsin.v1.DeskService/ResumeLog',
+                request_serializer=tocsin_dot_v1_dot_desk__service__pb2.ResumeLogRequest.SerializeToString,
+                response_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ResumeLogResponse.FromString,
+                _registered_method=True)
         self.TestPeer = channel.unary_stream(
                 '/tocsin.v1.DeskService/TestPeer',
                 request_serializer=tocsin_dot_v1_dot_desk__service__pb2.TestPeerRequest.SerializeToString,
@@ -483,6 +523,62 @@ class DeskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLog(self, request, context):
+        """Says where the transparency logs stand: our own, and those that we follow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLogPolicy(self, request, context):
+        """Says which witnesses must have cosigned, as the home's policies/witnesses.tlog says, and proposes such a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadLog(self, request, context):
+        """Reads a log from its first entry to its last, with the nodes that are kept of its tree.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLog(self, request, context):
+        """Returns a log as files that never change (C2SP tlog-tiles), one message a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProveRecord(self, request, context):
+        """Returns the proof that a record is in its origin's log (C2SP tlog-proof), with the record along it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvidence(self, request, context):
+        """Lists what is held against origins that have shown two histories.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """Returns one bundle of it, for anybody to verify.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeLog(self, request, context):
+        """Goes on with a log that was stopped: an origin's, or our own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TestPeer(self, request, context):
         """Sends a made-up record through the policy and over the wire, and takes it back; tells each step.
         """
@@ -679,6 +775,46 @@ def add_DeskServiceServicer_to_server(servicer, server):
                     servicer.ListReceipts,
                     request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.FromString,
                     response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'GetLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLog,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogResponse.SerializeToString,
+            ),
+            'GetLogPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLogPolicy,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyResponse.SerializeToString,
+            ),
+            'ReadLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLog,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ReadLogRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ReadLogResponse.SerializeToString,
+            ),
+            'ExportLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLog,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ExportLogRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ExportLogResponse.SerializeToString,
+            ),
+            'ProveRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveRecord,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ProveRecordRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ProveRecordResponse.SerializeToString,
+            ),
+            'ListEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvidence,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceResponse.SerializeToString,
+            ),
+            'ResumeLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeLog,
+                    request_deserializer=tocsin_dot_v1_dot_desk__service__pb2.ResumeLogRequest.FromString,
+                    response_serializer=tocsin_dot_v1_dot_desk__service__pb2.ResumeLogResponse.SerializeToString,
             ),
             'TestPeer': grpc.unary_stream_rpc_method_handler(
                     servicer.TestPeer,
@@ -1664,6 +1800,222 @@ class DeskService:
             '/tocsin.v1.DeskService/ListReceipts',
             tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsRequest.SerializeToString,
             tocsin_dot_v1_dot_desk__service__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetLog',
+            tocsin_dot_v1_dot_desk__service__pb2.GetLogRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLogPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetLogPolicy',
+            tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetLogPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ReadLog',
+            tocsin_dot_v1_dot_desk__service__pb2.ReadLogRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ReadLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ExportLog',
+            tocsin_dot_v1_dot_desk__service__pb2.ExportLogRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ExportLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ProveRecord',
+            tocsin_dot_v1_dot_desk__service__pb2.ProveRecordRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ProveRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ListEvidence',
+            tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ListEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/GetEvidence',
+            tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.GetEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.v1.DeskService/ResumeLog',
+            tocsin_dot_v1_dot_desk__service__pb2.ResumeLogRequest.SerializeToString,
+            tocsin_dot_v1_dot_desk__service__pb2.ResumeLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

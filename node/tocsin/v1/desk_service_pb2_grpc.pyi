@@ -107,6 +107,22 @@ class DeskServiceStub:
     """Lists what waits to go, and what went and is not acknowledged, each with the reason why."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListReceiptsRequest, _desk_service_pb2.ListReceiptsResponse]
     """Lists receipts, those that partners gave and those that they were given."""
+    GetLog: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetLogRequest, _desk_service_pb2.GetLogResponse]
+    """Says where the transparency logs stand: our own, and those that we follow."""
+    GetLogPolicy: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetLogPolicyRequest, _desk_service_pb2.GetLogPolicyResponse]
+    """Says which witnesses must have cosigned, as the home's policies/witnesses.tlog says, and proposes such a file."""
+    ReadLog: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.ReadLogRequest, _desk_service_pb2.ReadLogResponse]
+    """Reads a log from its first entry to its last, with the nodes that are kept of its tree."""
+    ExportLog: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.ExportLogRequest, _desk_service_pb2.ExportLogResponse]
+    """Returns a log as files that never change (C2SP tlog-tiles), one message a file."""
+    ProveRecord: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ProveRecordRequest, _desk_service_pb2.ProveRecordResponse]
+    """Returns the proof that a record is in its origin's log (C2SP tlog-proof), with the record along it."""
+    ListEvidence: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ListEvidenceRequest, _desk_service_pb2.ListEvidenceResponse]
+    """Lists what is held against origins that have shown two histories."""
+    GetEvidence: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.GetEvidenceRequest, _desk_service_pb2.GetEvidenceResponse]
+    """Returns one bundle of it, for anybody to verify."""
+    ResumeLog: _grpc.UnaryUnaryMultiCallable[_desk_service_pb2.ResumeLogRequest, _desk_service_pb2.ResumeLogResponse]
+    """Goes on with a log that was stopped: an origin's, or our own."""
     TestPeer: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.TestPeerRequest, _desk_service_pb2.TestPeerResponse]
     """Sends a made-up record through the policy and over the wire, and takes it back; tells each step."""
     RunChecks: _grpc.UnaryStreamMultiCallable[_desk_service_pb2.RunChecksRequest, _desk_service_pb2.RunChecksResponse]
@@ -189,6 +205,22 @@ class DeskServiceAsyncStub(DeskServiceStub):
     """Lists what waits to go, and what went and is not acknowledged, each with the reason why."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListReceiptsRequest, _desk_service_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists receipts, those that partners gave and those that they were given."""
+    GetLog: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetLogRequest, _desk_service_pb2.GetLogResponse]  # type: ignore[assignment]
+    """Says where the transparency logs stand: our own, and those that we follow."""
+    GetLogPolicy: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetLogPolicyRequest, _desk_service_pb2.GetLogPolicyResponse]  # type: ignore[assignment]
+    """Says which witnesses must have cosigned, as the home's policies/witnesses.tlog says, and proposes such a file."""
+    ReadLog: _aio.UnaryStreamMultiCallable[_desk_service_pb2.ReadLogRequest, _desk_service_pb2.ReadLogResponse]  # type: ignore[assignment]
+    """Reads a log from its first entry to its last, with the nodes that are kept of its tree."""
+    ExportLog: _aio.UnaryStreamMultiCallable[_desk_service_pb2.ExportLogRequest, _desk_service_pb2.ExportLogResponse]  # type: ignore[assignment]
+    """Returns a log as files that never change (C2SP tlog-tiles), one message a file."""
+    ProveRecord: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ProveRecordRequest, _desk_service_pb2.ProveRecordResponse]  # type: ignore[assignment]
+    """Returns the proof that a record is in its origin's log (C2SP tlog-proof), with the record along it."""
+    ListEvidence: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ListEvidenceRequest, _desk_service_pb2.ListEvidenceResponse]  # type: ignore[assignment]
+    """Lists what is held against origins that have shown two histories."""
+    GetEvidence: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.GetEvidenceRequest, _desk_service_pb2.GetEvidenceResponse]  # type: ignore[assignment]
+    """Returns one bundle of it, for anybody to verify."""
+    ResumeLog: _aio.UnaryUnaryMultiCallable[_desk_service_pb2.ResumeLogRequest, _desk_service_pb2.ResumeLogResponse]  # type: ignore[assignment]
+    """Goes on with a log that was stopped: an origin's, or our own."""
     TestPeer: _aio.UnaryStreamMultiCallable[_desk_service_pb2.TestPeerRequest, _desk_service_pb2.TestPeerResponse]  # type: ignore[assignment]
     """Sends a made-up record through the policy and over the wire, and takes it back; tells each step."""
     RunChecks: _aio.UnaryStreamMultiCallable[_desk_service_pb2.RunChecksRequest, _desk_service_pb2.RunChecksResponse]  # type: ignore[assignment]
@@ -484,6 +516,70 @@ class DeskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_desk_service_pb2.ListReceiptsResponse, _abc.Awaitable[_desk_service_pb2.ListReceiptsResponse]]:
         """Lists receipts, those that partners gave and those that they were given."""
+
+    @_abc_1.abstractmethod
+    def GetLog(
+        self,
+        request: _desk_service_pb2.GetLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetLogResponse, _abc.Awaitable[_desk_service_pb2.GetLogResponse]]:
+        """Says where the transparency logs stand: our own, and those that we follow."""
+
+    @_abc_1.abstractmethod
+    def GetLogPolicy(
+        self,
+        request: _desk_service_pb2.GetLogPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetLogPolicyResponse, _abc.Awaitable[_desk_service_pb2.GetLogPolicyResponse]]:
+        """Says which witnesses must have cosigned, as the home's policies/witnesses.tlog says, and proposes such a file."""
+
+    @_abc_1.abstractmethod
+    def ReadLog(
+        self,
+        request: _desk_service_pb2.ReadLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.ReadLogResponse], _abc.AsyncIterator[_desk_service_pb2.ReadLogResponse]]:
+        """Reads a log from its first entry to its last, with the nodes that are kept of its tree."""
+
+    @_abc_1.abstractmethod
+    def ExportLog(
+        self,
+        request: _desk_service_pb2.ExportLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_desk_service_pb2.ExportLogResponse], _abc.AsyncIterator[_desk_service_pb2.ExportLogResponse]]:
+        """Returns a log as files that never change (C2SP tlog-tiles), one message a file."""
+
+    @_abc_1.abstractmethod
+    def ProveRecord(
+        self,
+        request: _desk_service_pb2.ProveRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ProveRecordResponse, _abc.Awaitable[_desk_service_pb2.ProveRecordResponse]]:
+        """Returns the proof that a record is in its origin's log (C2SP tlog-proof), with the record along it."""
+
+    @_abc_1.abstractmethod
+    def ListEvidence(
+        self,
+        request: _desk_service_pb2.ListEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ListEvidenceResponse, _abc.Awaitable[_desk_service_pb2.ListEvidenceResponse]]:
+        """Lists what is held against origins that have shown two histories."""
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _desk_service_pb2.GetEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.GetEvidenceResponse, _abc.Awaitable[_desk_service_pb2.GetEvidenceResponse]]:
+        """Returns one bundle of it, for anybody to verify."""
+
+    @_abc_1.abstractmethod
+    def ResumeLog(
+        self,
+        request: _desk_service_pb2.ResumeLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_service_pb2.ResumeLogResponse, _abc.Awaitable[_desk_service_pb2.ResumeLogResponse]]:
+        """Goes on with a log that was stopped: an origin's, or our own."""
 
     @_abc_1.abstractmethod
     def TestPeer(
