@@ -35,11 +35,12 @@ from tocsin.exchange.worker import Workers
 from tocsin.identity.names import OrgId
 from tocsin.reload import Renewal, read_renewal, read_takeover
 from tocsin.services.calls import Calls
-from tocsin.services.current import exchange_service
+from tocsin.services.current import exchange_service, log_service
 from tocsin.services.desk import desk_service, prober_of, puller_of, requester_of, side_of
 from tocsin.services.doorkeeper import DeskDoor, PeerDoor, Quota, colleagues_call
 from tocsin.services.exchange import ExchangeService
 from tocsin.services.listener import Listener, open_desk, open_peer_port
+from tocsin.services.log import LogService
 from tocsin.services.metrics import Metrics
 from tocsin.services.roster import Roster
 
@@ -92,6 +93,7 @@ class Node:
         self._timekeeper = Timekeeper(office, clock=self._clock, queued=self._bell.ring)
         self._workers = Workers(self._side, bell=self._bell, pace=Pace(config.retry_cap_seconds))
         self._exchange = ExchangeService(self._side, bell=self._bell, heartbeat_seconds=config.heartbeat_seconds)
+        self._logs = LogService(self._side)
 
     def _make_desk(self) -> Desk:
         return Desk(
@@ -221,6 +223,7 @@ class Node:
             return
         listener, port = open_peer_port(
             exchange_service(lambda: self._exchange),
+            log_service(lambda: self._logs),
             self._door,
             listen=self.config.listen,
             keys=lambda: self._home.tls,

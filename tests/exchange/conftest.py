@@ -1,6 +1,12 @@
 import pytest
 
+from tests.exchange import notary
 from tests.exchange.parties import A, B, C, Party
+
+
+@pytest.fixture(autouse=True)
+def no_logs():
+    notary.begin()
 
 
 @pytest.fixture

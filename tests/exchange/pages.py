@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+from tests.exchange import notary
 from tests.exchange.parties import A, B, founded
 from tests.support.organisations import NOW
 from tocsin.encoding import encode_base64url
+from tocsin.errors import Malformed, RecordRefused
 from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.page import build_page
 from tocsin.records.disclosure import digest_of
-from tocsin.records.retraction import Action, sign_retraction
+from tocsin.records.record import parse_record
+from tocsin.records.retraction import Action, parse_retraction, sign_retraction
+from tocsin.release import ledger
 from tocsin.store.model import EntryKind
 
 FEED, ANOTHER_FEED = "A" * 22, "B" * 21 + "A"
@@ -30,8 +34,47 @@ def page_of(*entries, first=1, feed=FEED, sender=A, audience=B, now=NOW):
         replace(entry, sequence=first + place, tag=entry.tag or tag(first + place, feed))
         for place, entry in enumerate(made)
     ]
-    delivery = founded(sender).delivery
-    return build_page(numbered, feed_id=feed, sender=sender, audience=audience, signer=delivery, now=now, more=False)
+    return build_page(
+        [*map(proved, log(numbered, sender=sender))],
+        feed_id=feed,
+        sender=sender,
+        audience=audience,
+        checkpoint=notary.show(sender, now=now),
+        signer=founded(sender).delivery,
+        now=now,
+        more=False,
+    )
+
+
+def log(entries, *, sender=A):
+    """Log what some entries bring, each with its origin, and return them."""
+    for entry in entries:
+        if issued := issued_in(entry):
+            notary.issue(issued.issuer, ledger.entry_of(issued))
+    notary.issue(sender)
+    return entries
+
+
+def proved(entry):
+    """Return an entry with the proof that its origin has logged what it brings, as far as it brings anything."""
+    issued = issued_in(entry)
+    return (
+        replace(entry, proof=entry.proof or notary.prove(issued.issuer, ledger.entry_of(issued))) if issued else entry
+    )
+
+
+def issued_in(entry):
+    """Return the record or the retraction that an entry brings, as its issuer would have signed it."""
+    try:
+        if entry.kind is EntryKind.RETRACTION:
+            unverified = parse_retraction(entry.retraction)
+            return unverified.verify(founded(unverified.issuer).organisation, now=unverified.issued_at)
+        if entry.kind is EntryKind.RECORD:
+            unverified = parse_record(entry.presentation)
+            return unverified.verify(founded(unverified.issuer).organisation, now=unverified.issued_at)
+    except (Malformed, RecordRefused):
+        return None
+    return None
 
 
 def raw(record, presentation, **more):

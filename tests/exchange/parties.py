@@ -4,10 +4,12 @@ import dataclasses
 import json
 from functools import cache
 
+from tests.exchange import notary
 from tests.store.making import make_record
 from tests.support.organisations import NOW, Founded, found, seeded
 from tests.support.people import colleague
 from tocsin.audit.log import Log
+from tocsin.errors import StaleCheckpoint
 from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import take_receipts
 from tocsin.exchange.cursor import format_cursor
@@ -96,6 +98,7 @@ class Party:
             )
             self.shares[org] = (shares or {}).get(org, OPEN) + ACCEPT
         self.set_policies(floor=floor)
+        notary.PARTIES[self.org] = self
 
     @property
     def office(self):
@@ -204,7 +207,19 @@ class Party:
         return format_cursor(self.store.intake.cursor(sender))
 
     def take(self, page, *, sender=A, now=None, pushed=False):
-        """Take in a page of a peer's feed; its receipt is pending from then on."""
+        """Take in a page of a peer's feed, and read its log first where need be; its receipt is pending from then on."""
+        try:
+            return self.take_now(page, sender=sender, now=now, pushed=pushed)
+        except StaleCheckpoint as error:
+            notary.read_on(self, OrgId(error.metadata["origin"]))
+        try:
+            return self.take_now(page, sender=sender, now=now, pushed=pushed)
+        except StaleCheckpoint as error:
+            notary.read_on(self, OrgId(error.metadata["origin"]))
+        return self.take_now(page, sender=sender, now=now, pushed=pushed)
+
+    def take_now(self, page, *, sender=A, now=None, pushed=False):
+        """Take in a page of a peer's feed, as far as the logs were read."""
         policies = self.policies.policies
         policy = policies.get(sender)
         return accept_page(

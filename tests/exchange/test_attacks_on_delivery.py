@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import pytest
 
+from tests.exchange import notary
+from tests.exchange.pages import log, proved
 from tests.exchange.parties import A, B, C, Party, founded
 from tests.store.making import make_record, make_retraction, record_id
 from tests.support.organisations import NOW
@@ -36,7 +38,14 @@ def page_of(*carried, sender=A, audience=B):
             entries.append(PageEntry(sequence, EntryKind.RECORD, one.digest, one.token, disclosed=paths))
     party = founded(sender)
     return build_page(
-        entries, feed_id=FEED, sender=sender, audience=audience, signer=party.delivery, now=NOW, more=False
+        [*map(proved, log(entries, sender=sender))],
+        feed_id=FEED,
+        sender=sender,
+        audience=audience,
+        checkpoint=notary.show(sender),
+        signer=party.delivery,
+        now=NOW,
+        more=False,
     )
 
 

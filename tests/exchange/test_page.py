@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.exchange import notary
 from tests.exchange.parties import A, B, C, founded
 from tests.store.making import make_record
 from tests.support.organisations import NOW, record_key, signer
@@ -55,7 +56,16 @@ ENTRIES = (
 
 
 def made(entries=ENTRIES, *, audience=B, signer=LAB_A.delivery, sender=A, now=NOW):
-    return build_page(entries, feed_id=FEED, sender=sender, audience=audience, signer=signer, now=now, more=False)
+    return build_page(
+        entries,
+        feed_id=FEED,
+        sender=sender,
+        audience=audience,
+        checkpoint=notary.show(A),
+        signer=signer,
+        now=now,
+        more=False,
+    )
 
 
 def read(page, *, sender=LAB_A.organisation, audience=B, now=NOW):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.exchange import notary
 from tests.exchange.parties import A, B, C, founded
 from tests.store.making import make_record
 from tests.support.organisations import NOW, YEAR
@@ -138,7 +139,10 @@ class TestOfItsPage:
             PageEntry(41, EntryKind.RECORD, record.digest, record.token, disclosed=paths, tag=TAG),
             PageEntry(42, EntryKind.VOID, tag=TAG),
         ]
-        return build_page(entries, feed_id=FEED, sender=A, audience=B, signer=founded(A).delivery, now=NOW, more=False)
+        signer, shown = founded(A).delivery, notary.show(A)
+        return build_page(
+            entries, feed_id=FEED, sender=A, audience=B, checkpoint=shown, signer=signer, now=NOW, more=False
+        )
 
     def receipt(self, page, /, **changed):
         digest = parse_json(parse_jws(page.statement, typ="tocsin-page+jwt").payload)["entries"][0]["digest"]

@@ -60,6 +60,9 @@ class Event(StrEnum):
     ROLLED_BACK = "rolled-back"  # a cursor proved that the store is an earlier state of itself
     RESTORED = "restored"  # the home was built from a backup
     RECOVERED = "recovered"  # a peer gave back what it held of ours
+    ORIGIN_STOPPED = "origin-stopped"  # an origin was caught with two histories of its log
+    LOG_HELD = "log-held"  # our own log waits for peers to say how long it was
+    LOG_RESUMED = "log-resumed"  # people, or all peers, have said to go on with a log
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
 4. its page was made for the partner, and has fewer receipts than any   NEVER_SENT
 5. it is about that page, and its cursor is one of the partner's feed  BAD_RECEIPT   receipt.verify_receipt_of_page
 6. receipt and answers are kept, and the feed is acknowledged, together
+7. the partner's cosignature of our log is kept beside those of others
 
 Those before one that is refused stay. What is refused is kept in the decision
 log, and shown to the operator: a receipt for what was never sent says that one
@@ -21,6 +22,7 @@ from tocsin.errors import MalformedRequest, PeerMisbehaved, ReceiptRefused, Stal
 from tocsin.exchange.client import PEER_RECEIPT
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import KnownPeer
+from tocsin.exchange.ours import Ours
 from tocsin.exchange.page import parse_statement
 from tocsin.exchange.receipt import Receipt, parse_receipt, verify_receipt_of_page
 from tocsin.exchange.rollback import find_place
@@ -79,6 +81,8 @@ def _take(office: Office, partner: KnownPeer, statement: str, *, now: int) -> No
                 raise ReceiptRefused("its page was signed for as often as any is", reason="NEVER_SENT")
             verify_receipt_of_page(receipt, page.statement, sender=office.organisation)  # 5
             _keep(store, receipt, page, _reached(store, receipt), now=now)  # 6
+            if receipt.checkpoint:  # 7
+                Ours(office, now=now).cosigned(receipt.checkpoint, by=partner.organisation)
             return
     _find_rollback(office, receipt, now=now)
     hint = "see both nodes' `tocsin status`: one of the stores may have been put back to an earlier state"

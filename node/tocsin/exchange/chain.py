@@ -32,11 +32,14 @@ def give_receipt(
     sender: OrgId,
     cursor: str,
     verdicts: Sequence[Verdict],
+    checkpoint: str,
     signer: Signer,
     random: Callable[[int], bytes],
     now: int,
 ) -> Receipt:
     """Sign the receipt for a page, behind the last one that its sender was given, and keep it.
+
+    `checkpoint` is what we have seen of the sender's log, with our cosignature.
 
     The caller MUST do it in the transaction that stores what the verdicts say.
     """
@@ -54,6 +57,7 @@ def give_receipt(
         last=page.last,
         cursor=cursor,
         verdicts=tuple(verdicts),
+        checkpoint=checkpoint,
     )
     return _keep(store, sign_receipt(receipt, signer=signer), page, now=now)
 

@@ -6,7 +6,8 @@
                      origin's identity was confirmed here
     we ourselves     our own identity: it came back, and is known
 
-A retraction counts whoever delivers it, because its origin signed it. What is
+A retraction counts whoever delivers it, because its origin signed it. Both must
+be in the log of their origin, as everybody sees it. What is
 refused has a reason and stops nothing. What may be good another day is not
 refused, and the page ends before it, for now: what is from the future, since
 one of two clocks is wrong, and what the sender signed with a key that its
@@ -18,16 +19,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tocsin.errors import (
+    CheckpointRefused,
     IdentityOutdated,
     Malformed,
     MalformedRecord,
     NotPermitted,
+    OriginStopped,
     RecordExpired,
     RecordRefused,
     UntrustedIssuer,
 )
 from tocsin.exchange.entry import PageEntry, broken, disclosed_paths
 from tocsin.exchange.status import RETRY_AFTER
+from tocsin.exchange.watch import Watch
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.clauses import RELAYED_TLPS, Accept
@@ -35,6 +39,7 @@ from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import UnverifiedRetraction, VerifiedRetraction, parse_retraction
+from tocsin.release.ledger import entry_of
 from tocsin.schema.check import unix_seconds
 from tocsin.store.model import EntryKind
 
@@ -47,7 +52,8 @@ class Terms:
     """By what the entries of a sender are judged.
 
     `origins` returns an organisation whose identity was confirmed here, our
-    own as well, or None; `held` the text that is held for a digest.
+    own as well, or None; `held` the text that is held for a digest. `watch` knows
+    the logs of origins.
     """
 
     sender: Organisation
@@ -55,6 +61,7 @@ class Terms:
     accept: Accept
     origins: Callable[[OrgId], Organisation | None]
     held: Callable[[str], str | None]
+    watch: Watch
     now: int
 
 
@@ -110,6 +117,10 @@ def _check_entry(entry: PageEntry, terms: Terms, texts: dict[str, str]) -> Check
         if entry.kind is EntryKind.RETRACTION:
             return Checked(entry, retraction=_check_retraction(entry, terms))
         record = _check_record(entry, terms, held=texts.get(entry.digest) or terms.held(entry.digest))
+    except OriginStopped as error:
+        if entry.origin in ("", terms.sender.org):
+            raise
+        return Checked(entry, reason=error.reason)
     except (Malformed, RecordRefused, NotPermitted) as error:
         return Checked(entry, reason=error.reason)
     sent = entry.disclosures or entry.presentation.split("~")[1:-1]
@@ -140,6 +151,8 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
         raise NotPermitted(f"our policy does not accept {record.kind} records from {terms.sender.org}")
     if record.retention_until and unix_seconds(record.retention_until) <= terms.now:
         raise RecordExpired("it may not be kept any longer")
+    if entry.kind is EntryKind.RECORD:
+        _verify_logged(entry, record, terms)
     return record
 
 
@@ -150,7 +163,21 @@ def _check_retraction(entry: PageEntry, terms: Terms) -> VerifiedRetraction:
         raise UntrustedIssuer("the record that is retracted is another organisation's", reason="KEY_NOT_OF_ISSUER")
     _look_at_key(unverified, terms)
     with _in_its_time(unverified.issued_at, terms):
-        return unverified.verify(_organisation(unverified.issuer, terms), now=terms.now)
+        retraction = unverified.verify(_organisation(unverified.issuer, terms), now=terms.now)
+    if retraction.issuer != terms.ours:
+        _verify_logged(entry, retraction, terms)
+    return retraction
+
+
+def _verify_logged(entry: PageEntry, issued: VerifiedRecord | VerifiedRetraction, terms: Terms) -> None:
+    """Verify that everybody who reads its origin's log can see that it was issued."""
+    bare = f"{entry.presentation.partition('~')[0]}~" if entry.presentation else ""
+    try:
+        terms.watch.verify_logged(_organisation(issued.issuer, terms), entry.proof, entry_of(issued), record=bare)
+    except CheckpointRefused as error:
+        if error.reason == "FUTURE_COSIGNATURE":
+            raise _AnotherDay(_too_early(terms.sender.org)) from None
+        raise
 
 
 def _organisation(org: OrgId, terms: Terms) -> Organisation:

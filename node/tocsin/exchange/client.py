@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tocsin.identity.root import Organisation
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1 import log_service_pb2
 
 PEER_REASON = "peer_reason"
 """Metadata of a PeerRefused: the reason code that the peer gave."""
@@ -43,6 +44,15 @@ class Client(Protocol):
 
     async def give_back(self, held: v1.RecoverResponse) -> bool:
         """Hand over what the peer has signed and we hold; False where it does not look for it."""
+
+    async def compare(self, held: log_service_pb2.CompareRequest) -> log_service_pb2.CompareResponse:
+        """Say what we hold of logs, and return what the peer holds of them."""
+
+    async def get_entries(self, origin: str, start: int) -> log_service_pb2.GetEntriesResponse:
+        """Ask how a log goes on behind an entry."""
+
+    async def add_entries(self, origin: str, growth: log_service_pb2.LogGrowth) -> int:
+        """Hand over how a log goes on, and return how much of it the peer holds then."""
 
 
 Dial = Callable[[Organisation], AbstractAsyncContextManager[Client]]

@@ -24,6 +24,7 @@ from tocsin.records.disclosure import digest_of
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import agreement_on, wait_of
+from tocsin.release.ledger import Issued, prove
 from tocsin.release.office import Memo, Office
 from tocsin.release.presentation import further_disclosures, missing, presentation
 from tocsin.store.evidence import PageRow
@@ -53,7 +54,7 @@ class _Look(Enum):
     """What became of a candidate that was looked at."""
 
     DONE = auto()  # it has its number, or there is nothing to go
-    LATER = auto()  # when the clock is right
+    LATER = auto()  # when the clock is right, or it can be proved that it was issued
     FULL = auto()  # it does not fit
 
 
@@ -74,6 +75,7 @@ class Draft:
         self._room = limits.bytes
         self._log: list[Entry] = []
         self._again: dict[str, VerifiedRecord] = {}
+        self._proofs: dict[str, str] = {}
         self._not_gone: dict[str, tuple[str, str, int]] = {}  # issuer, record id and version, by digest
 
     def add_numbered(self, *, after: int) -> None:
@@ -114,6 +116,7 @@ class Draft:
             feed_id=self._feed.feed_id,
             sender=self._office.organisation.org,
             audience=self._partner,
+            checkpoint=self._office.tlog.show(now=self._now),
             signer=signer,
             now=self._now,
             more=self.is_full or last < self._feed.head,
@@ -130,8 +133,8 @@ class Draft:
             notice = find_notice(self._office, digest, partner=self._partner, now=self._now, memo=self._memo)
             return self._add_notice(notice) if notice else _Look.DONE
         decision = self._decide(record)
-        if decision.denial is Denial.CLOCK:
-            return _Look.LATER  # it is looked at again when the clock is right
+        if decision.denial is Denial.CLOCK or not self._prove(record):
+            return _Look.LATER
         return _Look.DONE if self._add_candidate(record, decision) else _Look.FULL
 
     def _add_again(self, sent: FeedEntry) -> bool:
@@ -208,7 +211,7 @@ class Draft:
 
     def _add_notice(self, notice: Notice) -> _Look:
         """Add that a record is over, in the words of its origin."""
-        if notice.retraction.issued_at > self._now + CLOCK_SKEW:
+        if notice.retraction.issued_at > self._now + CLOCK_SKEW or not self._prove(notice.retraction):
             return _Look.LATER
         sequence, tag = self._next(), new_tag(self._office.random)
         if not self._add(self._carry_notice(notice, sequence, tag)):
@@ -278,6 +281,7 @@ class Draft:
             withheld=tuple(WithheldPath(item.path, item.reason, item.until) for item in decision.told),
             origin=self._origin(record.issuer),
             tag=tag,
+            proof=self._prove(record) if is_record else "",
         )
 
     def _carry_notice(self, notice: Notice, sequence: int, tag: str) -> PageEntry:
@@ -285,7 +289,16 @@ class Draft:
         retraction = notice.retraction
         origin = self._origin(retraction.issuer)
         kind = EntryKind.RETRACTION
-        return PageEntry(sequence, kind, notice.digest, retraction=retraction.token, origin=origin, tag=tag)
+        proof = self._prove(retraction)
+        return PageEntry(
+            sequence, kind, notice.digest, retraction=retraction.token, origin=origin, tag=tag, proof=proof
+        )
+
+    def _prove(self, issued: Issued) -> str:
+        """Return the proof that its origin has logged it; empty: we have not read that far, or our own log waits."""
+        if issued.digest not in self._proofs:
+            self._proofs[issued.digest] = prove(self._office.store, issued)
+        return self._proofs[issued.digest]
 
     def _origin(self, issuer: str) -> str:
         """Return whose record it is where it is not ours."""

@@ -15,7 +15,9 @@ The claim of an entry in the statement:
 none. `disclosed` are the field paths of the disclosures that went, groups and
 lists as well, in order. `withheld` names what the policy allows naming;
 `reason` and `until`, in unix seconds, are left out where they are not told.
-`origin` stands where the record is not the sender's own.
+`origin` stands where the record is not the sender's own. Beside a record and a
+retraction lies the proof that its origin's log has it (C2SP tlog-proof), which
+proves itself.
 """
 
 import re
@@ -56,6 +58,8 @@ _CARRIES: Mapping[EntryKind, tuple[bool, bool, bool, bool]] = {
 }
 _OF_FIELDS = frozenset({EntryKind.RECORD, EntryKind.DISCLOSURES})
 """In these kinds an entry says which fields went, and which did not."""
+_LOGGED = frozenset({EntryKind.RECORD, EntryKind.RETRACTION})
+"""With these kinds a proof comes along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class PageEntry:
     withheld: tuple[WithheldPath, ...] = ()
     origin: str = ""
     tag: str = ""
+    proof: str = ""
 
     @property
     def text(self) -> str:
@@ -104,13 +109,14 @@ class PageEntry:
             presentation=self.presentation,
             disclosures=self.disclosures,
             retraction=self.retraction,
+            proof=self.proof,
         )
 
     def size(self) -> int:
         """Return about how many bytes the entry takes in a page, never too few."""
         claim = 320 + len(self.origin) + sum(len(path) + 3 for path in self.disclosed)
         claim += sum(len(note.path) + len(note.reason) + 48 for note in self.withheld)
-        entry = 128 + len(self.presentation) + len(self.retraction)
+        entry = 128 + len(self.presentation) + len(self.retraction) + len(self.proof)
         entry += sum(len(disclosure) + 8 for disclosure in self.disclosures)
         return entry + claim * 4 // 3
 
@@ -143,6 +149,7 @@ def read_entry(entry: v1.Entry, claim: JSON, sender: OrgId) -> PageEntry:
         withheld=_read_withheld(claim.get("withheld", []), where, sender),
         origin=_read_origin(claim.get("origin", ""), where, sender),
         tag=_read_tag(claim.get("tag", ""), where, sender),
+        proof=entry.proof,
     )
     if not _is_well_formed(read):
         raise broken(f"{where} does not carry what its kind carries", sender)
@@ -164,6 +171,8 @@ def _is_well_formed(entry: PageEntry) -> bool:
     if carries != _CARRIES[entry.kind] or not entry.text.isascii():
         return False
     if entry.kind not in _OF_FIELDS and (entry.withheld or entry.disclosed):
+        return False
+    if entry.proof and entry.kind not in _LOGGED:
         return False
     if entry.kind is EntryKind.VOID:
         return not entry.origin

@@ -61,6 +61,8 @@ def next_page(
     the future, and QuotaExceeded where too much is asked for again.
     """
     store = office.store
+    if store.logs.get(office.organisation.org).stopped:
+        return None  # what would go says how long our log is
     while True:
         after = find_place(office, partner, cursor, now=now)
         feed = store.feeds.get(partner)

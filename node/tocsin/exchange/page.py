@@ -6,6 +6,7 @@ The entries lie beside a statement that covers them, a JWS of type
     {
       "iss": "lab-a.example", "aud": "aisi.example", "iat": 1790000000,
       "feed": "<16 random bytes, base64url>", "first": 41, "last": 44,
+      "checkpoint": "<of the sender's log, dated by its own witness key: a signed note>",
       "entries": [
         {"seq": 41, "tag": …, "kind": "record", "digest": …, "sd_hash": …, "disclosed": […], "withheld": […]},
         {"seq": 42, "tag": …, "kind": "disclosures", "digest": …, "sd_hash": …, "disclosed": […]},
@@ -41,6 +42,7 @@ MAX_ENTRIES = 256
 MAX_BYTES = 3 * 1024 * 1024  # a message is at most 4 MiB, and the largest record 1 MiB
 
 _CLAIMS = frozenset({"iss", "aud", "iat", "feed", "first", "last", "entries"})
+"""What every statement has; those from before there were logs have no `checkpoint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class PageStatement:
     last: int
     entries: tuple[JSON, ...]
     digest: str  # of the statement
+    checkpoint: str = ""  # of the sender's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class VerifiedPage:
     feed_id: str
     entries: tuple[PageEntry, ...]
     row: PageRow  # what a receipt is about
+    checkpoint: str  # of the sender's log
 
     def behind(self, sequence: int) -> Position:
         """Return the position behind one of its entries."""
@@ -72,9 +76,17 @@ class VerifiedPage:
 
 
 def build_page(
-    entries: Sequence[PageEntry], *, feed_id: str, sender: OrgId, audience: OrgId, signer: Signer, now: int, more: bool
+    entries: Sequence[PageEntry],
+    *,
+    feed_id: str,
+    sender: OrgId,
+    audience: OrgId,
+    checkpoint: str,
+    signer: Signer,
+    now: int,
+    more: bool,
 ) -> v1.Page:
-    """Sign entries as a page; their numbers must be consecutive."""
+    """Sign entries as a page; their numbers must be consecutive. `checkpoint` is what the sender's log shows now."""
     first, last = entries[0].sequence, entries[-1].sequence
     if [entry.sequence for entry in entries] != list(range(first, last + 1)):
         raise RuntimeError("the entries of a page are not consecutive")
@@ -85,6 +97,7 @@ def build_page(
         "feed": feed_id,
         "first": first,
         "last": last,
+        "checkpoint": checkpoint,
         "entries": [entry.to_claim() for entry in entries],
     }
     return v1.Page(
@@ -104,10 +117,11 @@ def parse_page(page: v1.Page, *, sender: Organisation, audience: OrgId, now: int
       4. there are as many entries as it lists, with these numbers
       5. each entry is of its form, and its bytes are those stated         RFC 9901 4.3.1
       6. the cursor points behind the last entry
+      7. it says where the sender's log stands
 
     The caller MUST still check that the page follows what it has stored, verify
-    every record in it, and compare what its disclosures disclose with what is
-    stated (`entry.disclosed_paths`).
+    every record in it, compare what its disclosures disclose with what is
+    stated (`entry.disclosed_paths`), and hold the checkpoint against the log.
 
     Raises PeerMisbehaved, whatever it is that does not hold.
     """
@@ -123,8 +137,15 @@ def parse_page(page: v1.Page, *, sender: Organisation, audience: OrgId, now: int
     entries = tuple(read_entry(entry, claim, sender.org) for entry, claim in pairs)  # 5
     if page.cursor != format_cursor(Position(stated.feed_id, stated.last, entries[-1].tag)):  # 6
         raise broken("its cursor does not point behind its last entry", sender.org)
-    row = page_row(page.statement, stated)
-    return VerifiedPage(sender=sender.org, feed_id=stated.feed_id, entries=entries, row=row)
+    if not stated.checkpoint:  # 7
+        raise broken("its statement does not say where the sender's log stands", sender.org)
+    return VerifiedPage(
+        sender=sender.org,
+        feed_id=stated.feed_id,
+        entries=entries,
+        row=page_row(page.statement, stated),
+        checkpoint=stated.checkpoint,
+    )
 
 
 def parse_statement(statement: str, *, sender: Organisation) -> PageStatement:
@@ -174,11 +195,18 @@ def _read_claims(claims: Mapping[str, JSON], statement: str, sender: OrgId) -> P
         raise broken("its statement lacks " + ", ".join(sorted(_CLAIMS - claims.keys())), sender)
     if claims["iss"] != sender:
         raise broken("its statement is of another issuer", sender)
-    audience, feed_id, entries = claims["aud"], claims["feed"], claims["entries"]
+    audience, feed_id, entries, checkpoint = (
+        claims["aud"],
+        claims["feed"],
+        claims["entries"],
+        claims.get("checkpoint", ""),
+    )
     if not isinstance(audience, str):
         raise broken("its statement is made for nobody", sender)
     if not isinstance(feed_id, str) or not FEED_ID.fullmatch(feed_id):
         raise broken("its statement names no feed", sender)
+    if not isinstance(checkpoint, str):
+        raise broken("its statement holds no checkpoint where there should be one", sender)
     if not isinstance(entries, list):
         raise broken("its statement does not list its entries", sender)
     return PageStatement(
@@ -190,6 +218,7 @@ def _read_claims(claims: Mapping[str, JSON], statement: str, sender: OrgId) -> P
         last=_number(claims, "last", sender),
         entries=tuple(entries),
         digest=digest_of(statement),
+        checkpoint=checkpoint,
     )
 
 

@@ -34,7 +34,9 @@ from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.records.envelope import DIGEST
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1 import log_service_pb2
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceStub
+from tocsin.v1.log_service_pb2_grpc import LogServiceStub
 
 Answer = TypeVar("Answer")
 
@@ -59,7 +61,7 @@ class PeerClient:
         # With its scheme written out: `unix:7443` would be taken for a socket on this machine.
         target = f"dns:///{endpoint}"
         self._channel = grpc.aio.secure_channel(target, credentials, options=client_options(organisation.org))
-        self._stub = ExchangeServiceStub(self._channel)
+        self._stub, self._logs = ExchangeServiceStub(self._channel), LogServiceStub(self._channel)
 
     async def connect(self) -> None:
         """Wait for the connection, and for no longer than its first attempt. Raises PeerUnreachable."""
@@ -113,6 +115,21 @@ class PeerClient:
         request = v1.GiveBackRequest(records=held.records, retractions=held.retractions, next=held.next)
         answer = await self._answer(self._stub.GiveBack(request, timeout=CALL_SECONDS))
         return answer.wanted
+
+    async def compare(self, held: log_service_pb2.CompareRequest) -> log_service_pb2.CompareResponse:
+        """Say what we hold of logs, and return what the peer holds of them."""
+        return await self._answer(self._logs.Compare(held, timeout=CALL_SECONDS))
+
+    async def get_entries(self, origin: str, start: int) -> log_service_pb2.GetEntriesResponse:
+        """Ask how a log goes on behind an entry."""
+        request = log_service_pb2.GetEntriesRequest(origin=origin, start=start)
+        return await self._answer(self._logs.GetEntries(request, timeout=CALL_SECONDS))
+
+    async def add_entries(self, origin: str, growth: log_service_pb2.LogGrowth) -> int:
+        """Hand over how a log goes on, and return how much of it the peer holds then."""
+        request = log_service_pb2.AddEntriesRequest(origin=origin, growth=growth)
+        answer = await self._answer(self._logs.AddEntries(request, timeout=CALL_SECONDS))
+        return answer.size
 
     async def request_disclosure(self, digest: str, *, paths: Sequence[str], why: str) -> v1.RequestState.ValueType:
         """Ask the peer for fields of its record, and return where the request stands."""

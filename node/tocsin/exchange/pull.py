@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCursor, TocsinError
+from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCheckpoint, StaleCursor, TocsinError
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
+from tocsin.exchange.gossip import compare
 from tocsin.exchange.progress import Progress
 from tocsin.exchange.receipt import load_receipt
 from tocsin.exchange.receive import Received
@@ -41,6 +42,7 @@ async def pull_feed(org: OrgId, *, side: Side) -> AsyncGenerator[Progress, None]
     try:
         verify_exchanging(peer, now=side.clock())
         async with side.dial(peer.organisation) as client:
+            await compare(client, org, side=side)
             await recover_from(client, org, side=side)
             if peer.role == PeerRole.MEMBER:
                 async with aclosing(_pull(client, org, side=side)) as pages:
@@ -60,6 +62,7 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
     It also ends where not all of a page could be taken: what follows would
     leave a hole.
     """
+    await compare(client, org, side=side)
     await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
     try:
@@ -69,7 +72,7 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
                 if not answer.HasField("page"):
                     yield None
                     continue
-                received = await _take(answer.page, cursor, org, side=side)
+                received = await _take(client, answer.page, cursor, org, side=side)
                 cursor = received.cursor
                 await hand_over(client, org, side=side)
                 yield received
@@ -92,7 +95,7 @@ async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool =
     last entry that it has.
     """
     cursor = await asyncio.to_thread(side.before_last if with_last else side.acknowledged, org)
-    may_move = True
+    may_move = may_compare = True
     while True:
         try:
             page = await asyncio.to_thread(side.next_page, org, cursor)
@@ -107,6 +110,10 @@ async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool =
         try:
             receipts = await _deliver(client, org, page, held, side=side)
         except PeerRefused as error:
+            if may_compare and error.metadata[PEER_REASON] == "STALE_CHECKPOINT":
+                may_compare = False
+                await compare(client, org, side=side)  # what is in the page was logged since
+                continue
             if not may_move or error.metadata[PEER_REASON] != "STALE_CURSOR":
                 raise
             may_move, cursor = False, error.metadata.get(PEER_CURSOR, "")
@@ -117,6 +124,7 @@ async def push_feed(client: Client, org: OrgId, *, side: Side, with_last: bool =
         reached = _reached(receipts, page, cursor)
         if reached is None and await asyncio.to_thread(side.last_held, org) == held:
             raise PeerMisbehaved(f"{org} takes our pages and stores nothing of them")
+        may_compare = True
         cursor, with_last = reached or cursor, False  # receipts that it had left come before it takes a page
 
 
@@ -209,7 +217,7 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
         side.note_clock(org, answer.now)
         if not answer.HasField("page"):
             return
-        received = await _take(answer.page, cursor, org, side=side)
+        received = await _take(client, answer.page, cursor, org, side=side)
         if received.cursor == cursor:
             raise PeerMisbehaved(f"{org} sends the same page again and again")
         cursor = received.cursor
@@ -218,7 +226,7 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
         yield progress
 
 
-async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
+async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
     """Take a page in that was asked for from a cursor.
 
     A peer with a new feed says STALE_CURSOR first. One that goes from feed to
@@ -226,7 +234,14 @@ async def _take(page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
     """
     if cursor and page.cursor.partition(".")[0] != cursor.partition(".")[0]:
         raise PeerMisbehaved(f"{org} answers with another feed than it was asked for")
-    return await asyncio.to_thread(side.accept, org, page)
+    try:
+        return await asyncio.to_thread(side.accept, org, page)
+    except StaleCheckpoint:
+        await compare(client, org, side=side)  # what is in the page was logged since
+    try:
+        return await asyncio.to_thread(side.accept, org, page)
+    except StaleCheckpoint:
+        raise PeerMisbehaved(f"{org} does not show the log that its page is from") from None
 
 
 def _reached(receipts: Sequence[str], page: Page, cursor: str) -> str | None:

@@ -8,6 +8,7 @@ delivery keys:
       "chain": "<16 random bytes, base64url>", "number": 7, "previous": "<digest of receipt 6>",
       "page": "<digest of the page's statement>", "feed": "<feed id>", "first": 41, "last": 43,
       "cursor": "<where the receiver goes on>",
+      "checkpoint": "<of the sender's log, as far as the receiver has read it, with its cosignature: a signed note>",
       "verdicts": [
         {"seq": 41, "outcome": "stored", "digest": "…"},
         {"seq": 42, "outcome": "refused", "digest": "…", "reason": "BAD_SIGNATURE"},
@@ -39,6 +40,7 @@ from tocsin.records.envelope import DIGEST, choice, integer, parse_issuer
 from tocsin.records.jws import parse_claims, parse_jws, sign, verify_jws, verify_times
 from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import Outcome, Verdict
+from tocsin.tlog.checkpoint import parse_checkpoint
 
 RECEIPT_TYPE = "tocsin-receipt+jwt"
 MAX_RECEIPT = 64 * 1024
@@ -66,6 +68,7 @@ class Receipt:
     last: int
     cursor: str
     verdicts: tuple[Verdict, ...]
+    checkpoint: str = ""  # of the sender's log; those from before there were logs have none
     statement: str = field(default="", repr=False)
 
     @property
@@ -109,6 +112,8 @@ def sign_receipt(receipt: Receipt, *, signer: Signer) -> Receipt:
         "cursor": receipt.cursor,
         "verdicts": [_verdict_claim(verdict) for verdict in receipt.verdicts],
     }
+    if receipt.checkpoint:
+        claims["checkpoint"] = receipt.checkpoint
     if not receipt.previous:
         del claims["previous"]
     return replace(receipt, statement=sign(dump_json(claims), typ=RECEIPT_TYPE, signer=signer))
@@ -202,6 +207,11 @@ def _read(claims: Mapping[str, JSON], statement: str) -> Receipt:
     previous = _text(claims, "previous", DIGEST) if "previous" in claims else ""
     if (number > 1) != bool(previous):
         raise _bad("the first of a chain names one before it, or a later one does not")
+    checkpoint = claims.get("checkpoint", "")
+    if not isinstance(checkpoint, str):
+        raise _bad("its checkpoint is none")
+    if checkpoint:
+        parse_checkpoint(checkpoint)
     receipt = Receipt(
         issuer=parse_issuer(claims),
         audience=parse_issuer({"iss": claims["aud"]}),
@@ -214,6 +224,7 @@ def _read(claims: Mapping[str, JSON], statement: str) -> Receipt:
         first=first,
         last=last,
         cursor=str(claims["cursor"]),
+        checkpoint=checkpoint,
         verdicts=_read_verdicts(claims["verdicts"], first=first, last=last),
         statement=statement,
     )

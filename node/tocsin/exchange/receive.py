@@ -3,6 +3,7 @@
     1. the policy for this peer accepts anything at all
     2. its quotas are not used up: before any signature is looked at      quota
     3. the page is the peer's, for us, and holds together                 page.parse_page
+       and so does its log, which was read as far as the page goes        watch.Watch
     4. it follows what is stored, without a hole; what is stored already is left out
     5. as much of it as the quotas leave room for
     6. what the entries carry is verified, outside the transaction        check.check_entries
@@ -24,12 +25,13 @@ from tocsin.errors import NotPermitted, PeerMisbehaved, StaleCursor
 from tocsin.exchange.chain import give_receipt
 from tocsin.exchange.check import Checked, Terms, check_entries
 from tocsin.exchange.cursor import format_cursor
-from tocsin.exchange.entry import PageEntry
+from tocsin.exchange.entry import PageEntry, broken
 from tocsin.exchange.page import VerifiedPage, parse_page
 from tocsin.exchange.progress import Progress
 from tocsin.exchange.quota import Budget, over_quota, verify_quota, within_quota
 from tocsin.exchange.receipt import Receipt
 from tocsin.exchange.taking import Taking
+from tocsin.exchange.watch import Watch
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -44,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 MOST_REFUSED = 500
 """Refused entries of a peer that are looked at: the newest."""
-_MENDABLE = frozenset({"NOT_PERMITTED", "KEY_NOT_OF_ISSUER"})
-"""Reasons that a policy file, or an identity document, takes away."""
+_MENDABLE = frozenset({"NOT_PERMITTED", "KEY_NOT_OF_ISSUER", "ORIGIN_STOPPED", "QUARANTINED"})
+"""Reasons that a policy file, an identity document, people, or further cosignatures take away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +92,17 @@ def accept_page(
     Raises NotPermitted where nothing is accepted, PeerMisbehaved where the page
     breaks the protocol, QuotaExceeded, RecordExpired and IdentityOutdated where
     nothing of it is taken now, and StaleCursor, with our cursor in its metadata, where a pushed
-    page does not follow it. Nothing is stored then.
+    page does not follow it; StaleCheckpoint where a log has to be read first, and
+    OriginStopped where nothing is taken from the sender. Nothing is stored then.
     """
     if accept is None:  # 1
         raise NotPermitted(f"our policy accepts nothing from {sender.org}", hint="add an [accept] table to its policy")
-    intake = _Intake(office, accept=accept, onward=onward, signer=signer, now=now)
+    watch = Watch(office, origins, now=now)
+    intake = _Intake(office, watch, accept=accept, onward=onward, signer=signer, now=now)
     verify_quota(office.store, sender.org, accept=accept, now=now)  # 2
     with budget.spending(sender.org):
         verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
+        intake.verify_log(verified)
         received = None
         while received is None:
             received = intake.take(verified, sender=sender, origins=origins, pushed=pushed, lacks_receipt=lacks_receipt)
@@ -166,13 +171,23 @@ def _behind(page: VerifiedPage, held: Position | None, *, pushed: bool) -> tuple
 class _Intake:
     """What a page is stored with; `erased` says that something of it must go from the disk."""
 
-    def __init__(self, office: Office, *, accept: Accept, onward: Collection[OrgId], signer: Signer, now: int) -> None:
+    def __init__(
+        self, office: Office, watch: Watch, *, accept: Accept, onward: Collection[OrgId], signer: Signer, now: int
+    ) -> None:
         self.erased = False
         self._office = office
+        self._watch = watch
         self._accept = accept
         self._onward = onward
         self._signer = signer
         self._now = now
+
+    def verify_log(self, page: VerifiedPage) -> None:
+        """Verify that the sender's log was read as far as its page goes, and goes on from what was read before."""
+        self._watch.look(page.checkpoint)
+        origin, _ = self._watch.require(page.checkpoint)
+        if origin.org != page.sender:
+            raise broken("it says where the log of somebody else stands", page.sender)
 
     def take(
         self,
@@ -193,7 +208,7 @@ class _Intake:
         if wanted and not fitting:
             raise over_quota(sender.org)
         texts = _Texts(self._office)
-        terms = Terms(sender, ours, self._accept, origins, texts.of, self._now)
+        terms = Terms(sender, ours, self._accept, origins, texts.of, self._watch, self._now)
         checked = check_entries(fitting, terms)  # 6
         return self._commit(page, checked, held=held, texts=texts, is_again=is_again)  # 7
 
@@ -227,6 +242,7 @@ class _Intake:
                 sender=peer,
                 cursor=format_cursor(reached),
                 verdicts=verdicts,
+                checkpoint=self._watch.cosigned(peer),
                 signer=self._signer,
                 random=self._office.random,
                 now=self._now,

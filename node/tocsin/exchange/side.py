@@ -14,8 +14,11 @@ from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import last_held, take_receipts
 from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.client import Dial
+from tocsin.exchange.comparison import Comparison, Heard
+from tocsin.exchange.cosigning import add_checkpoint
 from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
+from tocsin.exchange.growth import Growth
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import Received, accept_page
@@ -30,6 +33,7 @@ from tocsin.release.office import Office, vouched_organisation
 from tocsin.store.model import PeerRole
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1 import log_service_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,30 @@ class Side:
     def origin(self, org: OrgId) -> Organisation | None:
         """Return an organisation whose keys count here, for what others pass on; None where they do not."""
         return self.organisation if org == self.organisation.org else vouched_organisation(self.store, org)
+
+    def comparison(self) -> Comparison:
+        """Return what we know of everybody's log now, to be compared with what a peer knows."""
+        return Comparison(self.office, self.origin, now=self.clock())
+
+    def compare(self, peer: OrgId, request: log_service_pb2.CompareRequest) -> log_service_pb2.CompareResponse:
+        """Answer a peer that compares logs; see `comparison.Comparison.answer`."""
+        with self.budget.spending(peer):
+            return self.comparison().answer(peer, request)
+
+    def hear(self, peer: OrgId, answer: log_service_pb2.CompareResponse) -> Heard:
+        """Hear what a peer answers to a comparison; see `comparison.Comparison.hear`."""
+        with self.budget.spending(peer):
+            return self.comparison().hear(peer, answer)
+
+    def extend(self, peer: OrgId, origin: OrgId, growth: Growth) -> int:
+        """Take over entries of a log that a peer has; see `comparison.Comparison.extend`."""
+        with self.budget.spending(peer):
+            return self.comparison().extend(peer, origin, growth)
+
+    def witness(self, peer: OrgId, request: str) -> str:
+        """Cosign a checkpoint that a peer hands over; see `cosigning.add_checkpoint`."""
+        with self.budget.spending(peer):
+            return add_checkpoint(self.office, self.origin, request, now=self.clock())
 
     def receipts(self, peer: OrgId) -> tuple[str, ...]:
         """Return the receipts that a peer may not have yet, in order, as many as one message holds."""

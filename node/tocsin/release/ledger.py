@@ -5,40 +5,78 @@ checkpoint over it is signed there: what is issued is logged, or is not issued.
 Nothing of the content is in an entry; it stays when the content is purged.
 """
 
+from typing import TypeAlias
+
 from tocsin.encoding import decode_base64url
+from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
+from tocsin.store.evidence import RetractionRow
+from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
-from tocsin.tlog.entry import record_entry, retraction_entry
-from tocsin.tlog.log import OwnLog
+from tocsin.tlog.entry import id_half, record_entry, retraction_entry
+from tocsin.tlog.log import OwnLog, TransparencyLog
+from tocsin.tlog.proof import format_proof
+
+Issued: TypeAlias = VerifiedRecord | VerifiedRetraction | RetractionRow
 
 
-def entry_of(issued: VerifiedRecord | VerifiedRetraction) -> bytes:
+def entry_of(issued: Issued) -> bytes:
     """Return the entry of a version or a retraction."""
     digest = decode_base64url(issued.digest)
-    if isinstance(issued, VerifiedRetraction):
-        return retraction_entry(issued.record_id, issued.version, issued.action, digest)
-    return record_entry(issued.record_id, issued.version, digest)
+    if isinstance(issued, VerifiedRecord):
+        return record_entry(issued.record_id, issued.version, digest)
+    return retraction_entry(issued.record_id, issued.version, issued.action, digest)
+
+
+def prove(store: Store, issued: Issued) -> str:
+    """Return the C2SP tlog-proof that its origin has logged what it issued; empty: what is held of its log lacks it."""
+    proof = TransparencyLog(store.logs, OrgId(issued.issuer)).prove(entry_of(issued))
+    return format_proof(proof) if proof else ""
 
 
 def enter_earlier(store: Store, log: OwnLog, *, now: int) -> int:
-    """Enter what was issued before there was a log, in the order in which it was; return how many entries that made.
+    """Enter what was issued before there was a log, when its home is opened; return how many entries that made.
 
-    For a home of an earlier version, when it is opened; where the log has
-    begun, everything that was issued is in it.
+    Where the log has begun everything that was issued is in it; where it waits
+    (`hold`), what it lacks is entered when it goes on.
     """
     with store.transaction():
-        if log.size:
-            return 0
-        entries = [
+        is_begun = log.size or store.logs.get(log.org).stopped
+        return 0 if is_begun else enter_missing(store, log, now=now)
+
+
+def enter_missing(store: Store, log: OwnLog, *, now: int) -> int:
+    """Enter what was issued and is not in the log, in the order in which it was; return how many entries that made.
+
+    It reads everything that was issued.
+    """
+    with store.transaction():
+        issued = [
             record_entry(record_id, version, decode_base64url(digest))
             for record_id, version, digest in store.records.own_versions()
         ]
-        entries += [
-            retraction_entry(row.record_id, row.version, row.action, decode_base64url(row.digest))
-            for row in store.retractions.issued(log.org)
-            if not row.received_from
-        ]
+        issued += [entry_of(row) for row in store.retractions.issued(log.org) if not row.received_from]
+        entries = [entry for entry in issued if not store.logs.named(log.org, id_half(entry))]
         if entries:
             log.issue(*entries, now=now)
         return len(entries)
+
+
+def hold(store: Store, org: OrgId, *, why: str, now: int) -> None:
+    """Issue nothing, and send nothing, until every active peer has said how much of our log it has seen.
+
+    Where there is nobody to wait for, nothing is held.
+    """
+    with store.transaction():
+        peers = [peer.org for peer in store.peers.list() if peer.state is PeerState.ACTIVE]
+        if peers:
+            store.logs.stop(org, why, now=now)
+            store.logs.await_word(peers)
+
+
+def go_on(store: Store, log: OwnLog, *, now: int) -> None:
+    """Issue again, behind all that was found of our log, and enter what it lacks."""
+    with store.transaction():
+        store.logs.resume(log.org, now=now)
+        enter_missing(store, log, now=now)

@@ -4,8 +4,8 @@ They share no service and no port. Both speak TLS 1.3 and ask for the caller's
 certificate, both answer gRPC health, neither has reflection or channelz. Every
 method of each stands behind the gate of its listener.
 
-    peer port     ExchangeService   listen                                   other organisations
-    desk          DeskService       unix socket, 0600 in 0700; desk_listen   our own people
+    peer port     ExchangeService, LogService   listen                                   other organisations
+    desk          DeskService                   unix socket, 0600 in 0700; desk_listen   our own people
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +24,13 @@ from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS, Options
 from tocsin.identity.certificate import TlsKeys
 from tocsin.services.interceptors import NO_METER, Doorkeeper, Gate, Meter
 from tocsin.services.roster import Roster
-from tocsin.v1 import desk_service_pb2, exchange_service_pb2
+from tocsin.v1 import desk_service_pb2, exchange_service_pb2, log_service_pb2
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceServicer, add_DeskServiceServicer_to_server
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_ExchangeServiceServicer_to_server
+from tocsin.v1.log_service_pb2_grpc import LogServiceServicer, add_LogServiceServicer_to_server
 
 EXCHANGE_SERVICE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"].full_name
+LOG_SERVICE = log_service_pb2.DESCRIPTOR.services_by_name["LogService"].full_name
 DESK_SERVICE = desk_service_pb2.DESCRIPTOR.services_by_name["DeskService"].full_name
 
 # Two dozen commands and a script that does not wait; more is a mistake.
@@ -66,7 +68,8 @@ class Listener:
 
 
 def open_peer_port(
-    servicer: ExchangeServiceServicer,
+    exchange: ExchangeServiceServicer,
+    log: LogServiceServicer,
     door: Doorkeeper,
     *,
     listen: str,
@@ -83,9 +86,10 @@ def open_peer_port(
         options=SERVER_OPTIONS,
         maximum_concurrent_rpcs=MAX_CALLS_AT_ONCE,
     )
-    add_ExchangeServiceServicer_to_server(servicer, server)
+    add_ExchangeServiceServicer_to_server(exchange, server)
+    add_LogServiceServicer_to_server(log, server)
     port = _listen(server, listen, _server_credentials(keys, lambda: directory.roots), setting="listen")
-    return Listener(server, (EXCHANGE_SERVICE,)), port
+    return Listener(server, (EXCHANGE_SERVICE, LOG_SERVICE)), port
 
 
 def open_desk(

@@ -93,6 +93,7 @@ class Entry(_message.Message):
     PRESENTATION_FIELD_NUMBER: _builtins.int
     DISCLOSURES_FIELD_NUMBER: _builtins.int
     RETRACTION_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the feed: 1, 2, 3, … without gaps."""
     kind: Global___EntryKind.ValueType
@@ -103,6 +104,8 @@ class Entry(_message.Message):
     """The record as the partner may see it, a compact SD-JWT; only in a record entry."""
     retraction: _builtins.str
     """`tocsin-retraction+jwt` of the record's origin; only in a retraction entry."""
+    proof: _builtins.str
+    """That its origin's log has the record, or the retraction (C2SP tlog-proof); not in a disclosures or a void entry."""
     @_builtins.property
     def disclosures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The further disclosures, base64url; only in a disclosures entry."""
@@ -116,10 +119,11 @@ class Entry(_message.Message):
         presentation: _builtins.str = ...,
         disclosures: _abc.Iterable[_builtins.str] | None = ...,
         retraction: _builtins.str = ...,
+        proof: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "disclosures", b"disclosures", "kind", b"kind", "presentation", b"presentation", "retraction", b"retraction", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "disclosures", b"disclosures", "kind", b"kind", "presentation", b"presentation", "proof", b"proof", "retraction", b"retraction", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -138,7 +142,8 @@ class Page(_message.Message):
     statement: _builtins.str
     """`tocsin-page+jwt`: issuer, audience, time, and for each entry its digest,
     its sd_hash, the paths that are disclosed, the withheld paths that the
-    policy allows naming, and the origin where that is not the issuer.
+    policy allows naming, and the origin where that is not the issuer. And the
+    issuer's newest checkpoint, dated by its own witness key.
     """
     cursor: _builtins.str
     """Where to go on after this page."""

@@ -1,0 +1,75 @@
+"""This module compares with a peer what both hold of the same logs, and reads how they go on: at every contact.
+
+    we ask with     what we hold of the peer's log and of others, each with its cosignatures, and evidence
+    it answers      what it holds of those, of ours, and its own
+    then            we fetch the entries that we lack, and hand over those that it lacks: where nobody can call us,
+                    or where it has lost its own
+
+So whoever was shown another history than everybody else finds out as soon as two
+of those who were shown something meet, whichever of the two has called.
+"""
+
+import asyncio
+
+from tocsin.errors import OriginStopped, PeerMisbehaved, PeerRefused
+from tocsin.exchange.client import PEER_REASON, Client
+from tocsin.exchange.comparison import Heard
+from tocsin.exchange.growth import read_growth
+from tocsin.exchange.side import Side
+from tocsin.identity.names import OrgId
+
+_NOT_WANTED = frozenset({"NOT_PERMITTED", "NOT_FOUND"})
+"""By these reasons a peer says that it wants nothing of a log from us."""
+
+
+async def compare(client: Client, org: OrgId, *, side: Side) -> None:
+    """Compare logs with a peer, and read on where it has more of one.
+
+    Raises OriginStopped where nothing is taken from the peer itself, and what
+    a Client raises. What is wrong with the log of somebody else is dealt with.
+    """
+    request = await asyncio.to_thread(side.comparison().ask, org)
+    answer = await client.compare(request)
+    heard = await asyncio.to_thread(side.hear, org, answer)
+    for origin, size in heard.wanted.items():
+        try:
+            await _read_on(client, org, origin, size, side=side)
+        except OriginStopped:
+            if origin == org:
+                raise
+    await asyncio.to_thread(side.comparison().said, org)
+    await _hand_over(client, org, heard, side=side)
+    await asyncio.to_thread(side.comparison().verify_taking, org)
+
+
+async def _read_on(client: Client, org: OrgId, origin: OrgId, size: int, *, side: Side) -> None:
+    """Fetch the entries of a log up to a size, or as far as the peer has them."""
+    start, stalled = await asyncio.to_thread(side.comparison().size, origin), 0
+    while start < size:
+        answer = await client.get_entries(origin, start)
+        if not answer.HasField("growth"):
+            return
+        reached = await asyncio.to_thread(side.extend, org, origin, read_growth(answer.growth))
+        stalled += reached <= start  # it was read on the way to another tree, or somebody else was quicker
+        if stalled > 1:
+            raise PeerMisbehaved(f"{org} gives the same entries of {origin} again and again")
+        start = reached
+
+
+async def _hand_over(client: Client, org: OrgId, heard: Heard, *, side: Side) -> None:
+    """Hand over what a peer lacks: of its own log where it has lost it, and everything where nobody can call us."""
+    for origin in await asyncio.to_thread(side.comparison().origins):
+        has_lost_it = origin == org and org not in heard.held
+        if not has_lost_it and (side.organisation.endpoints or origin == org):
+            continue
+        start = heard.held.get(origin, 0)
+        while growth := await asyncio.to_thread(side.comparison().growth, origin, start):
+            try:
+                reached = await client.add_entries(origin, growth.to_message())
+            except PeerRefused as error:
+                if error.metadata[PEER_REASON] not in _NOT_WANTED:
+                    raise
+                break
+            if reached <= start:
+                break
+            start = reached

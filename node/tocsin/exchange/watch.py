@@ -1,0 +1,394 @@
+"""This module holds what origins show of their logs against what was read of them, and keeps what proves two histories.
+
+    a checkpoint     of a tree that is read already    its root must be the one that was read
+                     of a larger tree                  the entries between are wanted
+    the entries      lead to the checkpoint's root     kept, with the checkpoint, and cosigned: here we are a witness
+                     begin with another tree           the origin has forked its log
+    what is kept     one id half, two digests          two records under one id and version
+                     a later time, a smaller tree      the log was put back
+
+Whoever is caught is stopped: nothing of it is taken in until people say so
+(`tocsin log resume`), and the proof of it is kept. Nothing is believed of
+whoever brings a checkpoint: the origin signed it, or it says nothing.
+`tocsin.exchange.ours` does the same for what others hold of our own log.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tocsin.audit.entry import Entry, Event
+from tocsin.encoding import JSON
+from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
+from tocsin.exchange.growth import Growth
+from tocsin.identity.names import OrgId
+from tocsin.identity.root import Organisation
+from tocsin.identity.vkey import NoteAlgorithm, log_name, witness_name
+from tocsin.records.disclosure import digest_of
+from tocsin.release.office import Office
+from tocsin.store.evidence import EvidenceRow, LogRow
+from tocsin.tlog.checkpoint import (
+    CLOCK_SKEW,
+    VerifiedCheckpoint,
+    add_cosignatures,
+    cosign,
+    parse_checkpoint,
+    verify_checkpoint,
+)
+from tocsin.tlog.entry import id_half
+from tocsin.tlog.evidence import (
+    Evidence,
+    Kind,
+    LoggedEntry,
+    dump_evidence,
+    is_fork,
+    is_rollback,
+    parse_evidence,
+    shown_at,
+    verify_evidence,
+)
+from tocsin.tlog.log import TransparencyLog
+from tocsin.tlog.merkle import inclusion_proof, verify_consistency
+from tocsin.tlog.note import Note, Verifier, format_note, parse_verifier
+from tocsin.tlog.proof import parse_proof, verify_proof
+
+_log = logging.getLogger(__name__)
+
+Origins = Callable[[OrgId], Organisation | None]
+"""Returns an organisation whose identity was confirmed here."""
+
+STOPPED: Final = {
+    Kind.FORK: "it signed two different histories of its log",
+    Kind.ENTRIES: "its log has two records under one id and version",
+    Kind.RECORD: "it signed a record that its log does not have, under an id and version that it has",
+    Kind.ROLLBACK: "it showed a smaller log after a larger one",
+}
+"""What is said of an origin that was caught, by the kind of evidence."""
+
+
+class Watch:
+    """What is known of the logs of others, at a moment."""
+
+    def __init__(self, office: Office, origins: Origins, *, now: int) -> None:
+        self._office = office
+        self._logs = office.store.logs
+        self._origins = origins
+        self._now = now
+        self._verified: dict[str, VerifiedCheckpoint] = {}
+
+    def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
+        """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here.
+
+        Raises MalformedLog, and CheckpointRefused (UNSIGNED_CHECKPOINT, FUTURE_COSIGNATURE).
+        """
+        name = parse_checkpoint(text).checkpoint.origin
+        org = OrgId(name.removesuffix("/tocsin"))
+        origin = self._origins(org) if name == log_name(org) else None
+        if origin is None:
+            return None
+        if text not in self._verified:
+            checkpoint = verify_checkpoint(text, origin=name, vkeys=origin.log_vkeys)
+            if (shown_at(checkpoint, origin=origin) or 0) > self._now + CLOCK_SKEW:
+                raise CheckpointRefused(
+                    f"{org} says what its log was at a time that has not come",
+                    reason="FUTURE_COSIGNATURE",
+                    hint="compare the clocks of both nodes; it goes on by itself when they agree",
+                )
+            self._verified[text] = checkpoint
+        return origin, self._verified[text]
+
+    def verify_taking(self, org: OrgId) -> None:
+        """Refuse an origin of which nothing is taken. Raises OriginStopped."""
+        if why := self._logs.get(org).stopped:
+            raise OriginStopped(
+                f"nothing is taken from {org}: {why}",
+                hint=f"look at it: tocsin log evidence {org}; when it is explained: tocsin log resume {org}",
+            )
+
+    def look(self, text: str) -> bool:
+        """Hold a checkpoint against what was read; True: it goes on from there, and its entries are wanted.
+
+        Raises as `verify` does, and OriginStopped where it proves that its
+        origin has shown two histories: the proof is kept by then.
+        """
+        known = self.verify(text)
+        if known is None:
+            return False
+        origin, checkpoint = known
+        with self._office.store.transaction():
+            row = self._logs.get(origin.org)
+            if row.stopped or _is_old(checkpoint, origin, row):
+                return False
+            size, log = checkpoint.checkpoint.size, TransparencyLog(self._logs, origin.org)
+            if row.signed < size <= row.size and not log.begins_with(checkpoint):
+                self._logs.cut(origin.org, row.signed)  # what was read on the way to another tree
+                return True
+            if size > row.size:
+                return True
+            caught = self._contradiction(origin, checkpoint, row)
+            if caught is None:
+                self._merge(origin, checkpoint, row)
+                return False
+            self._keep(origin, caught)
+        self.verify_taking(origin.org)
+        return False
+
+    def extend(self, origin: Organisation, growth: Growth) -> int:
+        """Keep the entries that follow what was read, as far as their checkpoint proves them; return how many are read.
+
+        Where something else was read meanwhile, it says how much that is.
+
+        Raises as `verify` does, PeerMisbehaved for entries that are not those
+        of the tree, and OriginStopped as `look` does.
+        """
+        known = self.verify(growth.checkpoint)
+        if known is None or known[0].org != origin.org:
+            raise PeerMisbehaved(f"the entries of {origin.org} come with the checkpoint of another log")
+        checkpoint = known[1]
+        self.verify_taking(origin.org)
+        with self._office.store.transaction():
+            row = self._logs.get(origin.org)
+            is_behind = checkpoint.checkpoint.size <= row.size or _is_old(checkpoint, origin, row)
+            if row.size != growth.start or is_behind:
+                return row.size
+            log = TransparencyLog(self._logs, origin.org)
+            if row.size > row.signed and log.root(row.size) != growth.start_root:
+                self._logs.cut(origin.org, row.signed)  # what was read on the way to another tree
+                return row.signed
+            caught = self._fork(origin, checkpoint, growth, row)
+            if caught is None:
+                self._append(origin, checkpoint, growth)
+                size = self._logs.get(origin.org).size
+                if size == checkpoint.checkpoint.size:
+                    caught = self._complete(origin, checkpoint, row)
+            if caught is None:
+                return size
+            self._keep(origin, caught)
+        self.verify_taking(origin.org)
+        return row.size
+
+    def require(self, text: str) -> tuple[Organisation, VerifiedCheckpoint]:
+        """Return a checkpoint of a tree that was read; what is proved by it is in the log for everybody.
+
+        Raises as `look` does, StaleCheckpoint where the log was not read that
+        far, and PeerMisbehaved where another tree was.
+        """
+        known = self.verify(text)
+        if known is None:
+            raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
+        origin, checkpoint = known
+        self.verify_taking(origin.org)
+        if checkpoint.checkpoint.size > self._logs.get(origin.org).size:
+            raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata={"origin": origin.org})
+        if not TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
+            self.look(text)
+            raise _not_the_tree(origin.org)
+        return known
+
+    def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
+        """Verify that an origin's log has an entry, by a proof that came along, and return its number.
+
+        `record` is what it is the entry of, as its origin signed it.
+
+        Raises MalformedLog, CheckpointRefused, ProofMismatch (NOT_INCLUDED),
+        and as `require` does; OriginStopped also where the log has another digest in its place.
+        """
+        read = parse_proof(proof)
+        owner, _ = self.require(read.checkpoint)
+        if owner.org != origin.org:
+            raise MalformedLog("the proof is of another log than the record's origin has", reason="BAD_PROOF")
+        try:
+            name, vkeys = log_name(origin.org), origin.log_vkeys
+            return verify_proof(read, entry, origin=name, vkeys=vkeys, quorum=None, now=self._now).index
+        except ProofMismatch:
+            self._look_for_another(origin, entry, record)
+            raise
+
+    def cosigned(self, org: OrgId) -> str:
+        """Return the checkpoint of a log with our cosignature alone; empty where we have not cosigned it."""
+        text, own = self._logs.get(org).checkpoint, witness_name(self._office.organisation.org)
+        note = parse_checkpoint(text).note if text else None
+        lines = [line for line in note.signatures if line.name == own] if note else []
+        return format_note(Note(note.text, tuple(lines))) if note and lines else ""
+
+    def keep_evidence(self, bundle: bytes) -> None:
+        """Keep evidence that somebody else has found, if it proves something against an origin that is known here.
+
+        Raises Malformed and RecordRefused for what proves nothing, and OriginStopped where it proves something new.
+        """
+        evidence = parse_evidence(bundle)
+        claimed = parse_checkpoint(evidence.checkpoints[0]).checkpoint.origin
+        origin = self._origins(OrgId(claimed.removesuffix("/tocsin")))
+        if origin is None or evidence.kind is Kind.RECORD:
+            return  # what is under the signature of a record goes from people to people
+        verify_evidence(evidence, known=origin)
+        row = self._logs.get(origin.org)
+        shown = [self._verify_own(origin, text) for text in evidence.checkpoints]
+        if row.stopped or any(_is_old(one, origin, row) for one in shown):
+            return
+        with self._office.store.transaction():
+            self._keep(origin, evidence)
+        self.verify_taking(origin.org)
+
+    def witnesses(self) -> tuple[Verifier, ...]:
+        """Return the keys of every witness that is known here, our own among them."""
+        office = self._office
+        orgs = [peer.org for peer in office.store.peers.list()]
+        known = [office.organisation, *(found for org in orgs if (found := self._origins(org)))]
+        return tuple(
+            parse_verifier(vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1) for one in known for vkey in one.witness_vkeys
+        )
+
+    def _contradiction(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
+        """Return what a checkpoint of a tree that is read proves against its origin, if it does."""
+        size, log = checkpoint.checkpoint.size, TransparencyLog(self._logs, origin.org)
+        if not row.signed:
+            return None
+        held = self._verify_own(origin, row.checkpoint)
+        if not log.begins_with(checkpoint):
+            proof = log.consistency(size, row.signed)
+            return _evidence(origin, Kind.FORK, checkpoint, held, older_root=log.root(size), proof=proof)
+        if is_rollback(held, checkpoint, origin=origin):
+            return _evidence(origin, Kind.ROLLBACK, held, checkpoint)
+        return None
+
+    def _fork(
+        self, origin: Organisation, checkpoint: VerifiedCheckpoint, growth: Growth, row: LogRow
+    ) -> Evidence | None:
+        """Return the proof that a checkpoint does not begin with what was read, if it does not."""
+        log = TransparencyLog(self._logs, origin.org)
+        if not row.size or log.root(row.size) == growth.start_root:
+            return None
+        held = self._verify_own(origin, row.checkpoint)
+        if not is_fork(held, checkpoint, proof=growth.start_proof, older_root=growth.start_root):
+            raise _not_the_tree(origin.org)
+        return _evidence(origin, Kind.FORK, held, checkpoint, older_root=growth.start_root, proof=growth.start_proof)
+
+    def _append(self, origin: Organisation, checkpoint: VerifiedCheckpoint, growth: Growth) -> None:
+        """Append entries that the checkpoint's tree goes on with."""
+        log, tree = TransparencyLog(self._logs, origin.org), checkpoint.checkpoint
+        size = log.append(growth.entries, now=self._now)
+        try:
+            if size == tree.size:
+                reached = log.root(size) == tree.root
+            else:
+                root = log.root(size)
+                verify_consistency(old=size, new=tree.size, proof=growth.end_proof, old_root=root, new_root=tree.root)
+                reached = True
+        except (MalformedLog, ProofMismatch):
+            reached = False
+        if not reached:
+            raise _not_the_tree(origin.org)
+
+    def _complete(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
+        """Keep a checkpoint whose tree is read whole, and cosign it; return what is in it twice, if anything is."""
+        tree = checkpoint.checkpoint
+        self._logs.set_checkpoint(origin.org, checkpoint.text, signed=tree.size, now=self._now)
+        log = TransparencyLog(self._logs, origin.org)
+        if not row.cosigned or log.root(row.cosigned) == row.cosigned_root:
+            self._set(origin, checkpoint.text + cosign_tree(self._office, origin.org, checkpoint, now=self._now))
+        for name in self._logs.repeated(origin.org, since=row.signed):
+            one, other = (self._included(origin.org, number, tree.size) for number in self._two(origin.org, name))
+            return _evidence(origin, Kind.ENTRIES, checkpoint, entries=(one, other))
+        return None
+
+    def _two(self, org: OrgId, name: bytes) -> tuple[int, int]:
+        """Return the numbers of two entries with one id half and two digests."""
+        first, *others = self._logs.named(org, name)
+        return first.number, next(one.number for one in others if one.entry != first.entry)
+
+    def _included(self, org: OrgId, number: int, size: int) -> LoggedEntry:
+        (entry,) = self._logs.entries(org, start=number, limit=1)
+        return LoggedEntry(number, entry, inclusion_proof(number, size, TransparencyLog(self._logs, org).read))
+
+    def _look_for_another(self, origin: Organisation, entry: bytes, record: str) -> None:
+        """Where the log has another digest under the id half of a record, keep the proof of that, and stop."""
+        row = self._logs.get(origin.org)
+        others = [one for one in self._logs.named(origin.org, id_half(entry)) if one.number < row.signed]
+        if not record or not others or any(one.entry == entry for one in others):
+            return
+        held = self._verify_own(origin, row.checkpoint)
+        other = self._included(origin.org, others[0].number, row.signed)
+        with self._office.store.transaction():
+            self._keep(origin, _evidence(origin, Kind.RECORD, held, entries=(other,), record=record))
+        self.verify_taking(origin.org)
+
+    def _merge(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> None:
+        """Take over what others have signed under the checkpoint that is held, and when its origin showed it last."""
+        if checkpoint.checkpoint.size != row.signed or checkpoint.text == row.checkpoint or not row.checkpoint:
+            return
+        own = witness_name(origin.org)
+        shown, held = (
+            shown_at(one, origin=origin) or 0 for one in (checkpoint, self._verify_own(origin, row.checkpoint))
+        )
+        lines = [line for line in parse_checkpoint(row.checkpoint).note.signatures if line.name != own or shown <= held]
+        given = checkpoint.note.signatures
+        lines += [line for line in given if line.name == own and shown > held]
+        text = format_note(Note(checkpoint.note.text, tuple(lines)))
+        others = "".join(line.line() for line in given if line.name != own)
+        merged = add_cosignatures(text, others, verifiers=self.witnesses(), now=self._now)
+        if merged != row.checkpoint:
+            self._set(origin, merged)
+
+    def _set(self, origin: Organisation, text: str) -> None:
+        read = parse_checkpoint(text)
+        size, count = read.checkpoint.size, len(read.note.signatures)
+        self._logs.set_checkpoint(origin.org, text, signed=size, now=self._now)
+        self._logs.keep_checkpoint(origin.org, text, size=size, signatures=count, now=self._now)
+
+    def _verify_own(self, origin: Organisation, text: str) -> VerifiedCheckpoint:
+        return verify_checkpoint(text, origin=log_name(origin.org), vkeys=origin.log_vkeys)
+
+    def _keep(self, origin: Organisation, evidence: Evidence) -> None:
+        """Keep evidence, and take nothing from its origin any more."""
+        verify_evidence(evidence, known=origin)  # what proves nothing to others would stop an origin for nothing
+        bundle, why = dump_evidence(evidence), STOPPED[evidence.kind]
+        digest = digest_of(bundle.decode())
+        self._logs.add_evidence(EvidenceRow(origin.org, evidence.kind.value, digest, bundle, self._now))
+        self._logs.stop(origin.org, why, now=self._now)
+        details: dict[str, JSON] = {"kind": evidence.kind.value, "evidence": digest}
+        self._office.log.append(Entry(Event.ORIGIN_STOPPED, partner=origin.org, details=details), now=self._now)
+        _log.error("nothing is taken from %s any more: %s", origin.org, why)
+
+
+def cosign_tree(office: Office, org: OrgId, checkpoint: VerifiedCheckpoint, *, now: int) -> str:
+    """Keep that we cosign a tree, and return the line by which we do; empty while our clock is behind the last one.
+
+    The caller MUST have found that it begins with what was cosigned before, in the same transaction.
+    """
+    if now < office.store.logs.get(org).cosigned_at:
+        return ""
+    office.store.logs.note_cosigned(org, checkpoint.checkpoint.size, checkpoint.checkpoint.root, now=now)
+    return cosign(checkpoint, name=witness_name(office.organisation.org), signer=office.tlog.witness, now=now)
+
+
+def _is_old(checkpoint: VerifiedCheckpoint, origin: Organisation, row: LogRow) -> bool:
+    """Say whether it was shown before people said to go on with its origin: by then it was known."""
+    return bool(row.resumed) and (shown_at(checkpoint, origin=origin) or 0) <= row.resumed
+
+
+def _evidence(
+    origin: Organisation,
+    kind: Kind,
+    *checkpoints: VerifiedCheckpoint,
+    older_root: bytes = b"",
+    proof: Sequence[bytes] = (),
+    entries: tuple[LoggedEntry, ...] = (),
+    record: str = "",
+) -> Evidence:
+    return Evidence(
+        kind=kind,
+        identity=origin.document,
+        checkpoints=tuple(checkpoint.text for checkpoint in checkpoints),
+        older_root=older_root,
+        proof=tuple(proof),
+        entries=entries,
+        record=record,
+    )
+
+
+def _not_the_tree(org: OrgId) -> PeerMisbehaved:
+    return PeerMisbehaved(
+        f"what came of the log of {org} does not lead to what {org} signed",
+        hint="nothing of it was kept; it is asked for again at the next contact",
+    )

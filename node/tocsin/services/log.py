@@ -1,0 +1,86 @@
+"""This module serves transparency logs to other organisations: our own, and what we have read of those of others.
+
+Whoever is let in may read what is held: entries are hashes, of which nobody
+can tell what they stand for who does not hold it. What is added must prove
+itself. Comparing and extending is done for each peer in turn, in threads.
+"""
+
+import asyncio
+from collections import defaultdict
+
+from tocsin.errors import NotPermitted
+from tocsin.exchange.growth import read_growth
+from tocsin.exchange.library import Library
+from tocsin.exchange.side import Side
+from tocsin.identity.names import OrgId, parse_org
+from tocsin.services.doorkeeper import caller
+from tocsin.services.interceptors import Context
+from tocsin.store.model import PeerRole
+from tocsin.v1 import log_service_pb2 as v1
+from tocsin.v1.log_service_pb2_grpc import LogServiceServicer
+
+
+class LogService(LogServiceServicer):
+    """LogService, as the contract describes it."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._turns: defaultdict[OrgId, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def Compare(self, request: v1.CompareRequest, context: Context) -> v1.CompareResponse:  # noqa: N802 -- gRPC names it
+        """Hear what the caller holds of logs, and say what we hold of them."""
+        peer = caller().org
+        async with self._turns[peer]:
+            return await asyncio.to_thread(self._side.compare, peer, request)
+
+    async def GetEntries(self, request: v1.GetEntriesRequest, context: Context) -> v1.GetEntriesResponse:  # noqa: N802
+        """Return how a log goes on."""
+        origin = self._origin(request.origin)
+        growth = await asyncio.to_thread(self._side.comparison().growth, origin, request.start)
+        return v1.GetEntriesResponse(growth=growth.to_message() if growth else None)
+
+    async def AddEntries(self, request: v1.AddEntriesRequest, context: Context) -> v1.AddEntriesResponse:  # noqa: N802
+        """Keep how a log goes on; of a reader only what we have lost of our own."""
+        peer, origin = caller(), self._origin(request.origin)
+        if peer.role != PeerRole.MEMBER and origin != self._side.organisation.org:
+            raise NotPermitted("a reader may hand over what was lost, and nothing else")
+        growth = read_growth(request.growth)
+        async with self._turns[peer.org]:
+            size = await asyncio.to_thread(self._side.extend, peer.org, origin, growth)
+        return v1.AddEntriesResponse(size=size)
+
+    async def GetCheckpoint(self, request: v1.GetCheckpointRequest, context: Context) -> v1.GetCheckpointResponse:  # noqa: N802
+        """Return the newest checkpoint of a log."""
+        text = await asyncio.to_thread(self._library().checkpoint, self._origin(request.origin))
+        return v1.GetCheckpointResponse(checkpoint=text)
+
+    async def GetInclusion(self, request: v1.GetInclusionRequest, context: Context) -> v1.GetInclusionResponse:  # noqa: N802
+        """Return the proof that an entry is in a log."""
+        proof = await asyncio.to_thread(self._library().inclusion, self._origin(request.origin), request.entry)
+        return v1.GetInclusionResponse(proof=proof)
+
+    async def GetConsistency(  # noqa: N802
+        self, request: v1.GetConsistencyRequest, context: Context
+    ) -> v1.GetConsistencyResponse:
+        """Return the proof that a tree begins with a smaller one."""
+        origin, old, new = self._origin(request.origin), request.old_size, request.new_size
+        found = await asyncio.to_thread(self._library().consistency, origin, old, new)
+        return v1.GetConsistencyResponse(proof=found.hashes, old_root=found.old_root, new_root=found.new_root)
+
+    async def GetTile(self, request: v1.GetTileRequest, context: Context) -> v1.GetTileResponse:  # noqa: N802
+        """Return a tile of a log."""
+        data = await asyncio.to_thread(self._library().tile, self._origin(request.origin), request.path)
+        return v1.GetTileResponse(data=data)
+
+    async def AddCheckpoint(self, request: v1.AddCheckpointRequest, context: Context) -> v1.AddCheckpointResponse:  # noqa: N802
+        """Cosign a checkpoint, as a witness."""
+        peer = caller().org
+        async with self._turns[peer]:
+            lines = await asyncio.to_thread(self._side.witness, peer, request.request)
+        return v1.AddCheckpointResponse(cosignatures=lines)
+
+    def _library(self) -> Library:
+        return Library(self._side.office, self._side.origin, now=self._side.clock())
+
+    def _origin(self, name: str) -> OrgId:
+        return parse_org(name) if name else self._side.organisation.org
