@@ -66,7 +66,7 @@ def test_a_key_that_was_stolen_is_revoked_and_what_follows_is_told(tocsin, home)
     assert shown.code == 0
     assert f"version 2 of the identity document revokes the record key {stolen}" in shown.out
     assert "a new record key is in use" in shown.out
-    assert "partners that take the document refuse every record that the key signed" in shown.err
+    assert "a record of the key counts where a checkpoint contains it that was cosigned before the revoc" in shown.err
     assert "tocsin identity export" in shown.err
     earlier = tocsin("keys", "revoke", stolen, "--at", "2025-12-24", "--json")
     assert json.loads(earlier.out) == {"key": "record", "revoked": [stolen], "replaced": False, "identity_version": 3}
@@ -74,6 +74,31 @@ def test_a_key_that_was_stolen_is_revoked_and_what_follows_is_told(tocsin, home)
     assert (again.code, "is revoked already [CONFLICT]" in again.err) == (6, True)
     ahead = tocsin("keys", "revoke", key_in_document(home, "delivery_keys"), "--at", "2100-01-01")
     assert (ahead.code, "[BAD_REQUEST]" in ahead.err) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["log", "witness"])
+def test_a_former_key_of_log_or_witness_is_named_no_more(tocsin, home, name):
+    assert tocsin("keys", "rotate", name, "--overlap", "0").code == 0
+    before = json.loads((home / "identity" / "document.tocsin").read_bytes())["chain"][-1]["signed"]["x-tocsin"]
+    (former,) = before[f"former_{name}_vkeys"]
+    timed = tocsin("keys", "revoke", former, "--at", "2026-01-01")
+    assert (timed.code, "leave --at out" in timed.err) == (3, True)
+    shown = tocsin("keys", "revoke", former)
+    assert shown.out == f"version 3 of the identity document revokes the {name} key {former}\n"
+    assert "of the key prove nothing" in shown.err or "that the key signed prove nothing" in shown.err
+    organisation = load_organisation(Layout(home))
+    assert former not in (*organisation.log_vkeys, *organisation.witness_vkeys)
+    again = tocsin("keys", "revoke", former)
+    assert (again.code, "[NOT_FOUND]" in again.err) == (6, True)
+
+
+def test_a_key_that_is_gone_is_replaced_where_no_overlap_is_wanted(tocsin, home):
+    (home / "keys" / "witness.pem").unlink()
+    late = tocsin("keys", "rotate", "witness")
+    assert (late.code, "replace it at once: --overlap 0" in late.err) == (9, True)
+    shown = tocsin("keys", "rotate", "witness", "--overlap", "0")
+    assert (shown.code, "the new witness key, which is in use" in shown.out) == (0, True)
+    assert (home / "keys" / "witness.pem").exists()
 
 
 def test_a_draft_goes_to_who_holds_the_root_key_and_back(tocsin, home, tmp_path):

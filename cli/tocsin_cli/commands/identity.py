@@ -38,6 +38,7 @@ def show(session: Session, *, as_json: bool) -> None:
         output.document(document(found))
         return
     print_organisation(found.organisation)
+    _print_verifier_keys(found.document)
 
 
 @click.command(cls=Command, examples=("tocsin identity export > lab-a.tocsin",))
@@ -90,6 +91,19 @@ def _keep(session: Session, found: v1.GetIdentityResponse) -> None:
             else f"; let the node read it: kill -HUP $(cat {session.home}/lock)"
         )
         raise IdentityOutdated(message, hint=hint) from None
+
+
+def _print_verifier_keys(document: bytes) -> None:
+    """Print the keys under which checkpoints and cosignatures count: those in use first, then former ones."""
+    from tocsin.identity.root import parse_identity
+
+    organisation = parse_identity(document, now=0, check_expiry=False)
+    output.pairs(
+        [
+            *(("log key", vkey) for vkey in organisation.log_vkeys),
+            *(("witness key", vkey) for vkey in organisation.witness_vkeys),
+        ]
+    )
 
 
 def print_organisation(organisation: v1.Organisation) -> None:

@@ -39,7 +39,7 @@ keys = group(
             "Commands",
             (
                 Entry("rotate", f"{_HERE}:rotate", "Replace a key of the node by a new one."),
-                Entry("revoke", f"{_HERE}:revoke", "Say that nothing counts that a key signed: it was stolen."),
+                Entry("revoke", f"{_HERE}:revoke", "Say that a key was stolen: what it signed counts no more."),
                 Entry("renew", f"{_HERE}:renew", "Sign the identity document for another year."),
                 Entry("adopt", f"{_HERE}:adopt", "Put a draft in force that enough root keys have signed."),
                 Entry("root", "tocsin_cli.commands.rootkeys:root", "Make and change root keys, and sign with them."),
@@ -178,6 +178,7 @@ def _days(name: str, overlap: int | None, *, stolen: bool) -> int:
     examples=(
         "tocsin keys revoke 3fK9xQ2mB7dA",
         "tocsin keys revoke 3fK9xQ2mB7dA --at 2026-11-02T08:00:00Z --root-key /media/offline/root-1.pem",
+        "tocsin keys revoke lab-a.example/tocsin+33d7b496+AZ…        a former key of the log",
     ),
 )
 @click.argument("key_id", metavar="KEYID")
@@ -195,14 +196,18 @@ def revoke(
     who: "Authority",
     as_json: bool,
 ) -> None:
-    """Say that nothing counts that a key signed: it was stolen.
+    """Say that a key was stolen: what it signed counts no more.
 
-    For record and delivery keys, by their ids or the first eight characters
-    (tocsin identity show). Where the key is in use, the same version of the
+    For record, delivery, log and witness keys, by their ids or the first
+    eight characters (tocsin identity show); of a log or witness key what
+    follows its name will do. Where the key is in use, the same version of the
     identity document names a new one, which is used at once.
 
     Whoever stole the key can write any date into what it signs. So partners
-    that have taken the document refuse all of it, whatever its date.
+    that have taken the document ask when it was logged: a record counts where
+    a checkpoint contains it that witnesses had cosigned before the time that
+    --at says, and is kept in quarantine otherwise. A log or witness key is
+    named no more, also among the former ones.
     """
     from secrets import token_bytes
 
@@ -226,8 +231,11 @@ def revoke(
 
 
 _CONSEQUENCES = {
-    "record": "partners that take the document refuse every record that the key signed; issue again what you stand by",
+    "record": "for partners that take the document, a record of the key counts where a checkpoint contains it that was "
+    "cosigned before the revocation, and is quarantined otherwise; issue again what you stand by",
     "delivery": "pages and receipts that the key signed prove nothing to partners that take the document",
+    "log": "checkpoints that the key signed prove nothing to partners that take the document; the log is signed again",
+    "witness": "cosignatures of the key prove nothing to partners that take the document",
 }
 
 

@@ -183,10 +183,12 @@ def _verify_whole(layout: Layout) -> None:
             hint="make one with `tocsin init ORG`, or name another with --home or TOCSIN_HOME",
         )
     if missing:
+        is_key = len(missing) == 1 and missing[0].startswith("keys/")
+        other = "replace the key: tocsin keys rotate NAME --overlap 0" if is_key else "move it away and make a new one"
         raise HomeDamaged(
             f"the home lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
             where=str(layout.root),
-            hint="restore the home from a backup, or move it away and make a new one",
+            hint=f"restore the home from a backup, or {other}",
             details=tuple(f"missing: {path}" for path in missing),
         )
 

@@ -22,9 +22,12 @@ def find_passphrase(layout: Layout) -> bytes | None:
     The settings are read only when they are needed: they cost more than opening
     the whole home.
     """
-    if ENCRYPTED not in _read(layout.key("tls")):  # the one key that is never in a token
+    path = layout.key("tls")  # the one key that is never in a token
+    if path.exists() and ENCRYPTED not in _read(path):
         return None
     named = load_config(layout.root).passphrase_file
+    if not named and not path.exists():  # it was lost, and the others have none
+        return None
     if not named:
         raise HomeDamaged(
             "the keys have a passphrase, and node.toml does not say where it is",

@@ -77,6 +77,27 @@ def key_in_use(layout: Layout, org: OrgId, name: str) -> str:
     return name_of(org, name, load_signer(path, passphrase=passphrase))
 
 
+def find_in_use(layout: Layout, organisation: Organisation, name: str) -> str:
+    """Return what the document calls the key in use, also where the key is gone: its token, or its file.
+
+    It is then the newest that does not wait. A file that is there and cannot
+    be read is not gone: the passphrase may be another one.
+
+    Raises HomeDamaged and KeyExposed.
+    """
+    try:
+        return key_in_use(layout, organisation.org, name)
+    except HomeDamaged:
+        if layout.key(name).exists():
+            raise
+    waiting = load_waiting(layout, organisation.org, name).values()
+    if name in ("log", "witness"):
+        listed = organisation.log_vkeys if name == "log" else organisation.witness_vkeys
+        return next(vkey for vkey in listed if vkey not in waiting)
+    named = named_keys(organisation, name)
+    return max((key for key in reversed(named) if key not in waiting), key=named.__getitem__)
+
+
 def named_keys(details: Details, name: str) -> dict[str, int]:
     """Return the keys that may take over by what a document says, each with the time from which it may."""
     if name == "tls":
