@@ -33,6 +33,7 @@ from tocsin.v1.exchange_service_pb2_grpc import (
     ExchangeServiceStub,
     add_ExchangeServiceServicer_to_server,
 )
+from tocsin.v1.log_service_pb2_grpc import LogServiceServicer, LogServiceStub, add_LogServiceServicer_to_server
 
 IN_FLIGHT = 2
 """Messages of a stream that are on their way before its sender must wait."""
@@ -272,7 +273,7 @@ class Client(PeerClient):
         self._org = organisation.org
         self._endpoint = endpoint
         self._connection = channel
-        self._stub = ExchangeServiceStub(channel)
+        self._stub, self._logs = ExchangeServiceStub(channel), LogServiceStub(channel)
 
     async def connect(self) -> None:
         """Go there and back once."""
@@ -321,14 +322,21 @@ class Port:
     """A peer port: the real gate before the real service."""
 
     def __init__(
-        self, org: str, service: ExchangeServiceServicer, door: PeerDoor, *, start: Callable[[Any], "asyncio.Task[Any]"]
+        self,
+        org: str,
+        exchange: ExchangeServiceServicer,
+        log: LogServiceServicer,
+        door: PeerDoor,
+        *,
+        start: Callable[[Any], "asyncio.Task[Any]"],
     ) -> None:
         """Take what serves, and how a task of this node is started."""
         self.org = org
         self._gate = Gate(door, at_home=False)
         self._start = start
         self._methods: dict[str, Any] = {}
-        add_ExchangeServiceServicer_to_server(service, self)
+        add_ExchangeServiceServicer_to_server(exchange, self)
+        add_LogServiceServicer_to_server(log, self)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Do nothing: the methods come by name as well."""

@@ -38,10 +38,12 @@ from tocsin.identity.names import OrgId
 from tocsin.people.person import Role
 from tocsin.policy.clauses import Floor, Policy
 from tocsin.policy.model import PolicySet
+from tocsin.release.ledger import note_restored
 from tocsin.release.office import Office
 from tocsin.services.calls import Calls
 from tocsin.services.doorkeeper import PeerDoor, Quota
 from tocsin.services.exchange import ExchangeService
+from tocsin.services.log import LogService
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.sqlite import SqliteStore, open_store
 from tocsin.tlog.log import OwnLog
@@ -193,6 +195,8 @@ class Node:
             self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
         self.policies = self._policies_copied
         self.was_put_back = True
+        with open_store(self.path) as store:
+            note_restored(store, self.org, now=self.now())
         self.start()
         return True
 
@@ -219,7 +223,9 @@ class Node:
         )
         service = ExchangeService(self.side, bell=self.bell, heartbeat_seconds=HEARTBEAT_SECONDS)
         for endpoint in self.founded.organisation.endpoints:
-            self._federation.network.listen(endpoint, Port(self.org, service, door, start=life.start))
+            self._federation.network.listen(
+                endpoint, Port(self.org, service, LogService(self.side), door, start=life.start)
+            )
         await self.timekeeper.start()
         self.workers.refresh()
 

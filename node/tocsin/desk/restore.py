@@ -39,6 +39,7 @@ from tocsin.errors import MalformedBackup, StoreCorrupt
 from tocsin.identity.keys import sync_folder
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import load_signer
+from tocsin.release.ledger import note_restored
 from tocsin.store.sqlite import open_store
 
 MOST_FILES = 4096
@@ -112,7 +113,7 @@ def _note_restored(layout: Layout, found: BackedUp, *, now: int) -> None:
     with closing(open_store(layout.store)) as store, store.transaction():
         log = Log(store, org=found.org, signer=signer)
         log.seal_tail(now=now)
-        store.note_restored(now=now)
+        note_restored(store, found.org, now=now)
         log.append(Entry(Event.RESTORED, details={"made_at": found.made_at}), now=now)
 
 

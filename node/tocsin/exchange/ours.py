@@ -17,7 +17,7 @@ from tocsin.exchange.growth import Growth
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import NoteAlgorithm, log_name
-from tocsin.release.ledger import go_on, hold
+from tocsin.release.ledger import PUT_BACK, go_on, hold
 from tocsin.release.office import Office
 from tocsin.tlog.checkpoint import (
     Checkpoint,
@@ -32,7 +32,6 @@ from tocsin.tlog.note import parse_verifier
 
 _log = logging.getLogger(__name__)
 
-PUT_BACK = "this home was put back to an earlier state, and its log waits for those who may have seen more of it"
 FORKED = "another history of it, under our signature, is held by others"
 
 

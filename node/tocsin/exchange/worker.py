@@ -18,6 +18,7 @@ from tocsin.errors import InternalError, TocsinError
 from tocsin.exchange.bell import Bell, heard_within
 from tocsin.exchange.circuit import Contact, Happened, Pace
 from tocsin.exchange.directory import KnownPeer
+from tocsin.exchange.gossip import compare
 from tocsin.exchange.pull import follow_feed, push_feed, recover_from
 from tocsin.exchange.side import Side
 from tocsin.exchange.status import RETRY_AFTER
@@ -173,6 +174,7 @@ class Workers:
                     asks = time() >= asked_at + ASK_SECONDS
                     asked_at = time() if asks else asked_at
                     if worker.peer.role != PeerRole.MEMBER:  # a member is asked where it is followed
+                        await compare(client, org, side=self._side)
                         await recover_from(client, org, side=self._side)
                     await push_feed(client, org, side=self._side, with_last=asks)
                     await worker.alive()

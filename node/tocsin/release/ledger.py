@@ -5,7 +5,7 @@ checkpoint over it is signed there: what is issued is logged, or is not issued.
 Nothing of the content is in an entry; it stays when the content is purged.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from tocsin.encoding import decode_base64url
 from tocsin.identity.names import OrgId
@@ -17,6 +17,8 @@ from tocsin.store.protocol import Store
 from tocsin.tlog.entry import id_half, record_entry, retraction_entry
 from tocsin.tlog.log import OwnLog, TransparencyLog
 from tocsin.tlog.proof import format_proof
+
+PUT_BACK: Final = "this home was put back to an earlier state, and its log waits for those who may have seen more of it"
 
 Issued: TypeAlias = VerifiedRecord | VerifiedRetraction | RetractionRow
 
@@ -73,6 +75,13 @@ def hold(store: Store, org: OrgId, *, why: str, now: int) -> None:
         if peers:
             store.logs.stop(org, why, now=now)
             store.logs.await_word(peers)
+
+
+def note_restored(store: Store, org: OrgId, *, now: int) -> None:
+    """Take note that a store was put back from a backup: it waits, and asks for what it has lost."""
+    with store.transaction():
+        store.note_restored(now=now)
+        hold(store, org, why=PUT_BACK, now=now)
 
 
 def go_on(store: Store, log: OwnLog, *, now: int) -> None:
