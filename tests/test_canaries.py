@@ -248,6 +248,9 @@ def ask_every_command(exchange: Exchange, ids: list[str]) -> None:
     exchange.tocsin(LAB_A, "export", amber, own=True)
     (folder / "whole.sdjwt").write_text(exchange.tocsin(LAB_A, "export", amber, own=True)[1])
     exchange.tocsin(LAB_A, "show", amber, own=True)
+    proof = exchange.tocsin(LAB_A, "show", amber, "--proof", own=True)[1]
+    (folder / "bad.tlog-proof").write_text(proof.replace("index ", "index 1", 1))
+    exchange.tocsin(LAB_B, "verify", folder / "bad.tlog-proof", "--identity", folder / f"{LAB_A}.tocsin")
     exchange.tocsin(LAB_A, "person", "add", "counsel", "--role", "releaser")
     review = json.loads(exchange.tocsin(LAB_A, "review", "list", "--json")[1])["reviews"]
     for wait in review[:2]:
@@ -313,6 +316,15 @@ def ask_every_command(exchange: Exchange, ids: list[str]) -> None:
             ["keys", "root", "new", folder / "root-9.pem"],
             ["keys", "root", "change", "--threshold", "1", "--root-key", folder / "nothing.pem"],
             ["keys", "root", "sign", folder / "nothing.draft", "--root-key", folder / "nothing.pem"],
+            ["log", "show"],
+            ["log", "show", org, "--json"],
+            ["log", "verify"],
+            ["log", "witness"],
+            ["log", "policy"],
+            ["log", "export", folder / f"{org}-log"],
+            ["log", "evidence"],
+            ["log", "resume", org],
+            ["show", amber, "--proof", "--without-record"],
             ["serve", "--once"],
             ["demo", "--keep", folder],
         ):

@@ -88,6 +88,7 @@ SECTIONS = (
                 "Add, list, change or remove the organisation's own people.",
             ),
             Entry("audit", "tocsin_cli.commands.audit:audit", "Show, verify or export the decision log."),
+            Entry("log", "tocsin_cli.commands.log:log", "Show, verify or export the transparency logs."),
         ),
     ),
     Section(

@@ -33,14 +33,14 @@ _QUORUM = Planned("enough witnesses have cosigned it", "C2SP tlog-policy, tlog-c
 _FORM_OF_PROOF = Planned("the proof has its form", "C2SP tlog-proof")
 _OF_RECORD = (
     Planned("the record or retraction has its form", "RFC 9901 section 7.1, step 1; RFC 7515"),
-    Planned("its issuer signed it, all of it, with a key that counts", "RFC 9901 section 7.1, steps 2 to 6"),
+    Planned("its issuer signed it, with a key that counts", "RFC 9901 section 7.1, steps 2 to 6"),
     Planned("the entry is made of it", "docs/verify.md, step 3"),
 )
 _INCLUDED = Planned("the hashes lead from the entry to the root", "RFC 6962 section 2.1.1")
 _FORM_OF_CHECKPOINT = Planned("the checkpoint has its form", "C2SP tlog-checkpoint, signed-note")
 _OF_EVIDENCE = (
     Planned("the bundle has its form", "docs/verify.md, evidence"),
-    Planned("its origin is the one whose identity document was given", "docs/keys.md"),
+    Planned("it is against somebody whose document was given", "docs/keys.md"),
     Planned("what the origin signed contradicts itself", "C2SP tlog-checkpoint; RFC 6962 section 2.1"),
 )
 

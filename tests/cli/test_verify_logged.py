@@ -108,7 +108,7 @@ def test_a_retraction_with_its_proof_verifies(verify):
 def test_without_the_documents_of_witnesses_nobody_is_said_to_have_cosigned(verify):
     shown = verify(format_proof(proof_of(entry_of(RECORD), AISI)), identities=("lab-a.example",))
     assert shown.code == 0
-    assert "cosigned          by nobody whose identity document was given\n" in shown.out
+    assert "cosigned          by nobody who is known here\n" in shown.out
 
 
 def policy(folder, rule):

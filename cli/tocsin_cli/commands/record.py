@@ -151,21 +151,39 @@ def search(session: Session, *, words: tuple[str, ...], limit: int, as_json: boo
         "tocsin show 3f2a --version 1",
         "tocsin show 3f2a --json | jq .content",
         "tocsin show 3f2a --draft > finding.toml               to edit, and then: tocsin amend 3f2a finding.toml",
+        "tocsin show 3f2a --proof > record.tlog-proof          for tocsin verify, anywhere",
     ),
 )
 @click.argument("record_id", metavar="ID")
 @click.option("--version", type=click.IntRange(min=1), default=None, help="This version instead of the newest.")
 @click.option("--draft", "as_draft", is_flag=True, help="Print an own record as a TOML file to edit.")
+@click.option("--proof", is_flag=True, help="Print the record with the proof that it is in its origin's log.")
+@click.option("--without-record", is_flag=True, help="With --proof: the proof alone.")
 @json_option
 @click.pass_obj
-def show(session: Session, *, record_id: str, version: int | None, as_draft: bool, as_json: bool) -> None:
+def show(
+    session: Session,
+    *,
+    record_id: str,
+    version: int | None,
+    as_draft: bool,
+    proof: bool,
+    without_record: bool,
+    as_json: bool,
+) -> None:
     """Show one record, and what is withheld of it.
 
     ID is the record's id, any beginning of it that no other record has, or
-    the record's digest.
+    the record's digest. A proof is a C2SP tlog-proof, with the record as it is
+    held here along it.
     """
-    if as_draft and as_json:
-        raise UsageProblem("--draft prints a TOML file, and --json a document", "give one of them")
+    if as_draft and (as_json or proof):
+        raise UsageProblem("--draft prints a TOML file, and nothing else", "leave the other option out")
+    if proof:
+        _print_proof(session, record_id, version or 0, without_record=without_record, as_json=as_json)
+        return
+    if without_record:
+        raise UsageProblem("only a proof can do without the record", "tocsin show ID --proof --without-record")
     found = session.call(v1.GetRecordRequest(id=record_id, version=version or 0), v1.GetRecordResponse).record
     if as_json:
         output.document(document(found))
@@ -173,6 +191,15 @@ def show(session: Session, *, record_id: str, version: int | None, as_draft: boo
         output.data(_draft_of(found).rstrip("\n"))
     else:
         print_record(found)
+
+
+def _print_proof(session: Session, record_id: str, version: int, *, without_record: bool, as_json: bool) -> None:
+    request = v1.ProveRecordRequest(id=record_id, version=version, without_record=without_record)
+    found = session.call(request, v1.ProveRecordResponse)
+    if as_json:
+        output.document(document(found))
+    else:
+        output.raw(found.proof.encode())
 
 
 def _draft_of(record: v1.Record) -> str:

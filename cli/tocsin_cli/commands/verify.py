@@ -16,7 +16,7 @@ from tocsin.records.retraction import VerifiedRetraction
 from tocsin.tlog.quorum import Quorum, parse_quorum
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
-from tocsin_cli.document import rfc3339
+from tocsin_cli.document import counted, rfc3339
 from tocsin_cli.offline import WHAT_IT_READS, Issued, Known, Logged, Verdict, verify_file
 from tocsin_cli.output import Cell
 from tocsin_cli.session import now as clock
@@ -25,7 +25,7 @@ from tocsin_cli.view import disclosed_fields
 
 EXIT_REFUSED = RecordRefused.exit_code
 STYLES = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.NOT_TRIED: "dim"}
-_WHAT_COLUMNS = 54
+_WHAT_COLUMNS = 47
 
 
 @click.command(
@@ -152,7 +152,7 @@ def _issued_pairs(found: Issued) -> list[tuple[str, str]]:
 
 def _logged_pairs(found: Logged) -> Iterator[tuple[str, str]]:
     tree = found.checkpoint.checkpoint
-    yield "log", f"{tree.origin}, {tree.size:,} entries"
+    yield "log", f"{tree.origin}, {counted(tree.size, 'entry', 'entries')}"
     if found.index is not None:
         yield "entry", f"{found.index:,}"
     for one in found.cosigned:
@@ -160,7 +160,7 @@ def _logged_pairs(found: Logged) -> Iterator[tuple[str, str]]:
     if found.cosigned_at is not None:
         yield "enough since", rfc3339(found.cosigned_at)
     if not found.cosigned:
-        yield "cosigned", "by nobody whose identity document was given"
+        yield "cosigned", "by nobody who is known here"
 
 
 def _result(file: Path, verdict: Verdict) -> dict[str, object]:
