@@ -13,7 +13,7 @@ it never leaves this machine) and the exit code of the command.
     │   └── MalformedConfig     MalformedSource    MalformedBackup     MalformedLog
     ├── RecordRefused        a record fails its checks                                     4
     │   ├── WrongAlgorithm   SignatureMismatch   DisclosureMismatch    INVALID_ARGUMENT   also ProofMismatch
-    │   ├── CheckpointRefused                                          FAILED_PRECONDITION
+    │   ├── CheckpointRefused    RecordQuarantined                     FAILED_PRECONDITION
     │   └── UntrustedIssuer  RecordExpired  IdentityOutdated  ReceiptRefused   FAILED_PRECONDITION
     ├── AccessDenied         who is calling                                                5
     │   ├── Unauthenticated                                            UNAUTHENTICATED
@@ -188,6 +188,14 @@ class UntrustedIssuer(
     },
 ):
     """A key that does not speak for the issuer."""
+
+
+class RecordQuarantined(
+    RecordRefused,
+    status="FAILED_PRECONDITION",
+    reasons={"QUARANTINED": "the key is revoked, and nothing shows that the record was logged before"},
+):
+    """A record of a revoked key that a thief may have signed."""
 
 
 class RecordExpired(

@@ -173,3 +173,25 @@ def test_a_former_key_of_the_log_signs_no_records(lab):
 def test_a_key_speaks_in_its_time_unless_it_is_revoked(status, moment, valid):
     key = record_key(signer("key"), status=status, revoked_at=NOW + 100 if status == "revoked" else None)
     assert key.is_valid_at(moment) is valid
+
+
+@pytest.mark.parametrize(
+    ("logged_at", "moment", "valid"),
+    [
+        (NOW + 99, NOW, True),
+        (NOW + 100, NOW, False),
+        (NOW + 101, NOW, False),
+        (None, NOW, False),
+        (NOW + 99, NOW - 1, False),
+        (NOW + 99, NOW + 2 * YEAR + 1, False),
+    ],
+)
+def test_what_a_revoked_key_signed_in_its_time_counts_where_it_was_logged_before(logged_at, moment, valid):
+    key = record_key(signer("key"), status="revoked", revoked_at=NOW + 100)
+    assert key.is_valid_at(moment, logged_at=logged_at) is valid
+
+
+def test_that_something_was_logged_makes_no_other_key_valid():
+    key = record_key(signer("key"))
+    assert key.is_valid_at(NOW, logged_at=NOW + 5 * YEAR)
+    assert not key.is_valid_at(NOW - 1, logged_at=NOW)

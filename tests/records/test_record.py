@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.organisations import NOW, YEAR, found, record_key, seeded
 from tocsin.encoding import decode_base64url
-from tocsin.errors import DisclosureMismatch, MalformedContent, MalformedRecord, UntrustedIssuer
+from tocsin.errors import DisclosureMismatch, MalformedContent, MalformedRecord, SignatureMismatch, UntrustedIssuer
 from tocsin.identity.details import index_keys
 from tocsin.identity.names import RecordId
 from tocsin.records.envelope import Downgrade
@@ -274,6 +274,24 @@ def test_a_key_that_was_not_valid_when_it_signed_is_refused(organisation):
     with pytest.raises(UntrustedIssuer) as refusal:
         verify(make().token, by=organisation)
     assert refusal.value.reason == "KEY_NOT_VALID"
+
+
+def test_a_record_of_a_revoked_key_counts_where_it_was_in_the_log_before():
+    token, organisation = make().token, organisation_with(status="revoked", revoked_at=NOW + 60)
+    assert parse_record(token).verify(organisation, now=NOW, logged_at=NOW + 59).content == CONTENT
+    for logged_at in (None, NOW + 60, NOW + YEAR):
+        with pytest.raises(UntrustedIssuer) as refusal:
+            parse_record(token).verify(organisation, now=NOW, logged_at=logged_at)
+        assert refusal.value.reason == "KEY_NOT_VALID"
+
+
+def test_a_record_that_somebody_altered_counts_nowhere_whenever_it_was_logged():
+    token = make().token
+    signed, _, disclosures = token.partition("~")
+    altered = f"{signed[:-8]}AAAAAAAA~{disclosures}"
+    with pytest.raises(SignatureMismatch) as refusal:
+        parse_record(altered).verify(organisation_with(status="revoked", revoked_at=NOW), now=NOW, logged_at=NOW - 1)
+    assert refusal.value.reason == "BAD_SIGNATURE"
 
 
 def test_the_key_of_another_organisation_is_refused():

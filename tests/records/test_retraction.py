@@ -1,5 +1,7 @@
 """A retraction counts where its record's origin signed it, and nowhere else."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.store.making import organisation, record_id
@@ -128,6 +130,16 @@ def test_a_key_that_is_revoked_retracts_nothing():
     fields = {name: getattr(lab, name) for name in type(lab).__dataclass_fields__}
     with pytest.raises(UntrustedIssuer) as refused:
         parse_retraction(GOOD.token).verify(type(lab)(**fields | {"record_keys": {key.key_id: key}}), now=NOW)
+    assert refused.value.reason == "KEY_NOT_VALID"
+
+
+def test_a_retraction_of_a_revoked_key_counts_where_it_was_in_the_log_before():
+    lab = organisation(LAB).organisation
+    key = record_key(VALUES["signer"], status="revoked", revoked_at=NOW + 60)
+    later = replace(lab, record_keys={key.key_id: key})
+    assert parse_retraction(GOOD.token).verify(later, now=NOW, logged_at=NOW + 59) == GOOD
+    with pytest.raises(UntrustedIssuer) as refused:
+        parse_retraction(GOOD.token).verify(later, now=NOW, logged_at=NOW + 60)
     assert refused.value.reason == "KEY_NOT_VALID"
 
 

@@ -12,11 +12,12 @@
     }
 
 `status` is `active`, `retired` (it signs no more; what it signed in its time
-stands) or `revoked` (nothing it signed stands), and then `revoked_at` says
-since when. What a former log or witness key signed stands, without an end, so
-one that was stolen is not listed (docs/decisions/0029). `log_vkey_from` is when
-the log begins to sign with `log_vkey`; until then it goes on with the first of
-the former ones. Who verifies takes all of them at any time: `log_vkeys`.
+stands) or `revoked`, and then `revoked_at` says since when somebody else may
+have signed with it: nothing of it stands but what was logged before. What a
+former log or witness key signed stands, without an end, so one that was stolen
+is not listed (docs/decisions/0029). `log_vkey_from` is when the log begins to
+sign with `log_vkey`; until then it goes on with the first of the former ones.
+Who verifies takes all of them at any time: `log_vkeys`.
 
 Members that are not named here are left for newer readers.
 """
@@ -58,12 +59,15 @@ class RecordKey:
     not_after: int
     revoked_at: int | None = None
 
-    def is_valid_at(self, moment: int) -> bool:
+    def is_valid_at(self, moment: int, *, logged_at: int | None = None) -> bool:
         """Return whether a signature made at that moment counts today.
 
-        One under a revoked key never does: its thief would write any date.
+        One under a revoked key does not, since its thief would write any date,
+        unless what was signed was in the log before: `logged_at` is when
+        witnesses, who are not the thief, said that it was.
         """
-        return self.status != "revoked" and self.not_before <= moment <= self.not_after
+        was_first = logged_at is not None and self.revoked_at is not None and logged_at < self.revoked_at
+        return (self.status != "revoked" or was_first) and self.not_before <= moment <= self.not_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ class UnverifiedRecord:
         """Return when it says that it was signed; 0 where it does not say."""
         return claimed_time(self._claims)
 
-    def verify(self, organisation: Organisation, *, now: int) -> VerifiedRecord:
+    def verify(self, organisation: Organisation, *, now: int, logged_at: int | None = None) -> VerifiedRecord:
         """Verify the record under the keys of an organisation, which must be its issuer.
 
         `parse_record` did steps 1 and 2a of RFC 9901 section 7.1; these follow:
@@ -118,11 +118,14 @@ class UnverifiedRecord:
           2d. `_sd_alg` is the one hash there is                       profile: never absent
           3–5. the disclosures fit, and hide parts of content alone    profile: nothing else
           7.  content keeps to its kind, and its twins to it           profile
-          6b. the key was valid when the record was signed
+          6b. the key was valid when the record was signed, and is not revoked; or it was revoked later than the
+              record was in the log of its issuer (`logged_at`)        profile
           6c. the record is valid at `now` (unix seconds), give or take the clock skew
 
         The caller MUST have a confirmed identity document, and must decide
-        whether this issuer's records are wanted.
+        whether this issuer's records are wanted. It gives `logged_at` only where
+        a quorum stood at that time behind a checkpoint that contains this very
+        digest (tocsin.tlog.judgement), never from what the record says.
 
         Raises UntrustedIssuer, SignatureMismatch, DisclosureMismatch,
         RecordExpired, MalformedRecord, MalformedEncoding, MalformedContent.
@@ -135,7 +138,7 @@ class UnverifiedRecord:
             raise UntrustedIssuer(problem, reason="KEY_NOT_OF_ISSUER", hint=hint)
         Ed25519Key(key.public_key).verify(self._jws.signature, message=self._jws.signing_input)  # 2b
         record = self._read()  # 6a, 2d, 3 to 5, 7
-        if not key.is_valid_at(record.issued_at):  # 6b
+        if not key.is_valid_at(record.issued_at, logged_at=logged_at):  # 6b
             problem = "the key was not valid when the record was signed, or is revoked"
             raise UntrustedIssuer(problem, reason="KEY_NOT_VALID")
         verify_times(self._claims, now=now, skew=CLOCK_SKEW)  # 6c

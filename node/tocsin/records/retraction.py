@@ -91,17 +91,18 @@ class UnverifiedRetraction:
         """Return when it says that it was signed; 0 where it does not say."""
         return claimed_time(self._claims)
 
-    def verify(self, organisation: Organisation, *, now: int) -> VerifiedRetraction:
+    def verify(self, organisation: Organisation, *, now: int, logged_at: int | None = None) -> VerifiedRetraction:
         """Verify the retraction under the keys of an organisation, which must be its issuer.
 
           1. the issuer is the organisation, and the key is one of its record keys
           2. the signature verifies                                  RFC 7515 5.2
           3. the claims are there and of their form
-          4. the key was valid when it was signed
+          4. the key was valid when it was signed, and is not revoked, or was so only after `logged_at`
           5. it is not from the future, give or take the clock skew  RFC 7519 4.1
 
         The caller MUST have a confirmed identity document. A retraction counts
-        for the records of its issuer alone.
+        for the records of its issuer alone. `logged_at` is for a retraction that
+        is in the log of its issuer, as for a record.
 
         Raises UntrustedIssuer, SignatureMismatch, RecordExpired and MalformedRecord.
         """
@@ -113,7 +114,7 @@ class UnverifiedRetraction:
             raise UntrustedIssuer(problem, reason="KEY_NOT_OF_ISSUER", hint=hint)
         Ed25519Key(key.public_key).verify(self._jws.signature, message=self._jws.signing_input)  # 2
         retraction = _read(self._claims, key_id=key.key_id, token=self.token)  # 3
-        if not key.is_valid_at(retraction.issued_at):  # 4
+        if not key.is_valid_at(retraction.issued_at, logged_at=logged_at):  # 4
             problem = "the key was not valid when the retraction was signed, or is revoked"
             raise UntrustedIssuer(problem, reason="KEY_NOT_VALID")
         verify_times(self._claims, now=now, skew=CLOCK_SKEW)  # 5

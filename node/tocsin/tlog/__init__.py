@@ -7,6 +7,7 @@
     proof        that an entry is in the tree of a checkpoint, as one text                    C2SP tlog-proof
     witness      what a witness is asked, and by which rules it answers                       C2SP tlog-witness
     quorum       whose cosignatures make a checkpoint good                                    C2SP tlog-policy
+    judgement    since when witnesses have known an entry: what a key signed before it was stolen
     evidence     that an origin has shown two histories, for anybody to see offline
     tiles        the tree cut into files that never change                                    C2SP tlog-tiles
 

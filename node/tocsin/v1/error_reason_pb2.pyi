@@ -182,6 +182,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The transparency log is not the one that was signed."""
     ERROR_REASON_ORIGIN_STOPPED: _ErrorReason.ValueType  # 78
     """The origin's log shows two histories, or waits to be read again: people decide."""
+    ERROR_REASON_QUARANTINED: _ErrorReason.ValueType  # 79
+    """The key is revoked, and nothing shows that the record was logged before."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or a record was refused."""
@@ -344,4 +346,6 @@ ERROR_REASON_LOG_INCONSISTENT: ErrorReason.ValueType  # 77
 """The transparency log is not the one that was signed."""
 ERROR_REASON_ORIGIN_STOPPED: ErrorReason.ValueType  # 78
 """The origin's log shows two histories, or waits to be read again: people decide."""
+ERROR_REASON_QUARANTINED: ErrorReason.ValueType  # 79
+"""The key is revoked, and nothing shows that the record was logged before."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
