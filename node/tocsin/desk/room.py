@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tocsin.desk.home import Home
 from tocsin.desk.permits import permitted
+from tocsin.desk.witnessing import load_log_policy
 from tocsin.errors import NotPermitted
 from tocsin.exchange.progress import Progress
 from tocsin.identity.names import OrgId
@@ -97,4 +98,5 @@ def open_office(home: Home, *, strict: bool, random: Callable[[int], bytes]) -> 
         tlog=home.tlog,
         strict=strict,
         random=random,
+        quorum=lambda: load_log_policy(home.layout).quorum,
     )

@@ -40,6 +40,8 @@ from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, extend, parse_record
 from tocsin.records.retraction import UnverifiedRetraction, VerifiedRetraction, parse_retraction
 from tocsin.release.ledger import entry_of
+from tocsin.release.office import Office
+from tocsin.release.quarantine import BEFORE_ANY, verify_known_in_time
 from tocsin.schema.check import unix_seconds
 from tocsin.store.model import EntryKind
 
@@ -53,7 +55,7 @@ class Terms:
 
     `origins` returns an organisation whose identity was confirmed here, our
     own as well, or None; `held` the text that is held for a digest. `watch` knows
-    the logs of origins.
+    the logs of origins, and `office` whose word counts of what is in them.
     """
 
     sender: Organisation
@@ -62,6 +64,7 @@ class Terms:
     origins: Callable[[OrgId], Organisation | None]
     held: Callable[[str], str | None]
     watch: Watch
+    office: Office
     now: int
 
 
@@ -140,7 +143,7 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
     unverified = _whole(entry, held=held)
     _look_at_key(unverified, terms)
     with _in_its_time(unverified.issued_at, terms):
-        record = unverified.verify(_organisation(origin, terms), now=terms.now)
+        record = unverified.verify(_organisation(origin, terms), now=terms.now, logged_at=BEFORE_ANY)
     if origin == terms.ours:
         return record
     if is_relayed and record.relay != MAY_RELAY:
@@ -153,6 +156,7 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
         raise RecordExpired("it may not be kept any longer")
     if entry.kind is EntryKind.RECORD:
         _verify_logged(entry, record, terms)
+    verify_known_in_time(terms.office, _organisation(origin, terms), record, now=terms.now)
     return record
 
 
@@ -163,9 +167,11 @@ def _check_retraction(entry: PageEntry, terms: Terms) -> VerifiedRetraction:
         raise UntrustedIssuer("the record that is retracted is another organisation's", reason="KEY_NOT_OF_ISSUER")
     _look_at_key(unverified, terms)
     with _in_its_time(unverified.issued_at, terms):
-        retraction = unverified.verify(_organisation(unverified.issuer, terms), now=terms.now)
+        origin = _organisation(unverified.issuer, terms)
+        retraction = unverified.verify(origin, now=terms.now, logged_at=BEFORE_ANY)
     if retraction.issuer != terms.ours:
         _verify_logged(entry, retraction, terms)
+        verify_known_in_time(terms.office, origin, retraction, now=terms.now)
     return retraction
 
 

@@ -208,7 +208,7 @@ class _Intake:
         if wanted and not fitting:
             raise over_quota(sender.org)
         texts = _Texts(self._office)
-        terms = Terms(sender, ours, self._accept, origins, texts.of, self._watch, self._now)
+        terms = Terms(sender, ours, self._accept, origins, texts.of, self._watch, self._office, self._now)
         checked = check_entries(fitting, terms)  # 6
         return self._commit(page, checked, held=held, texts=texts, is_again=is_again)  # 7
 

@@ -34,6 +34,7 @@ from tocsin.release.presentation import decide_today
 from tocsin.store.model import AuditFilter, PeerState, Standing, StoredRecord
 from tocsin.store.protocol import Store
 from tocsin.tlog.log import OwnLog
+from tocsin.tlog.quorum import Quorum
 
 Memo: TypeAlias = dict[str, VerifiedRecord]
 """Records by the exact text that was verified."""
@@ -50,7 +51,8 @@ class Office:
     """What release works with.
 
     `policies` verifies and returns what is in force each time it is called;
-    `strict` says that nobody holds release, policy and keys at once.
+    `strict` says that nobody holds release, policy and keys at once; `quorum`
+    returns whose cosignatures count here, None where our own do.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Office:
     tlog: OwnLog
     strict: bool
     random: Callable[[int], bytes]
+    quorum: Callable[[], Quorum | None] = lambda: None
 
     def at_once(self) -> Self:
         """Return the same with the policies as they are now."""

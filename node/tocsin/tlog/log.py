@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tocsin.errors import CheckpointRefused, LogInconsistent, MalformedLog, OriginStopped
+from tocsin.errors import CheckpointRefused, Conflict, LogInconsistent, MalformedLog, OriginStopped
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
@@ -224,7 +224,8 @@ class OwnLog(TransparencyLog):
     def issue(self, *entries: bytes, now: int) -> None:
         """Append what is issued, and sign the log over it. The caller holds the transaction.
 
-        Raises MalformedLog (BAD_ENTRY), StoreCorrupt, and OriginStopped where
+        Raises MalformedLog (BAD_ENTRY), StoreCorrupt, Conflict (EQUIVOCATION)
+        for a second digest under one id and version, and OriginStopped where
         the home was put back to an earlier state, and nobody knows yet how long the log was.
         """
         if why := self.shelf.get(self.org).stopped:
@@ -232,6 +233,13 @@ class OwnLog(TransparencyLog):
                 f"nothing can be issued now: {why}",
                 hint="see whom it waits for, and how to go on without: tocsin log show",
             )
+        for entry in entries:
+            if any(one.entry != entry for one in self.shelf.named(self.org, id_half(entry))):
+                raise Conflict(
+                    "the log has something else under this id and version, which was lost here",
+                    reason="EQUIVOCATION",
+                    hint="issue the next version instead",
+                )
         self.append(entries, now=now)
         self.sign(self.signer, now=now)
 
