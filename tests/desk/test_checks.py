@@ -32,7 +32,7 @@ OK, WARN, FAIL, SKIP = (
 )
 NAMES = {
     *("clock", "identity", "certificate", "keys", "disk", "store", "policies"),
-    *("decision log", "receipts", "retractions"),
+    *("decision log", "log", "receipts", "retractions"),
 }
 
 
@@ -138,6 +138,25 @@ def _lost_things(office, monkeypatch):
     office.home.store.recoveries.begin(LAB_B, now=NOW)
 
 
+def _origin_is_stopped(office, monkeypatch):
+    office.home.store.logs.stop(LAB_B, "it signed two different histories of its log", now=NOW)
+
+
+def _own_log_waits(office, monkeypatch):
+    office.home.store.logs.stop(LAB_A, "this home was put back", now=NOW)
+    office.home.store.logs.await_word([LAB_B])
+
+
+def _own_log_is_damaged(office, monkeypatch):
+    office.home.tlog.issue(bytes(64), now=NOW)
+    with office.home.store.transaction():
+        office.home.store._db.execute("UPDATE log_nodes SET hash = zeroblob(32)")
+
+
+def _log_policy_is_broken(office, monkeypatch):
+    office.home.layout.witnesses.write_text("quorum nobody\n")
+
+
 FOUND = {
     "the clock is behind": (_clock_behind, "clock", FAIL, "timedatectl"),
     "the identity document expires soon": (_document_expires, "identity", WARN, "tocsin keys renew"),
@@ -150,6 +169,10 @@ FOUND = {
     "a draft with a mistake": (_draft_is_broken, "policies", WARN, "tocsin policy check"),
     "a decision log that somebody changed": (_log_was_changed, "decision log", FAIL, "keep a copy"),
     "a receipt that was refused": (_receipt_refused, "receipts", WARN, "tocsin audit show"),
+    "an origin that is stopped": (_origin_is_stopped, "log", WARN, f"tocsin log evidence {LAB_B}"),
+    "a log of our own that waits": (_own_log_waits, "log", FAIL, "tocsin log show"),
+    "a log of our own that is damaged": (_own_log_is_damaged, "log", FAIL, "tocsin restore"),
+    "a log policy with a mistake": (_log_policy_is_broken, "log", FAIL, "tocsin log policy"),
     "what is still to be recovered": (_lost_things, "retractions", WARN, "tocsin sync"),
 }
 

@@ -1,9 +1,12 @@
 """What is not as it was written is found and named, and what is is not."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
-from tests.desk.conftest import LAB_B
-from tests.support.organisations import NOW
+from tests.desk.conftest import LAB_A, LAB_B
+from tests.support.organisations import NOW, found
 from tocsin.desk.fsck import examine_home
 from tocsin.desk.home import open_home
 from tocsin.errors import HomeLocked, HomeMissing
@@ -11,8 +14,11 @@ from tocsin.exchange.receipt import Receipt, sign_receipt
 from tocsin.records.disclosure import digest_of
 from tocsin.records.record import parse_record
 from tocsin.records.retraction import Action, sign_retraction
+from tocsin.release.ledger import entry_of
 from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import Outcome, Verdict
+from tocsin.tlog.entry import record_entry
+from tocsin.tlog.log import TransparencyLog
 
 FEED = "A" * 22
 
@@ -54,7 +60,9 @@ def home(office, root):
         signer=home.record_signer,
         now=NOW,
     )
-    store.retractions.add(retraction, person="analyst-1", now=NOW)
+    with store.transaction():
+        store.retractions.add(retraction, person="analyst-1", now=NOW)
+        home.tlog.issue(entry_of(retraction), now=NOW)
     first = receipt_row(home, 1, "")
     for row in (first, receipt_row(home, 2, first.digest)):
         store.receipts.give(row)
@@ -98,8 +106,58 @@ def test_what_was_changed_is_found(home, change):
     with open_home(home, now=NOW) as opened, opened.store.transaction():
         opened.store._db.execute(change)
     part, said = CHANGES[change]
-    found = list(examine_home(home))
-    assert [finding for finding in found if finding.part == part and said in finding.problem], found
+    findings = list(examine_home(home))
+    assert [finding for finding in findings if finding.part == part and said in finding.problem], findings
+
+
+IN_LOGS = {
+    "UPDATE log_entries SET digest = zeroblob(32) WHERE number = 1": [
+        "lab-a.example: entry 1 is not the one that was logged",
+        "has another entry",
+    ],
+    "UPDATE log_nodes SET hash = zeroblob(32) WHERE level = 1": [
+        "lab-a.example: the node over entries 0 to 1 is another",
+        "do not lead to the root that was signed",
+    ],
+    "DELETE FROM log_nodes WHERE level = 1": ["level 1, number 0: a node of a log is missing"],
+    "DELETE FROM log_entries WHERE number = 2": ["entry 2 is not the one that was logged", "retraction", "no entry"],
+    "UPDATE logs SET checkpoint = replace(checkpoint, 'lab-a', 'lab-b')": ["its checkpoint does not hold"],
+    "UPDATE logs SET signed = 2": [f"{LAB_A}: it has 3 entries, and 2 were signed"],
+}
+
+
+@pytest.mark.parametrize("change", IN_LOGS)
+def test_a_log_that_was_changed_is_found(home, change):
+    with closing(sqlite3.connect(home / "tocsin.db")) as database, database:
+        database.execute(change)
+    problems = [finding.problem for finding in examine_home(home) if finding.part == "log"]
+    for words in IN_LOGS[change]:
+        assert any(words in problem for problem in problems), problems
+
+
+def test_what_is_missing_in_a_log_that_waits_may_still_come(home):
+    with closing(sqlite3.connect(home / "tocsin.db")) as database, database:
+        database.execute("DELETE FROM log_entries")
+        database.execute("DELETE FROM log_nodes")
+        database.execute("UPDATE logs SET size = 0, signed = 0, checkpoint = '', stopped = 'put back'")
+    assert [finding for finding in examine_home(home) if finding.part == "log"] == []
+
+
+def test_a_log_that_is_followed_is_read_whole_as_well(home):
+    lab_b = found(LAB_B)
+    entries = [record_entry(f"68a3b439-a539-418d-a498-{number:012d}", 1, bytes(32)) for number in range(5)]
+    with open_home(home, now=NOW) as opened:
+        log = TransparencyLog(opened.store.logs, lab_b.organisation.org)
+        log.append(entries, now=NOW)
+        log.sign(lab_b.log, now=NOW)
+    assert list(examine_home(home)) == []
+    with closing(sqlite3.connect(home / "tocsin.db")) as database, database:
+        database.execute(
+            "UPDATE log_entries SET digest = name"
+            " WHERE number = 3 AND log = (SELECT id FROM logs WHERE origin = 'lab-b.example')"
+        )
+    (finding,) = examine_home(home)
+    assert (finding.part, finding.problem) == ("log", "lab-b.example: entry 3 is not the one that was logged")
 
 
 def test_a_decision_that_was_changed_is_found(home):

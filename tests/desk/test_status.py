@@ -156,6 +156,23 @@ def receipt_refused(office) -> None:
     note(office, Event.RECEIPT_REFUSED, partner=LAB_B)
 
 
+def stopped(office) -> None:
+    office.home.store.logs.stop(AISI, "it signed two different histories of its log", now=NOW)
+
+
+def own_log_waits(office) -> None:
+    office.home.store.logs.stop(LAB_A, "this home was put back", now=NOW)
+    office.home.store.logs.await_word([LAB_B])
+
+
+def own_log_forked(office) -> None:
+    office.home.store.logs.stop(LAB_A, "another history of it is held by others", now=NOW)
+
+
+def log_policy_broken(office) -> None:
+    office.home.layout.witnesses.write_text("quorum nobody\n")
+
+
 WARNINGS = {
     "an identity that expires within 60 days": (expires_soon, "expires on 2027-03-01, in 59 days"),
     "an identity that has expired": (expired, "has expired"),
@@ -170,6 +187,10 @@ WARNINGS = {
     "a home from a backup": (restored, "built from a backup, on 2026-02-23"),
     "a peer that is still to be asked": (to_be_asked, f"{LAB_B} is still to be asked"),
     "a receipt that was refused": (receipt_refused, f"{LAB_B} gave a receipt that was refused"),
+    "an origin that is stopped": (stopped, f"see tocsin log evidence {AISI}, talk to its people and to other peers"),
+    "a log of our own that waits": (own_log_waits, f"still for the word of {LAB_B}: tocsin log show"),
+    "a log of our own that forked": (own_log_forked, "is held by others: tocsin log show"),
+    "a log policy with a mistake": (log_policy_broken, "policies/witnesses.tlog counts for nothing"),
 }
 
 

@@ -12,6 +12,7 @@ from tocsin.desk.home import open_home
 from tocsin.errors import PortBusy
 from tocsin.identity.certificate import DAY
 from tocsin.services.metrics import Metrics
+from tocsin.store.evidence import EvidenceRow
 from tocsin.store.model import Outcome, PeerRole, PeerState, Position, Verdict
 
 B = "lab-b.example"
@@ -61,6 +62,9 @@ def test_every_figure_that_is_promised_is_there(metrics):
         "tocsin_cert_expiry_seconds",
         "tocsin_identity_expiry_seconds",
         "tocsin_db_size_bytes",
+        "tocsin_log_size",
+        "tocsin_log_stopped",
+        "tocsin_evidence_total",
     }
 
 
@@ -79,6 +83,17 @@ def test_figures_follow_the_store(home, metrics):
     assert found_[labelled("tocsin_records_total", direction="in", peer=B)] == 0
     assert found_[labelled("tocsin_cert_expiry_seconds")] > 700 * DAY
     assert found_[labelled("tocsin_db_size_bytes")] == home.store.size()
+
+
+def test_figures_of_logs_follow_the_store(home, metrics):
+    home.tlog.issue(bytes(64), now=NOW)
+    home.store.logs.stop(B, "it signed two different histories of its log", now=NOW)
+    home.store.logs.add_evidence(EvidenceRow(B, "fork", "d" * 43, b"{}", NOW))
+    found_ = figures(metrics)
+    assert found_[labelled("tocsin_log_size", origin="lab-a.example")] == 1
+    assert found_[labelled("tocsin_log_stopped", origin="lab-a.example")] == 0
+    assert found_[labelled("tocsin_log_stopped", origin=B)] == 1
+    assert found_[labelled("tocsin_evidence_total")] == 1
 
 
 def test_calls_are_counted_by_method_and_status(metrics):

@@ -114,9 +114,9 @@ def restore(session: Session, *, file: Path, identities: tuple[Path, ...], verif
 def fsck(ctx: click.Context, *, as_json: bool) -> None:
     """Look through the whole home for what is not as it was written.
 
-    The store, every record, retraction and receipt, and the decision log; no
-    node may run meanwhile. Nothing is repaired. Where something is wrong the
-    exit code is 8.
+    The store, every record, retraction and receipt, the decision log, and the
+    transparency logs; no node may run meanwhile. Nothing is repaired. Where
+    something is wrong the exit code is 8.
     """
     from tocsin.desk.fsck import examine_home
 

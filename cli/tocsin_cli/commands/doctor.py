@@ -41,8 +41,8 @@ class Check:
 def doctor(ctx: click.Context, *, as_json: bool) -> None:
     """Look the node over, and say how to mend what is wrong.
 
-    Clock, certificates, key permissions, store, disk, each peer, policies and
-    decision log. Where something fails the exit code is 9.
+    Clock, certificates, key permissions, store, disk, each peer, policies,
+    decision log and transparency log. Where something fails the exit code is 9.
     """
     session: Session = ctx.obj
     stream = session.stream(v1.RunChecksRequest(), v1.RunChecksResponse)

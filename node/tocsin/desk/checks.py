@@ -1,6 +1,7 @@
 """This module looks the node over, check by check, and names for each what is wrong the command that mends it.
 
-    clock   identity   certificate   keys   store   disk   policies   decision log   receipts   retractions   peers
+    clock   identity   certificate   keys   disk   store   policies   decision log   log   receipts
+    retractions   peers
 
 What lies on this machine is looked at in one thread, one thing after the
 other; peers are called meanwhile, all of them side by side, and what each says

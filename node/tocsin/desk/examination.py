@@ -1,4 +1,4 @@
-"""This module looks over what lies on this machine: files, keys, the store, the policies, the decision log.
+"""This module looks over what lies on this machine: files, keys, the store, the policies, the logs.
 
 Each look yields what it finds, and where that is nothing wrong, that all is
 well. Nothing is repaired and nothing is changed. Messages hold paths, ids and
@@ -23,8 +23,10 @@ from tocsin.desk.papers import unread_version
 from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
 from tocsin.desk.succession import pending_keys
+from tocsin.desk.witnessing import load_log_policy
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.certificate import DAY
+from tocsin.identity.root import named_log_vkeys
 from tocsin.store.model import AuditFilter
 from tocsin.v1 import desk_service_pb2 as v1
 
@@ -38,6 +40,7 @@ TOO_LITTLE_SPACE = 64 * 1024**2
 LARGE_WAL = 64 * 1024**2
 """SQLite folds the write-ahead log back at 8 MiB: one of this size says that some reader never ends."""
 RECENT_DAYS = 7
+_SHOW_LOG = "tocsin log show"
 
 Look = Callable[[], Iterator["Finding"]]
 
@@ -74,7 +77,8 @@ def skipped(check: str, message: str) -> Finding:
 
 def look_over(room: Room) -> tuple[Look, ...]:
     """Return the looks, in the order in which people mend what they find."""
-    looks = (_clock, _identity, _certificate, _keys, _disk, _store, _policies, _decision_log, _receipts, _retractions)
+    of_the_machine = (_clock, _identity, _certificate, _keys, _disk, _store)
+    looks = (*of_the_machine, _policies, _decision_log, _log, _receipts, _retractions)
     return tuple(update_wrapper(partial(look, room), look) for look in looks)
 
 
@@ -194,6 +198,28 @@ def _policies(room: Room) -> Iterator[Finding]:
 def _decision_log(room: Room) -> Iterator[Finding]:
     verified = verify_log(room.home.log.rows(), organisation=room.home.organisation)
     yield fine("decision log", f"{verified.entries} entries; write down the last hash: {verified.head}")
+
+
+def _log(room: Room) -> Iterator[Finding]:
+    """Look at our own transparency log as opening a home does, at those that were stopped, and at whose word counts."""
+    home, logs = room.home, room.home.store.logs
+    home.tlog.verify(named_log_vkeys(home.organisation))
+    size = home.tlog.size
+    yield fine("log", f"{size} {'entry' if size == 1 else 'entries'}, as signed")
+    for row in logs.list():
+        if row.stopped and row.origin == home.organisation.org:
+            awaited = ", ".join(logs.awaited())
+            yield failure(
+                "log", f"nothing is issued: {row.stopped}{f'; waits for {awaited}' * bool(awaited)}", _SHOW_LOG
+            )
+        elif row.stopped:
+            yield warning(
+                "log", f"nothing is taken from {row.origin}: {row.stopped}", f"tocsin log evidence {row.origin}"
+            )
+    policy = load_log_policy(home.layout)
+    if policy.problem:
+        place = " ".join(part for part in (home.layout.relative(home.layout.witnesses), policy.where) if part)
+        yield failure("log", f"{place}: {policy.problem}: the file counts for nothing", "tocsin log policy")
 
 
 def _receipts(room: Room) -> Iterator[Finding]:

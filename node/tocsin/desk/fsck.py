@@ -5,6 +5,8 @@
     each retraction     likewise
     each receipt        is its own digest's, for its page, and follows the one before
     the decision log    chained and sealed from its first entry to its last
+    our log             every entry and every node under the checkpoint that we signed; all that we issued is in it
+    logs of others      likewise, under the checkpoints that their origins signed
 
 Nothing is repaired. A record of an organisation whose identity is not here is
 read, and its signature taken as it is; one whose key was revoked since it came
@@ -21,6 +23,7 @@ from pathlib import Path
 from tocsin.audit.log import rows_of, verify_log, verify_unsealed
 from tocsin.desk.home import hold
 from tocsin.desk.layout import Layout
+from tocsin.desk.logcheck import wrong_logs
 from tocsin.desk.papers import load_organisation
 from tocsin.encoding import dump_json
 from tocsin.errors import AuditInconsistent, NotFound, TocsinError, UntrustedIssuer
@@ -95,6 +98,8 @@ def examine(store: Store, organisation: Organisation) -> Iterator[Finding]:
             verify_log(rows_of(store), organisation=organisation)
     except AuditInconsistent as error:
         yield Finding("decision log", error.message)
+    for problem in wrong_logs(store, organisation):
+        yield Finding("log", problem)
 
 
 class _Issuers:

@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from tocsin.desk.peering import Peering
 from tocsin.desk.people import colleague_message
 from tocsin.desk.policyfiles import changed_files, load_drafts
 from tocsin.desk.room import Room
+from tocsin.desk.witnessing import load_log_policy
 from tocsin.errors import HomeDamaged
 from tocsin.identity.certificate import DAY
 from tocsin.people.person import NEVER_TOGETHER, Person
@@ -71,6 +72,7 @@ class Status:
                 *self._of_policies(),
                 *self._of_records(),
                 *self._of_delivery(),
+                *self._of_logs(),
                 *_of_peers(peers, now=self._room.clock()),
             ),
         )
@@ -139,6 +141,24 @@ class Status:
                 f"the {retraction.action} of {retraction.record_id} is not answered by {', '.join(silent)} "
                 f"after {DAYS_OF_SILENCE} days: tocsin retractions {retraction.record_id}"
             )
+
+    def _of_logs(self) -> Iterator[str]:
+        home = self._room.home
+        policy = load_log_policy(home.layout)
+        if policy.problem:
+            yield f"{home.layout.relative(home.layout.witnesses)} counts for nothing: see tocsin log policy"
+        for row in home.store.logs.list():
+            if row.stopped and row.origin == home.organisation.org:
+                yield f"nothing is issued or sent: {row.stopped}{_waiting(home.store.logs.awaited())}: tocsin log show"
+            elif row.stopped:
+                yield (
+                    f"nothing is taken from {row.origin}: {row.stopped}: see tocsin log evidence {row.origin}, talk to "
+                    f"its people and to other peers, then tocsin log resume {row.origin}"
+                )
+
+
+def _waiting(awaited: Sequence[str]) -> str:
+    return f", and still for the word of {', '.join(awaited)}" if awaited else ""
 
 
 def _day(at: int) -> str:

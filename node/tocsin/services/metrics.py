@@ -7,6 +7,9 @@
     tocsin_sync_lag_seconds{peer}                       how long nothing was heard of a peer that is not in touch
     tocsin_records_total{direction,peer}                entries sent, and records received, since the home was made
     tocsin_signature_failures_total{peer}               entries of a peer that were refused for their cryptography
+    tocsin_log_size{origin}                             entries of our own transparency log, and of each that we follow
+    tocsin_log_stopped{origin}                          1 where nothing is taken from an origin, or issued by us
+    tocsin_evidence_total                               pieces of evidence that are held against origins
     tocsin_cert_expiry_seconds                          how long the node's certificate is still valid
     tocsin_identity_expiry_seconds                      the same of the identity document
     tocsin_db_size_bytes                                the store with its write-ahead log
@@ -107,6 +110,7 @@ class _Figures(Collector):
         peers = home.store.peers.list()
         yield from self._outbox(peers, now=now)
         yield from self._exchanged(peers)
+        yield from self._logs()
 
     def _outbox(self, peers: tuple[PeerRow, ...], *, now: int) -> Iterator[Metric]:
         pending = GaugeMetricFamily("tocsin_outbox_pending", "Records that wait for a partner.", labels=["peer"])
@@ -132,6 +136,16 @@ class _Figures(Collector):
             refused = store.intake.refusals(row.org, limit=MOST_REFUSALS) if counts.entries_refused else ()
             failures.add_metric([row.org], sum(refusal.reason in CRYPTOGRAPHY for refusal in refused))
         yield from (records, failures)
+
+    def _logs(self) -> Iterator[Metric]:
+        size = GaugeMetricFamily("tocsin_log_size", "Entries of a transparency log.", labels=["origin"])
+        stopped = GaugeMetricFamily("tocsin_log_stopped", "Whether nothing is taken or issued.", labels=["origin"])
+        logs, ours = self._home.store.logs, self._home.organisation.org
+        for row in (logs.get(ours), *(row for row in logs.list() if row.origin != ours)):
+            size.add_metric([row.origin], row.size)
+            stopped.add_metric([row.origin], bool(row.stopped))
+        yield from (size, stopped)
+        yield CounterMetricFamily("tocsin_evidence", "Pieces held against origins.", value=len(logs.evidence()))
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:
