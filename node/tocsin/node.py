@@ -89,6 +89,7 @@ class Node:
             side_of(home, office=office, directory=self._directory, budget=budget, clock=self._clock),
             contacts=self._contacts,
             rereading=self._rereading,
+            changed=self.peer_changed,
         )
         self._timekeeper = Timekeeper(office, clock=self._clock, queued=self._bell.ring)
         self._workers = Workers(self._side, bell=self._bell, pace=Pace(config.retry_cap_seconds))

@@ -55,7 +55,11 @@ class Comparison:
         rows = [row for row in self._logs.list() if row.origin != self._office.organisation.org and row.checkpoint]
         rows = [row for row in rows if self._origins(OrgId(row.origin))][:MOST_CHECKPOINTS]
         evidence = self._evidence(OrgId(row.origin) for row in rows if row.origin != peer)
-        return v1.CompareRequest(checkpoints=[row.checkpoint for row in rows], evidence=evidence)
+        return v1.CompareRequest(
+            checkpoints=[row.checkpoint for row in rows],
+            evidence=evidence,
+            known_version=self.organisation(peer).version,
+        )
 
     def answer(self, peer: OrgId, request: v1.CompareRequest) -> v1.CompareResponse:
         """Hear what a peer holds, and return what we hold of the same logs, and our own.
@@ -70,7 +74,13 @@ class Comparison:
         texts = [text for org in named if (text := self._logs.get(org).checkpoint)]
         if shown := self.shown():
             texts.append(shown)
-        return v1.CompareResponse(checkpoints=texts, evidence=self._evidence(org for org in named if org != peer))
+        ours_is_newer = 0 < request.known_version < self._office.organisation.version
+        return v1.CompareResponse(
+            checkpoints=texts,
+            evidence=self._evidence(org for org in named if org != peer),
+            known_version=self.organisation(peer).version,
+            identity=self._office.organisation.document if ours_is_newer else b"",
+        )
 
     def hear(self, peer: OrgId, said: v1.CompareRequest | v1.CompareResponse) -> Heard:
         """Hold what a peer says it holds against what we hold; see `answer` for what it raises."""

@@ -5,6 +5,9 @@
     then            we fetch the entries that we lack, and hand over those that it lacks: where nobody can call us,
                     or where it has lost its own
 
+With the comparison goes the identity document of whoever has a newer one than
+the other knows of, before anything else is looked at.
+
 So whoever was shown another history than everybody else finds out as soon as two
 of those who were shown something meet, whichever of the two has called.
 """
@@ -17,6 +20,7 @@ from tocsin.exchange.comparison import Heard
 from tocsin.exchange.growth import read_growth
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
+from tocsin.v1 import log_service_pb2 as v1
 
 _NOT_WANTED = frozenset({"NOT_PERMITTED", "NOT_FOUND"})
 """By these reasons a peer says that it wants nothing of a log from us."""
@@ -30,6 +34,8 @@ async def compare(client: Client, org: OrgId, *, side: Side) -> None:
     """
     request = await asyncio.to_thread(side.comparison().ask, org)
     answer = await client.compare(request)
+    if 0 < answer.known_version < side.organisation.version:
+        await client.compare(v1.CompareRequest(identity=side.organisation.document))
     heard = await asyncio.to_thread(side.hear, org, answer)
     for origin, size in heard.wanted.items():
         try:

@@ -19,6 +19,7 @@ from tocsin.exchange.cosigning import add_checkpoint
 from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.growth import Growth
+from tocsin.exchange.introduction import take_identity
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.receive import Received, accept_page
@@ -38,7 +39,10 @@ from tocsin.v1 import log_service_pb2
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Who we are to our peers; `contacts` and `rereading` are what was seen of them since the node started."""
+    """Who we are to our peers; `contacts` and `rereading` are what was seen of them since the node started.
+
+    `changed` hears of a peer that has shown a newer identity document.
+    """
 
     office: Office
     delivery_signer: Signer
@@ -48,6 +52,7 @@ class Side:
     budget: Budget
     contacts: Contacts = field(default_factory=Contacts)
     rereading: Rereading = field(default_factory=Rereading)
+    changed: Callable[[OrgId], None] = lambda _: None
 
     @property
     def organisation(self) -> Organisation:
@@ -153,13 +158,25 @@ class Side:
         """Return what we know of everybody's log now, to be compared with what a peer knows."""
         return Comparison(self.office, self.origin, now=self.clock())
 
+    def take_identity(self, peer: OrgId, document: bytes) -> None:
+        """Take the newer identity document of a peer; see `introduction.take_identity`."""
+        with self.budget.spending(peer):
+            is_new = take_identity(self.office, peer, document, now=self.clock())
+        if is_new:
+            self.directory.refresh()
+            self.changed(peer)
+
     def compare(self, peer: OrgId, request: log_service_pb2.CompareRequest) -> log_service_pb2.CompareResponse:
         """Answer a peer that compares logs; see `comparison.Comparison.answer`."""
+        if request.identity:
+            self.take_identity(peer, request.identity)
         with self.budget.spending(peer):
             return self.comparison().answer(peer, request)
 
     def hear(self, peer: OrgId, answer: log_service_pb2.CompareResponse) -> Heard:
         """Hear what a peer answers to a comparison; see `comparison.Comparison.hear`."""
+        if answer.identity:
+            self.take_identity(peer, answer.identity)
         with self.budget.spending(peer):
             return self.comparison().hear(peer, answer)
 

@@ -14,12 +14,22 @@ whoever brings a checkpoint: the origin signed it, or it says nothing.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON
 from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
+from tocsin.exchange.catching import (
+    find_contradiction,
+    find_fork,
+    find_other_record,
+    find_two_entries,
+    is_old,
+    not_the_tree,
+    verify_own,
+)
 from tocsin.exchange.growth import Growth
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -35,20 +45,16 @@ from tocsin.tlog.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from tocsin.tlog.entry import id_half
 from tocsin.tlog.evidence import (
     Evidence,
     Kind,
-    LoggedEntry,
     dump_evidence,
-    is_fork,
-    is_rollback,
     parse_evidence,
     shown_at,
     verify_evidence,
 )
 from tocsin.tlog.log import TransparencyLog
-from tocsin.tlog.merkle import inclusion_proof, verify_consistency
+from tocsin.tlog.merkle import verify_consistency
 from tocsin.tlog.note import Note, Verifier, format_note, parse_verifier
 from tocsin.tlog.proof import parse_proof, verify_proof
 
@@ -100,10 +106,7 @@ class Watch:
     def verify_taking(self, org: OrgId) -> None:
         """Refuse an origin of which nothing is taken. Raises OriginStopped."""
         if why := self._logs.get(org).stopped:
-            raise OriginStopped(
-                f"nothing is taken from {org}: {why}",
-                hint=f"look at it: tocsin log evidence {org}; when it is explained: tocsin log resume {org}",
-            )
+            raise _stopped(org, why)
 
     def look(self, text: str) -> bool:
         """Hold a checkpoint against what was read; True: it goes on from there, and its entries are wanted.
@@ -116,8 +119,8 @@ class Watch:
             return False
         origin, checkpoint = known
         with self._office.store.transaction():
-            row = self._logs.get(origin.org)
-            if row.stopped or _is_old(checkpoint, origin, row):
+            row = self._under_keys_of_today(origin, checkpoint)
+            if row.stopped or is_old(checkpoint, origin, row):
                 return False
             size, log = checkpoint.checkpoint.size, TransparencyLog(self._logs, origin.org)
             if row.signed < size <= row.size and not log.begins_with(checkpoint):
@@ -125,7 +128,7 @@ class Watch:
                 return True
             if size > row.size:
                 return True
-            caught = self._contradiction(origin, checkpoint, row)
+            caught = find_contradiction(self._logs, origin, checkpoint, row)
             if caught is None:
                 self._merge(origin, checkpoint, row)
                 return False
@@ -147,15 +150,15 @@ class Watch:
         checkpoint = known[1]
         self.verify_taking(origin.org)
         with self._office.store.transaction():
-            row = self._logs.get(origin.org)
-            is_behind = checkpoint.checkpoint.size <= row.size or _is_old(checkpoint, origin, row)
+            row = self._under_keys_of_today(origin, checkpoint)
+            is_behind = checkpoint.checkpoint.size <= row.size or is_old(checkpoint, origin, row)
             if row.size != growth.start or is_behind:
                 return row.size
             log = TransparencyLog(self._logs, origin.org)
             if row.size > row.signed and log.root(row.size) != growth.start_root:
                 self._logs.cut(origin.org, row.signed)  # what was read on the way to another tree
                 return row.signed
-            caught = self._fork(origin, checkpoint, growth, row)
+            caught = find_fork(self._logs, origin, checkpoint, growth, row)
             if caught is None:
                 self._append(origin, checkpoint, growth)
                 size = self._logs.get(origin.org).size
@@ -182,7 +185,7 @@ class Watch:
             raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata={"origin": origin.org})
         if not TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
             self.look(text)
-            raise _not_the_tree(origin.org)
+            raise not_the_tree(origin.org)
         return known
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
@@ -201,8 +204,12 @@ class Watch:
             name, vkeys = log_name(origin.org), origin.log_vkeys
             return verify_proof(read, entry, origin=name, vkeys=vkeys, quorum=None, now=self._now).index
         except ProofMismatch:
-            self._look_for_another(origin, entry, record)
-            raise
+            caught = find_other_record(self._logs, origin, entry, record)
+            if caught is None:
+                raise
+        with self._office.store.transaction():
+            self._keep(origin, caught)
+        raise _stopped(origin.org, STOPPED[caught.kind])
 
     def cosigned(self, org: OrgId) -> str:
         """Return the checkpoint of a log with our cosignature alone; empty where we have not cosigned it."""
@@ -223,8 +230,8 @@ class Watch:
             return  # what is under the signature of a record goes from people to people
         verify_evidence(evidence, known=origin)
         row = self._logs.get(origin.org)
-        shown = [self._verify_own(origin, text) for text in evidence.checkpoints]
-        if row.stopped or any(_is_old(one, origin, row) for one in shown):
+        shown = [verify_own(origin, text) for text in evidence.checkpoints]
+        if row.stopped or any(is_old(one, origin, row) for one in shown):
             return
         with self._office.store.transaction():
             self._keep(origin, evidence)
@@ -239,30 +246,18 @@ class Watch:
             parse_verifier(vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1) for one in known for vkey in one.witness_vkeys
         )
 
-    def _contradiction(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
-        """Return what a checkpoint of a tree that is read proves against its origin, if it does."""
-        size, log = checkpoint.checkpoint.size, TransparencyLog(self._logs, origin.org)
-        if not row.signed:
-            return None
-        held = self._verify_own(origin, row.checkpoint)
-        if not log.begins_with(checkpoint):
-            proof = log.consistency(size, row.signed)
-            return _evidence(origin, Kind.FORK, checkpoint, held, older_root=log.root(size), proof=proof)
-        if is_rollback(held, checkpoint, origin=origin):
-            return _evidence(origin, Kind.ROLLBACK, held, checkpoint)
-        return None
-
-    def _fork(
-        self, origin: Organisation, checkpoint: VerifiedCheckpoint, growth: Growth, row: LogRow
-    ) -> Evidence | None:
-        """Return the proof that a checkpoint does not begin with what was read, if it does not."""
-        log = TransparencyLog(self._logs, origin.org)
-        if not row.size or log.root(row.size) == growth.start_root:
-            return None
-        held = self._verify_own(origin, row.checkpoint)
-        if not is_fork(held, checkpoint, proof=growth.start_proof, older_root=growth.start_root):
-            raise _not_the_tree(origin.org)
-        return _evidence(origin, Kind.FORK, held, checkpoint, older_root=growth.start_root, proof=growth.start_proof)
+    def _under_keys_of_today(self, origin: Organisation, checkpoint: VerifiedCheckpoint) -> LogRow:
+        """Return where a log stands, without a checkpoint whose key counts no more: a thief may have made it."""
+        row = self._logs.get(origin.org)
+        with suppress(CheckpointRefused):
+            if not row.checkpoint or verify_own(origin, row.checkpoint):
+                return row
+        tree = checkpoint.checkpoint
+        if tree.size <= row.size and TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
+            self._logs.set_checkpoint(origin.org, checkpoint.text, signed=tree.size, now=self._now)
+        else:
+            self._logs.cut(origin.org, 0)
+        return self._logs.get(origin.org)
 
     def _append(self, origin: Organisation, checkpoint: VerifiedCheckpoint, growth: Growth) -> None:
         """Append entries that the checkpoint's tree goes on with."""
@@ -278,7 +273,7 @@ class Watch:
         except (MalformedLog, ProofMismatch):
             reached = False
         if not reached:
-            raise _not_the_tree(origin.org)
+            raise not_the_tree(origin.org)
 
     def _complete(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
         """Keep a checkpoint whose tree is read whole, and cosign it; return what is in it twice, if anything is."""
@@ -287,40 +282,14 @@ class Watch:
         log = TransparencyLog(self._logs, origin.org)
         if not row.cosigned or log.root(row.cosigned) == row.cosigned_root:
             self._set(origin, checkpoint.text + cosign_tree(self._office, origin.org, checkpoint, now=self._now))
-        for name in self._logs.repeated(origin.org, since=row.signed):
-            one, other = (self._included(origin.org, number, tree.size) for number in self._two(origin.org, name))
-            return _evidence(origin, Kind.ENTRIES, checkpoint, entries=(one, other))
-        return None
-
-    def _two(self, org: OrgId, name: bytes) -> tuple[int, int]:
-        """Return the numbers of two entries with one id half and two digests."""
-        first, *others = self._logs.named(org, name)
-        return first.number, next(one.number for one in others if one.entry != first.entry)
-
-    def _included(self, org: OrgId, number: int, size: int) -> LoggedEntry:
-        (entry,) = self._logs.entries(org, start=number, limit=1)
-        return LoggedEntry(number, entry, inclusion_proof(number, size, TransparencyLog(self._logs, org).read))
-
-    def _look_for_another(self, origin: Organisation, entry: bytes, record: str) -> None:
-        """Where the log has another digest under the id half of a record, keep the proof of that, and stop."""
-        row = self._logs.get(origin.org)
-        others = [one for one in self._logs.named(origin.org, id_half(entry)) if one.number < row.signed]
-        if not record or not others or any(one.entry == entry for one in others):
-            return
-        held = self._verify_own(origin, row.checkpoint)
-        other = self._included(origin.org, others[0].number, row.signed)
-        with self._office.store.transaction():
-            self._keep(origin, _evidence(origin, Kind.RECORD, held, entries=(other,), record=record))
-        self.verify_taking(origin.org)
+        return find_two_entries(self._logs, origin, checkpoint, since=row.signed)
 
     def _merge(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> None:
         """Take over what others have signed under the checkpoint that is held, and when its origin showed it last."""
         if checkpoint.checkpoint.size != row.signed or checkpoint.text == row.checkpoint or not row.checkpoint:
             return
         own = witness_name(origin.org)
-        shown, held = (
-            shown_at(one, origin=origin) or 0 for one in (checkpoint, self._verify_own(origin, row.checkpoint))
-        )
+        shown, held = (shown_at(one, origin=origin) or 0 for one in (checkpoint, verify_own(origin, row.checkpoint)))
         lines = [line for line in parse_checkpoint(row.checkpoint).note.signatures if line.name != own or shown <= held]
         given = checkpoint.note.signatures
         lines += [line for line in given if line.name == own and shown > held]
@@ -335,9 +304,6 @@ class Watch:
         size, count = read.checkpoint.size, len(read.note.signatures)
         self._logs.set_checkpoint(origin.org, text, signed=size, now=self._now)
         self._logs.keep_checkpoint(origin.org, text, size=size, signatures=count, now=self._now)
-
-    def _verify_own(self, origin: Organisation, text: str) -> VerifiedCheckpoint:
-        return verify_checkpoint(text, origin=log_name(origin.org), vkeys=origin.log_vkeys)
 
     def _keep(self, origin: Organisation, evidence: Evidence) -> None:
         """Keep evidence, and take nothing from its origin any more."""
@@ -362,33 +328,6 @@ def cosign_tree(office: Office, org: OrgId, checkpoint: VerifiedCheckpoint, *, n
     return cosign(checkpoint, name=witness_name(office.organisation.org), signer=office.tlog.witness, now=now)
 
 
-def _is_old(checkpoint: VerifiedCheckpoint, origin: Organisation, row: LogRow) -> bool:
-    """Say whether it was shown before people said to go on with its origin: by then it was known."""
-    return bool(row.resumed) and (shown_at(checkpoint, origin=origin) or 0) <= row.resumed
-
-
-def _evidence(
-    origin: Organisation,
-    kind: Kind,
-    *checkpoints: VerifiedCheckpoint,
-    older_root: bytes = b"",
-    proof: Sequence[bytes] = (),
-    entries: tuple[LoggedEntry, ...] = (),
-    record: str = "",
-) -> Evidence:
-    return Evidence(
-        kind=kind,
-        identity=origin.document,
-        checkpoints=tuple(checkpoint.text for checkpoint in checkpoints),
-        older_root=older_root,
-        proof=tuple(proof),
-        entries=entries,
-        record=record,
-    )
-
-
-def _not_the_tree(org: OrgId) -> PeerMisbehaved:
-    return PeerMisbehaved(
-        f"what came of the log of {org} does not lead to what {org} signed",
-        hint="nothing of it was kept; it is asked for again at the next contact",
-    )
+def _stopped(org: OrgId, why: str) -> OriginStopped:
+    hint = f"look at it: tocsin log evidence {org}; when it is explained: tocsin log resume {org}"
+    return OriginStopped(f"nothing is taken from {org}: {why}", hint=hint)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btocsin/v1/log_service.proto\x12\ttocsin.v1\"7\n\x0e\x43ompareRequest\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\t\x12\x10\n\x08\x65vidence\x18\x02 \x03(\x0c\"8\n\x0f\x43ompareResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\t\x12\x10\n\x08\x65vidence\x18\x02 \x03(\x0c\"{\n\tLogGrowth\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x0c\x12\x12\n\nstart_root\x18\x04 \x01(\x0c\x12\x13\n\x0bstart_proof\x18\x05 \x03(\x0c\x12\x11\n\tend_proof\x18\x06 \x03(\x0c\"2\n\x11GetEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\":\n\x12GetEntriesResponse\x12$\n\x06growth\x18\x01 \x01(\x0b\x32\x14.tocsin.v1.LogGrowth\"I\n\x11\x41\x64\x64\x45ntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12$\n\x06growth\x18\x02 \x01(\x0b\x32\x14.tocsin.v1.LogGrowth\"\"\n\x12\x41\x64\x64\x45ntriesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x04\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\"4\n\x13GetInclusionRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\"%\n\x14GetInclusionResponse\x12\r\n\x05proof\x18\x01 \x01(\t\"K\n\x15GetConsistencyRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08new_size\x18\x03 \x01(\x04\"K\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\x12\x10\n\x08old_root\x18\x02 \x01(\x0c\x12\x10\n\x08new_root\x18\x03 \x01(\x0c\".\n\x0eGetTileRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\x1f\n\x0fGetTileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\'\n\x14\x41\x64\x64\x43heckpointRequest\x12\x0f\n\x07request\x18\x01 \x01(\t\"-\n\x15\x41\x64\x64\x43heckpointResponse\x12\x14\n\x0c\x63osignatures\x18\x01 \x01(\t2\xf6\x04\n\nLogService\x12@\n\x07\x43ompare\x12\x19.tocsin.v1.CompareRequest\x1a\x1a.tocsin.v1.CompareResponse\x12I\n\nGetEntries\x12\x1c.tocsin.v1.GetEntriesRequest\x1a\x1d.tocsin.v1.GetEntriesResponse\x12I\n\nAddEntries\x12\x1c.tocsin.v1.AddEntriesRequest\x1a\x1d.tocsin.v1.AddEntriesResponse\x12R\n\rGetCheckpoint\x12\x1f.tocsin.v1.GetCheckpointRequest\x1a .tocsin.v1.GetCheckpointResponse\x12O\n\x0cGetInclusion\x12\x1e.tocsin.v1.GetInclusionRequest\x1a\x1f.tocsin.v1.GetInclusionResponse\x12U\n\x0eGetConsistency\x12 .tocsin.v1.GetConsistencyRequest\x1a!.tocsin.v1.GetConsistencyResponse\x12@\n\x07GetTile\x12\x19.tocsin.v1.GetTileRequest\x1a\x1a.tocsin.v1.GetTileResponse\x12R\n\rAddCheckpoint\x12\x1f.tocsin.v1.AddCheckpointRequest\x1a .tocsin.v1.AddCheckpointResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btocsin/v1/log_service.proto\x12\ttocsin.v1\"`\n\x0e\x43ompareRequest\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\t\x12\x10\n\x08\x65vidence\x18\x02 \x03(\x0c\x12\x15\n\rknown_version\x18\x03 \x01(\r\x12\x10\n\x08identity\x18\x04 \x01(\x0c\"a\n\x0f\x43ompareResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\t\x12\x10\n\x08\x65vidence\x18\x02 \x03(\x0c\x12\x15\n\rknown_version\x18\x03 \x01(\r\x12\x10\n\x08identity\x18\x04 \x01(\x0c\"{\n\tLogGrowth\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x0c\x12\x12\n\nstart_root\x18\x04 \x01(\x0c\x12\x13\n\x0bstart_proof\x18\x05 \x03(\x0c\x12\x11\n\tend_proof\x18\x06 \x03(\x0c\"2\n\x11GetEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\":\n\x12GetEntriesResponse\x12$\n\x06growth\x18\x01 \x01(\x0b\x32\x14.tocsin.v1.LogGrowth\"I\n\x11\x41\x64\x64\x45ntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12$\n\x06growth\x18\x02 \x01(\x0b\x32\x14.tocsin.v1.LogGrowth\"\"\n\x12\x41\x64\x64\x45ntriesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x04\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\"4\n\x13GetInclusionRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\"%\n\x14GetInclusionResponse\x12\r\n\x05proof\x18\x01 \x01(\t\"K\n\x15GetConsistencyRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08new_size\x18\x03 \x01(\x04\"K\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\x12\x10\n\x08old_root\x18\x02 \x01(\x0c\x12\x10\n\x08new_root\x18\x03 \x01(\x0c\".\n\x0eGetTileRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\x1f\n\x0fGetTileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\'\n\x14\x41\x64\x64\x43heckpointRequest\x12\x0f\n\x07request\x18\x01 \x01(\t\"-\n\x15\x41\x64\x64\x43heckpointResponse\x12\x14\n\x0c\x63osignatures\x18\x01 \x01(\t2\xf6\x04\n\nLogService\x12@\n\x07\x43ompare\x12\x19.tocsin.v1.CompareRequest\x1a\x1a.tocsin.v1.CompareResponse\x12I\n\nGetEntries\x12\x1c.tocsin.v1.GetEntriesRequest\x1a\x1d.tocsin.v1.GetEntriesResponse\x12I\n\nAddEntries\x12\x1c.tocsin.v1.AddEntriesRequest\x1a\x1d.tocsin.v1.AddEntriesResponse\x12R\n\rGetCheckpoint\x12\x1f.tocsin.v1.GetCheckpointRequest\x1a .tocsin.v1.GetCheckpointResponse\x12O\n\x0cGetInclusion\x12\x1e.tocsin.v1.GetInclusionRequest\x1a\x1f.tocsin.v1.GetInclusionResponse\x12U\n\x0eGetConsistency\x12 .tocsin.v1.GetConsistencyRequest\x1a!.tocsin.v1.GetConsistencyResponse\x12@\n\x07GetTile\x12\x19.tocsin.v1.GetTileRequest\x1a\x1a.tocsin.v1.GetTileResponse\x12R\n\rAddCheckpoint\x12\x1f.tocsin.v1.AddCheckpointRequest\x1a .tocsin.v1.AddCheckpointResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,39 +32,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tocsin.v1.log_service_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMPAREREQUEST']._serialized_start=42
-  _globals['_COMPAREREQUEST']._serialized_end=97
-  _globals['_COMPARERESPONSE']._serialized_start=99
-  _globals['_COMPARERESPONSE']._serialized_end=155
-  _globals['_LOGGROWTH']._serialized_start=157
-  _globals['_LOGGROWTH']._serialized_end=280
-  _globals['_GETENTRIESREQUEST']._serialized_start=282
-  _globals['_GETENTRIESREQUEST']._serialized_end=332
-  _globals['_GETENTRIESRESPONSE']._serialized_start=334
-  _globals['_GETENTRIESRESPONSE']._serialized_end=392
-  _globals['_ADDENTRIESREQUEST']._serialized_start=394
-  _globals['_ADDENTRIESREQUEST']._serialized_end=467
-  _globals['_ADDENTRIESRESPONSE']._serialized_start=469
-  _globals['_ADDENTRIESRESPONSE']._serialized_end=503
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=505
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=543
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=545
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=588
-  _globals['_GETINCLUSIONREQUEST']._serialized_start=590
-  _globals['_GETINCLUSIONREQUEST']._serialized_end=642
-  _globals['_GETINCLUSIONRESPONSE']._serialized_start=644
-  _globals['_GETINCLUSIONRESPONSE']._serialized_end=681
-  _globals['_GETCONSISTENCYREQUEST']._serialized_start=683
-  _globals['_GETCONSISTENCYREQUEST']._serialized_end=758
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=760
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=835
-  _globals['_GETTILEREQUEST']._serialized_start=837
-  _globals['_GETTILEREQUEST']._serialized_end=883
-  _globals['_GETTILERESPONSE']._serialized_start=885
-  _globals['_GETTILERESPONSE']._serialized_end=916
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=918
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=957
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=959
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=1004
-  _globals['_LOGSERVICE']._serialized_start=1007
-  _globals['_LOGSERVICE']._serialized_end=1637
+  _globals['_COMPAREREQUEST']._serialized_end=138
+  _globals['_COMPARERESPONSE']._serialized_start=140
+  _globals['_COMPARERESPONSE']._serialized_end=237
+  _globals['_LOGGROWTH']._serialized_start=239
+  _globals['_LOGGROWTH']._serialized_end=362
+  _globals['_GETENTRIESREQUEST']._serialized_start=364
+  _globals['_GETENTRIESREQUEST']._serialized_end=414
+  _globals['_GETENTRIESRESPONSE']._serialized_start=416
+  _globals['_GETENTRIESRESPONSE']._serialized_end=474
+  _globals['_ADDENTRIESREQUEST']._serialized_start=476
+  _globals['_ADDENTRIESREQUEST']._serialized_end=549
+  _globals['_ADDENTRIESRESPONSE']._serialized_start=551
+  _globals['_ADDENTRIESRESPONSE']._serialized_end=585
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=587
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=625
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=627
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=670
+  _globals['_GETINCLUSIONREQUEST']._serialized_start=672
+  _globals['_GETINCLUSIONREQUEST']._serialized_end=724
+  _globals['_GETINCLUSIONRESPONSE']._serialized_start=726
+  _globals['_GETINCLUSIONRESPONSE']._serialized_end=763
+  _globals['_GETCONSISTENCYREQUEST']._serialized_start=765
+  _globals['_GETCONSISTENCYREQUEST']._serialized_end=840
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=842
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=917
+  _globals['_GETTILEREQUEST']._serialized_start=919
+  _globals['_GETTILEREQUEST']._serialized_end=965
+  _globals['_GETTILERESPONSE']._serialized_start=967
+  _globals['_GETTILERESPONSE']._serialized_end=998
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=1000
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=1039
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=1041
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=1086
+  _globals['_LOGSERVICE']._serialized_start=1089
+  _globals['_LOGSERVICE']._serialized_end=1719
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,12 @@ class CompareRequest(_message.Message):
 
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    KNOWN_VERSION_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    known_version: _builtins.int
+    """Version of the receiver's identity document that the caller holds; 0: not told."""
+    identity: _builtins.bytes
+    """The caller's identity document, where the receiver is known to hold an earlier version."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Newest checkpoints of the receiver's log and of others, each with its cosignatures; never of the caller's own log."""
@@ -42,10 +48,12 @@ class CompareRequest(_message.Message):
         *,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
         evidence: _abc.Iterable[_builtins.bytes] | None = ...,
+        known_version: _builtins.int = ...,
+        identity: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "evidence", b"evidence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "evidence", b"evidence", "identity", b"identity", "known_version", b"known_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -59,6 +67,12 @@ class CompareResponse(_message.Message):
 
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    KNOWN_VERSION_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    known_version: _builtins.int
+    """Version of the caller's identity document that the receiver holds."""
+    identity: _builtins.bytes
+    """The receiver's identity document, where the caller holds an earlier version."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Newest checkpoints, each with its cosignatures."""
@@ -72,10 +86,12 @@ class CompareResponse(_message.Message):
         *,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
         evidence: _abc.Iterable[_builtins.bytes] | None = ...,
+        known_version: _builtins.int = ...,
+        identity: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "evidence", b"evidence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "evidence", b"evidence", "identity", b"identity", "known_version", b"known_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

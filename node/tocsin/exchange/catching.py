@@ -1,0 +1,117 @@
+"""This module makes evidence of what was read of a log, where it contradicts what its origin shows.
+
+Every piece is signed by the origin itself (`tocsin.tlog.evidence`); the proofs
+between the pieces are worked out here, from what was read.
+"""
+
+from collections.abc import Sequence
+
+from tocsin.errors import PeerMisbehaved
+from tocsin.exchange.growth import Growth
+from tocsin.identity.names import OrgId
+from tocsin.identity.root import Organisation
+from tocsin.identity.vkey import log_name
+from tocsin.store.delivery import Logs
+from tocsin.store.evidence import LogRow
+from tocsin.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from tocsin.tlog.entry import id_half
+from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_fork, is_rollback, shown_at
+from tocsin.tlog.log import TransparencyLog
+from tocsin.tlog.merkle import inclusion_proof
+
+
+def verify_own(origin: Organisation, text: str) -> VerifiedCheckpoint:
+    """Verify that an origin's log signed a checkpoint, under the keys that count today. Raises as verify_checkpoint."""
+    return verify_checkpoint(text, origin=log_name(origin.org), vkeys=origin.log_vkeys)
+
+
+def find_contradiction(
+    logs: Logs, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow
+) -> Evidence | None:
+    """Return what a checkpoint of a tree that is read proves against its origin, if it does."""
+    size, log = checkpoint.checkpoint.size, TransparencyLog(logs, origin.org)
+    if not row.signed:
+        return None
+    held = verify_own(origin, row.checkpoint)
+    if not log.begins_with(checkpoint):
+        proof = log.consistency(size, row.signed)
+        return _evidence(origin, Kind.FORK, checkpoint, held, older_root=log.root(size), proof=proof)
+    if is_rollback(held, checkpoint, origin=origin):
+        return _evidence(origin, Kind.ROLLBACK, held, checkpoint)
+    return None
+
+
+def find_fork(
+    logs: Logs, origin: Organisation, checkpoint: VerifiedCheckpoint, growth: Growth, row: LogRow
+) -> Evidence | None:
+    """Return the proof that a larger tree does not begin with what was read, if it does not.
+
+    Raises PeerMisbehaved where what came along proves nothing.
+    """
+    if not row.size or TransparencyLog(logs, origin.org).root(row.size) == growth.start_root:
+        return None
+    held = verify_own(origin, row.checkpoint)
+    if not is_fork(held, checkpoint, proof=growth.start_proof, older_root=growth.start_root):
+        raise not_the_tree(origin.org)
+    return _evidence(origin, Kind.FORK, held, checkpoint, older_root=growth.start_root, proof=growth.start_proof)
+
+
+def find_two_entries(
+    logs: Logs, origin: Organisation, checkpoint: VerifiedCheckpoint, *, since: int
+) -> Evidence | None:
+    """Return two entries of a tree that is read whole, one of them behind an entry, that share an id half."""
+    size = checkpoint.checkpoint.size
+    for name in logs.repeated(origin.org, since=since):
+        first, *others = logs.named(origin.org, name)
+        other = next(one for one in others if one.entry != first.entry)
+        entries = tuple(_included(logs, origin.org, number, size) for number in (first.number, other.number))
+        return _evidence(origin, Kind.ENTRIES, checkpoint, entries=entries)
+    return None
+
+
+def find_other_record(logs: Logs, origin: Organisation, entry: bytes, record: str) -> Evidence | None:
+    """Return the entry that a log has under the id half of a record that its origin signed, instead of it."""
+    row = logs.get(origin.org)
+    others = [one for one in logs.named(origin.org, id_half(entry)) if one.number < row.signed]
+    if not record or not others or any(one.entry == entry for one in others):
+        return None
+    held, other = verify_own(origin, row.checkpoint), _included(logs, origin.org, others[0].number, row.signed)
+    return _evidence(origin, Kind.RECORD, held, entries=(other,), record=record)
+
+
+def is_old(checkpoint: VerifiedCheckpoint, origin: Organisation, row: LogRow) -> bool:
+    """Say whether it was shown before people said to go on with its origin: by then it was known."""
+    return bool(row.resumed) and (shown_at(checkpoint, origin=origin) or 0) <= row.resumed
+
+
+def not_the_tree(org: OrgId) -> PeerMisbehaved:
+    """Return the error that what came of a log is not in it."""
+    return PeerMisbehaved(
+        f"what came of the log of {org} does not lead to what {org} signed",
+        hint="nothing of it was kept; it is asked for again at the next contact",
+    )
+
+
+def _included(logs: Logs, org: OrgId, number: int, size: int) -> LoggedEntry:
+    (entry,) = logs.entries(org, start=number, limit=1)
+    return LoggedEntry(number, entry, inclusion_proof(number, size, TransparencyLog(logs, org).read))
+
+
+def _evidence(
+    origin: Organisation,
+    kind: Kind,
+    *checkpoints: VerifiedCheckpoint,
+    older_root: bytes = b"",
+    proof: Sequence[bytes] = (),
+    entries: tuple[LoggedEntry, ...] = (),
+    record: str = "",
+) -> Evidence:
+    return Evidence(
+        kind=kind,
+        identity=origin.document,
+        checkpoints=tuple(checkpoint.text for checkpoint in checkpoints),
+        older_root=older_root,
+        proof=tuple(proof),
+        entries=entries,
+        record=record,
+    )
