@@ -133,6 +133,12 @@ class Status:
                 yield f"{said}, on {_day(row.at)}{by}: peers are asked for what was lost"
         for org in sorted(store.recoveries.open()):
             yield f"{org} is still to be asked for what this store has lost"
+        for row in store.audit.list(AuditFilter(act=Event.PEER_CHANGED, since=recently), limit=BATCH):
+            if not row.person:
+                yield (
+                    f"{row.partner} showed a newer identity document on {_day(row.at)}, signed as the one before "
+                    f"demands: see what changed: tocsin audit show --partner {row.partner}"
+                )
         refused = store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=recently), limit=BATCH)
         for org in sorted({row.partner for row in refused}):
             yield f"{org} gave a receipt that was refused: tocsin audit show --partner {org}"
@@ -146,7 +152,7 @@ class Status:
         home = self._room.home
         policy = load_log_policy(home.layout)
         if policy.problem:
-            yield f"{home.layout.relative(home.layout.witnesses)} counts for nothing: see tocsin log policy"
+            yield f"{home.layout.relative(home.layout.witnesses)} has a mistake, so that nobody's cosignature counts: tocsin log policy"
         for row in home.store.logs.list():
             if row.stopped and row.origin == home.organisation.org:
                 yield f"nothing is issued or sent: {row.stopped}{_waiting(home.store.logs.awaited())}: tocsin log show"
