@@ -9,13 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tocsin.encoding import JSON, parse_json
-from tocsin.errors import Malformed, MalformedIdentity, MalformedLog, RecordRefused, UntrustedIssuer
+from tocsin.errors import (
+    Malformed,
+    MalformedIdentity,
+    MalformedLog,
+    RecordQuarantined,
+    RecordRefused,
+    UntrustedIssuer,
+)
 from tocsin.identity.root import Organisation, parse_identity
 from tocsin.identity.vkey import NoteAlgorithm, log_name
 from tocsin.records.jws import split_jws
 from tocsin.records.record import UnverifiedRecord, VerifiedRecord, parse_record
 from tocsin.records.retraction import RETRACTION_TYPE, UnverifiedRetraction, VerifiedRetraction, parse_retraction
 from tocsin.release.ledger import entry_of
+from tocsin.release.quarantine import BEFORE_ANY
 from tocsin.tlog import evidence as bundles
 from tocsin.tlog.checkpoint import Cosignature, VerifiedCheckpoint, cosignatures, parse_checkpoint, verify_checkpoint
 from tocsin.tlog.merkle import leaf_hash, verify_inclusion
@@ -36,6 +44,7 @@ _OF_RECORD = (
     Planned("its issuer signed it, with a key that counts", "RFC 9901 section 7.1, steps 2 to 6"),
     Planned("the entry is made of it", "docs/verify.md, step 3"),
 )
+_NOT_REVOKED = Planned("its key is not revoked, or was so later", "docs/keys.md")
 _INCLUDED = Planned("the hashes lead from the entry to the root", "RFC 6962 section 2.1.1")
 _FORM_OF_CHECKPOINT = Planned("the checkpoint has its form", "C2SP tlog-checkpoint, signed-note")
 _OF_EVIDENCE = (
@@ -108,11 +117,11 @@ def verify_file(data: bytes, known: Known) -> Verdict:
 
 
 def _verify_proof(text: str, known: Known, verdict: Verdict) -> None:
-    plan = (_FORM_OF_PROOF, *_OF_RECORD, _SIGNED_BY_LOG, _COSIGNED if known.quorum is None else _QUORUM, _INCLUDED)
-    walk = verdict.walk = Walk(plan)
+    cosigned = _COSIGNED if known.quorum is None else _QUORUM
+    walk = verdict.walk = Walk((_FORM_OF_PROOF, *_OF_RECORD, _SIGNED_BY_LOG, cosigned, _INCLUDED, _NOT_REVOKED))
     proof = walk.take(lambda: _with_record(parse_proof(text, most=MAX_FILE)))
     read = walk.take(lambda: _parse(proof.extra.decode("utf-8", "replace")))
-    issued = walk.take(lambda: _verify_issued(read, known, verdict))
+    issued = walk.take(lambda: _verify_issued(read, known, verdict, logged_at=BEFORE_ANY))
     entry = walk.take(lambda: entry_of(issued))
     checkpoint = walk.take(lambda: _signed_by(known.organisations[issued.issuer], proof.checkpoint))
     logged = walk.take(lambda: _cosigned(checkpoint, known))
@@ -122,6 +131,7 @@ def _verify_proof(text: str, known: Known, verdict: Verdict) -> None:
             leaf_hash(entry), index=proof.index, size=tree.size, proof=proof.hashes, root=tree.root
         )
     )
+    walk.take(lambda: _verify_known_in_time(issued, known, logged.cosigned_at))
     verdict.logged = replace(logged, index=proof.index)
 
 
@@ -143,7 +153,8 @@ def _verify_evidence(data: bytes, known: Known, verdict: Verdict) -> None:
     walk = verdict.walk = Walk(_OF_EVIDENCE)
     bundle = walk.take(lambda: bundles.parse_evidence(data))
     verdict.issuer = walk.take(lambda: _accused(bundle, known))
-    verdict.evidence = walk.take(lambda: bundles.verify_evidence(bundle))
+    known_as = verdict.issuer
+    verdict.evidence = walk.take(lambda: bundles.verify_evidence(bundle, known=known_as))
 
 
 def _accused(bundle: bundles.Evidence, known: Known) -> Organisation:
@@ -158,11 +169,23 @@ def _accused(bundle: bundles.Evidence, known: Known) -> Organisation:
     return held
 
 
-def _verify_issued(read: UnverifiedRecord | UnverifiedRetraction, known: Known, verdict: Verdict) -> Issued:
+def _verify_issued(
+    read: UnverifiedRecord | UnverifiedRetraction, known: Known, verdict: Verdict, *, logged_at: int | None = None
+) -> Issued:
     of = "retraction" if isinstance(read, UnverifiedRetraction) else "record"
     verdict.issuer = known.issuer(read.issuer, of=of)
-    verdict.issued = read.verify(verdict.issuer, now=known.now)
+    verdict.issued = read.verify(verdict.issuer, now=known.now, logged_at=logged_at)
     return verdict.issued
+
+
+def _verify_known_in_time(issued: Issued, known: Known, since: int | None) -> None:
+    """Verify that what a revoked key signed was known before to whoever is asked for. Raises RecordQuarantined."""
+    revoked_at = known.organisations[issued.issuer].record_keys[issued.key_id].revoked_at
+    if revoked_at is not None and (since is None or since >= revoked_at):
+        raise RecordQuarantined(
+            f"{issued.issuer} has revoked the key that signed it, and nobody who is asked for knew it before",
+            hint="say by --policy FILE whose cosignatures count; else ask for it under another key",
+        )
 
 
 def _parse(token: str) -> UnverifiedRecord | UnverifiedRetraction:

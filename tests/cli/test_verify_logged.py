@@ -7,9 +7,11 @@ import pytest
 
 from tests.cli.messages import RECORD_ID
 from tests.cli.test_verify import issued, retraction
-from tests.support.organisations import NOW, found
+from tests.support.organisations import NOW, found, make_details, record_key, signer
 from tests.tlog.reference import kept
 from tocsin.encoding import decode_base64url
+from tocsin.identity.details import index_keys
+from tocsin.identity.root import found_organisation
 from tocsin.identity.vkey import log_name, witness_name
 from tocsin.records.retraction import parse_retraction
 from tocsin.release.ledger import entry_of
@@ -23,7 +25,7 @@ LAB, AISI, UNI = found("lab-a.example"), found("aisi.example"), found("uni.examp
 ORIGIN = log_name("lab-a.example")
 OTHERS = [record_entry(RECORD_ID, number, bytes([number] * 32)) for number in range(2, 13)]
 RECORD = issued()
-STEPS = 7
+STEPS = 8
 
 
 def checkpoint(nodes, *witnesses, at=NOW - 60, signer=LAB.log):
@@ -75,7 +77,7 @@ def test_a_record_with_its_proof_verifies_and_every_step_is_told(verify):
     assert lines[0].endswith(": verified")
     assert [line.split()[:2] for line in lines[1 : STEPS + 1]] == [["ok", str(n)] for n in range(1, STEPS + 1)]
     assert "C2SP tlog-cosignature" in shown.out
-    assert "RFC 6962" in lines[STEPS]
+    assert "RFC 6962" in lines[STEPS - 1]
     assert "cosigned          2026-03-01T11:59:00Z by aisi.example/witness\n" in shown.out
     assert "entry             7\n" in shown.out
     assert LAB.organisation.fingerprint in shown.out
@@ -85,7 +87,7 @@ def test_machines_are_told_the_same(verify):
     shown = verify(format_proof(proof_of(entry_of(RECORD), AISI)), "--json")
     (result,) = json.loads(shown.out)["results"]
     assert (result["verified"], result["failed_step"]) == (True, None)
-    assert [step["step"] for step in result["steps"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step["step"] for step in result["steps"]] == [*range(1, STEPS + 1)]
     assert all(step["document"] for step in result["steps"])
     assert result["log"]["cosigned"] == [{"witness": "aisi.example/witness", "at": "2026-03-01T11:59:00Z"}]
     assert (result["log"]["index"], result["log"]["size"]) == (7, 12)
@@ -128,6 +130,32 @@ def test_a_policy_says_who_must_have_cosigned(verify, folder):
     assert "step 6, enough witnesses have cosigned it: too few witnesses" in refused.err
     assert "uni.example" in refused.err
     assert "[NO_QUORUM]" in refused.err
+
+
+def revoked(folder, at):
+    """Write a document of the lab that revokes the key of the record since a time."""
+    old = make_details("lab-a.example")
+    key = replace(next(iter(old.record_keys.values())), status="revoked", revoked_at=at)
+    later = record_key(signer("lab-a.example later"))
+    details = replace(old, record_keys=index_keys([later, key]))
+    document = found_organisation(details, signers=LAB.roots, threshold=1, now=NOW)
+    (folder / "lab-a.example.tocsin").write_bytes(document)
+
+
+@pytest.mark.parametrize(("at", "code"), [(NOW - 59, 0), (NOW - 60, 4), (NOW - 3600, 4)])
+def test_what_a_revoked_key_signed_stands_where_witnesses_that_are_asked_for_knew_it_before(verify, folder, at, code):
+    text = format_proof(proof_of(entry_of(RECORD), AISI))
+    revoked(folder, at)
+    shown = verify(text, *policy(folder, "any"), identities=("lab-a.example",))
+    assert shown.code == code, shown.err
+    assert ("step 8, " in shown.err and "[QUARANTINED]" in shown.err) == bool(code)
+    by_nobody = verify(text)
+    assert by_nobody.code == 4
+    assert "[QUARANTINED]" in by_nobody.err
+    assert "--policy" in by_nobody.err
+    alone = verify(RECORD.token)
+    assert alone.code == 4
+    assert "[KEY_NOT_VALID]" in alone.err
 
 
 def test_a_policy_that_is_none_is_told_with_its_line(verify, folder):

@@ -8,6 +8,7 @@ from tests.desk.conftest import AISI, LAB_A, LAB_B
 from tests.store.making import make_record
 from tests.support.organisations import NOW, found
 from tocsin.audit.entry import Event
+from tocsin.desk.witnessing import load_log_policy
 from tocsin.errors import Conflict, MalformedRequest, NotFound, OriginStopped
 from tocsin.identity.vkey import log_name, witness_name
 from tocsin.records.record import parse_record
@@ -19,7 +20,7 @@ from tocsin.tlog.entry import record_entry
 from tocsin.tlog.evidence import Evidence, Kind, dump_evidence
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.proof import parse_proof, verify_proof
-from tocsin.tlog.quorum import parse_quorum
+from tocsin.tlog.quorum import NONE, parse_quorum
 from tocsin.tlog.reading import Reading
 from tocsin.tlog.tiles import parse_entry_bundle
 from tocsin.v1 import desk_service_pb2 as v1
@@ -324,13 +325,16 @@ def test_a_file_is_held_against_our_newest_checkpoint(office):
         (b"quorum none", "line 1", "the last line has no end"),
     ],
 )
-def test_a_file_with_a_problem_counts_for_nothing_and_says_where(office, data, where, problem):
+def test_of_a_file_with_a_problem_nobody_counts_and_the_place_is_told(office, data, where, problem):
     office.home.layout.witnesses.write_bytes(data)
     answer = policy(office)
     assert answer.found
     assert answer.where == where
     assert problem in answer.problem
     assert answer.rule == ""
+    quorum = load_log_policy(office.home.layout).quorum
+    assert quorum.cosigned_at([]) is None
+    assert quorum.rule != NONE
 
 
 def test_a_file_that_cannot_be_read_is_told(office):

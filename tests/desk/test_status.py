@@ -190,7 +190,7 @@ WARNINGS = {
     "an origin that is stopped": (stopped, f"see tocsin log evidence {AISI}, talk to its people and to other peers"),
     "a log of our own that waits": (own_log_waits, f"still for the word of {LAB_B}: tocsin log show"),
     "a log of our own that forked": (own_log_forked, "is held by others: tocsin log show"),
-    "a log policy with a mistake": (log_policy_broken, "policies/witnesses.tlog counts for nothing"),
+    "a log policy with a mistake": (log_policy_broken, "policies/witnesses.tlog has a mistake"),
 }
 
 

@@ -206,7 +206,7 @@ def _witness_row(name: str, key: str, one: v1.LogCosignature | None, *, of: v1.T
 
 def _say_quorum(policy: v1.GetLogPolicyResponse) -> None:
     if policy.problem:
-        output.warning(f"{_place(policy)}: {policy.problem}: the file counts for nothing")
+        output.warning(f"{_place(policy)}: {policy.problem}: nobody's cosignature counts")
     elif not policy.found:
         output.talk(f"there is no {POLICY_FILE}: nobody's cosignature is asked for but our own")
         output.hint("see a file to begin with: tocsin log policy")
@@ -238,7 +238,10 @@ def policy(session: Session, *, as_json: bool) -> None:
     found = session.call(v1.GetLogPolicyRequest(), v1.GetLogPolicyResponse)
     if found.problem:
         raise MalformedLog(
-            found.problem, reason="BAD_LOG_POLICY", where=_place(found), hint="until it is mended it counts for nothing"
+            found.problem,
+            reason="BAD_LOG_POLICY",
+            where=_place(found),
+            hint="until it is mended nobody's cosignature counts",
         )
     if as_json:
         output.document(document(found))

@@ -219,7 +219,7 @@ def _log(room: Room) -> Iterator[Finding]:
     policy = load_log_policy(home.layout)
     if policy.problem:
         place = " ".join(part for part in (home.layout.relative(home.layout.witnesses), policy.where) if part)
-        yield failure("log", f"{place}: {policy.problem}: the file counts for nothing", "tocsin log policy")
+        yield failure("log", f"{place}: {policy.problem}: nobody's cosignature counts", "tocsin log policy")
 
 
 def _receipts(room: Room) -> Iterator[Finding]:

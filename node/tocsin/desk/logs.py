@@ -68,7 +68,7 @@ class Logs:
             problem=policy.problem,
             proposal=propose_log_policy(self._home),
         )
-        if policy.quorum is not None:
+        if policy.quorum is not None and not policy.problem:
             self._ask_quorum(policy.quorum, answer)
         return answer
 

@@ -152,7 +152,8 @@ class Status:
         home = self._room.home
         policy = load_log_policy(home.layout)
         if policy.problem:
-            yield f"{home.layout.relative(home.layout.witnesses)} has a mistake, so that nobody's cosignature counts: tocsin log policy"
+            file = home.layout.relative(home.layout.witnesses)
+            yield f"{file} has a mistake, and nobody's cosignature counts until it is mended: tocsin log policy"
         for row in home.store.logs.list():
             if row.stopped and row.origin == home.organisation.org:
                 yield f"nothing is issued or sent: {row.stopped}{_waiting(home.store.logs.awaited())}: tocsin log show"

@@ -2,7 +2,7 @@
 
 `policies/witnesses.tlog` says who must have cosigned a checkpoint (C2SP
 tlog-policy, read by `tocsin.tlog.quorum`). A home need not have one: then its
-own witness key is all that counts. A file with a problem counts for nothing.
+own witness key is all that counts. Of a file with a problem nobody counts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +21,7 @@ from tocsin.identity.vkey import NoteAlgorithm
 from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
 from tocsin.tlog.checkpoint import cosignatures, parse_checkpoint
+from tocsin.tlog.judgement import quorum_of
 from tocsin.tlog.note import Note, Verifier, parse_verifier
 from tocsin.tlog.quorum import MAX_LINES, MAX_POLICY, Quorum, parse_quorum
 
@@ -32,10 +33,15 @@ _HEAD: Final = """\
 # Made of the peers that this node exchanges with. More than half of them must have cosigned.
 """
 
+_NOBODY: Final = quorum_of(())
+
 
 @dataclass(frozen=True, slots=True)
 class LogPolicy:
-    """The file as it is, and what it says; `problem` is empty where nothing is wrong with it."""
+    """The file as it is, and what it says; `problem` is empty where nothing is wrong with it.
+
+    `quorum` is None where there is no file, and one that nobody can meet where there is a problem.
+    """
 
     found: bool
     text: str = ""
@@ -61,12 +67,12 @@ def load_log_policy(layout: Layout) -> LogPolicy:
     except FileNotFoundError:
         return LogPolicy(found=False)
     except OSError as error:
-        return LogPolicy(found=True, problem=f"cannot be read: {cause(error)}")
+        return LogPolicy(found=True, quorum=_NOBODY, problem=f"cannot be read: {cause(error)}")
     text = data.decode("utf-8", "replace")
     try:
         return LogPolicy(found=True, text=text, quorum=parse_quorum(data))
     except MalformedLog as error:
-        return LogPolicy(found=True, text=text, where=error.where, problem=error.message)
+        return LogPolicy(found=True, text=text, quorum=_NOBODY, where=error.where, problem=error.message)
 
 
 def propose_log_policy(home: Home) -> str:

@@ -4156,9 +4156,9 @@ class GetLogPolicyResponse(_message.Message):
     text: _builtins.str
     """The file as it is."""
     where: _builtins.str
-    """What is wrong with it, and then it does not count: which line."""
+    """Which line of it is wrong, where one is."""
     problem: _builtins.str
-    """What is wrong with it; empty: nothing."""
+    """What is wrong with it, and then nobody counts; empty: nothing."""
     rule: _builtins.str
     """Its quorum line: a witness, a group, or `none`."""
     satisfied: _builtins.bool
