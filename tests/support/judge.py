@@ -19,6 +19,7 @@ from tocsin.policy.reach import leaves
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.records.retraction import Action
 from tocsin.release.gate import wait_of
+from tocsin.release.ledger import PUT_BACK
 from tocsin.release.presentation import presentation
 
 Text = dict[str, Any]
@@ -94,6 +95,7 @@ class Judge:
             if node.alive:
                 self._verify_held(node)
                 self._verify_feeds(node)
+                self._verify_nobody_accused(node)
 
     def faults(self) -> Iterator[str]:
         """Yield what keeps the federation from having converged."""
@@ -105,6 +107,8 @@ class Judge:
         for said in self.said.values():
             for node in nodes.values():
                 yield from self._standing_faults(said, node)
+        for node in nodes.values():
+            yield from self._log_faults(node, nodes.values())
 
     def verify_stores(self) -> None:
         """Look whether each store fits together. Raises AssertionError."""
@@ -159,6 +163,23 @@ class Judge:
                 if said.issuer not in (relay, org):
                     may[org] |= self._allowed.get((relay, org, digest), frozenset()) & may[relay]
         return may
+
+    def _verify_nobody_accused(self, node: Node) -> None:
+        """Everybody here is honest, also one that was put back, or whose clock was wrong: nobody is stopped for it."""
+        logs = node.store.logs.list()
+        assert not (stopped := [row.origin for row in logs if row.stopped not in ("", PUT_BACK)]), (node.org, stopped)
+        assert not (held := [row.origin for row in logs if row.stopped and row.origin != node.org]), (node.org, held)
+        assert not (accused := [row.origin for row in node.store.logs.evidence()]), f"{node.org} accuses {accused}"
+
+    def _log_faults(self, origin: Node, nodes: Iterable[Node]) -> Iterator[str]:
+        """Yield who has read something else of a log than its origin has, or more of it."""
+        entries = origin.store.logs.entries(origin.org, start=0, limit=100_000)
+        if not origin.may_issue:
+            yield f"the log of {origin.org} waits for {origin.store.logs.awaited()}"
+        for node in nodes:
+            read = node.store.logs.entries(origin.org, start=0, limit=100_000)
+            if read != entries[: len(read)]:
+                yield f"{node.org} has read {len(read)} entries of {origin.org}, which are not those that it has"
 
     def _verify_feeds(self, node: Node) -> None:
         """Numbers are dense, and what a receiver has under a number is what its sender gave it."""

@@ -123,7 +123,7 @@ class Schedule:
     def post(self) -> None:
         """Somebody posts some records."""
         node = self._living(MEMBERS)
-        for _ in range(self._rng.choice((1, 1, 2, 5)) if node else 0):
+        for _ in range(self._rng.choice((1, 1, 2, 5)) if node and node.may_issue else 0):
             assert node is not None
             to = self._rng.choice(((), (), (), (LAB_A,), (LAB_B, PRESS)))
             to = tuple(org for org in to if org != node.org)
@@ -207,6 +207,7 @@ class Schedule:
             said
             for said in self._judge.said.values()
             if self.federation.nodes[said.issuer].alive
+            and self.federation.nodes[said.issuer].may_issue
             and (also_over or said.over is None)
             and self._judge.is_known(said)
         ]

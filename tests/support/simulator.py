@@ -134,6 +134,11 @@ class Node:
         """Say whether the node runs."""
         return self._life is not None
 
+    @property
+    def may_issue(self) -> bool:
+        """Say whether its log goes on: a node that was put back waits for what others say of it."""
+        return not self.store.logs.get(self.org).stopped
+
     def set_policies(self, policies: Iterable[Policy]) -> None:
         """Put policies in force for some partners, beside those of the others."""
         self.policies = PolicySet({**self.policies.policies, **{one.partner: one for one in policies}}, FLOOR, ())
