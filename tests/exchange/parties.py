@@ -88,6 +88,7 @@ class Party:
         self.store = open_store(path / f"{name}.db", create=True)
         self.now = NOW
         self.strict = False
+        self.quorum = None
         self.shares = {}
         self._random = seeded(f"{name} office")
         for person, roles in PEOPLE.items():
@@ -110,6 +111,7 @@ class Party:
             tlog=OwnLog(self.store.logs, self.org, self.founded.log, self.founded.witness),
             strict=self.strict,
             random=self._random,
+            quorum=lambda: self.quorum,
         )
 
     def set_policies(self, *, floor="", **rules):
@@ -225,7 +227,7 @@ class Party:
         return accept_page(
             self.office,
             page,
-            sender=founded(sender).organisation,
+            sender=self.origin(sender) or founded(sender).organisation,
             accept=policy.accept if policy else None,
             onward=[org for org in self.office.partners() if org in policies and policies[org].relays],
             origins=self.origin,

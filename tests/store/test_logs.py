@@ -97,13 +97,13 @@ def test_what_lies_behind_the_first_entries_of_a_log_is_forgotten(store):
     assert log.size == len(ENTRIES)
 
 
-def test_of_every_hour_the_last_checkpoint_with_the_most_signatures_is_kept(store):
-    hour = NOW - NOW % 3600
+def test_of_every_minute_the_last_checkpoint_with_the_most_signatures_is_kept(store):
+    minute = NOW - NOW % 60
     store.logs.set_checkpoint(ORG, "signed", signed=5, now=NOW)
-    store.logs.keep_checkpoint(ORG, "three", size=3, signatures=3, now=hour)
-    store.logs.keep_checkpoint(ORG, "four", size=4, signatures=2, now=hour + 60)
-    store.logs.keep_checkpoint(ORG, "five", size=5, signatures=3, now=hour + 120)
-    store.logs.keep_checkpoint(ORG, "six", size=6, signatures=2, now=hour + 3600)
+    store.logs.keep_checkpoint(ORG, "three", size=3, signatures=3, now=minute)
+    store.logs.keep_checkpoint(ORG, "four", size=4, signatures=2, now=minute + 20)
+    store.logs.keep_checkpoint(ORG, "five", size=5, signatures=3, now=minute + 40)
+    store.logs.keep_checkpoint(ORG, "six", size=6, signatures=2, now=minute + 60)
     assert [row.checkpoint for row in store.logs.checkpoints(ORG)] == ["five", "six"]
     assert [row.size for row in store.logs.checkpoints(ORG, least=6)] == [6]
     assert store.logs.checkpoints(OTHER) == ()

@@ -26,7 +26,7 @@ from tocsin.tlog.note import Note, Verifier, parse_verifier
 from tocsin.tlog.quorum import MAX_LINES, MAX_POLICY, Quorum, parse_quorum
 
 MOST_LOOKED_AT: Final = 200
-"""Checkpoints of a log in which a cosignature is looked for: one is kept of each hour."""
+"""Checkpoints of a log in which a cosignature is looked for: one is kept of each minute."""
 
 _HEAD: Final = """\
 # Whose cosignatures make a checkpoint good (C2SP tlog-policy): policies/witnesses.tlog

@@ -234,7 +234,7 @@ class Logs(Protocol):
         """Keep that we cosign a tree, before we do. RuntimeError for less, or earlier, than the last."""
 
     def keep_checkpoint(self, origin: str, text: str, *, size: int, signatures: int, now: int) -> None:
-        """Keep a checkpoint that was cosigned; of each hour the last, or the one with more signatures, stays."""
+        """Keep a checkpoint that was cosigned; of each minute the last, or the one with more signatures, stays."""
 
     def checkpoints(self, origin: str, *, least: int = 0) -> tuple[CheckpointRow, ...]:
         """Return the cosigned checkpoints that are kept, of so many entries at least, smallest first."""

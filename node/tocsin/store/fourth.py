@@ -2,7 +2,7 @@
 
 logs ──┬── log_entries      what was logged, as 64 bytes each, by their number
        ├── log_nodes        hashes of the complete subtrees: (level, number) stands for 2^level entries
-       └── log_checkpoints  of every hour the last checkpoint that somebody cosigned
+       └── log_checkpoints  of every minute the last checkpoint that somebody cosigned
 log_waits                   whom our own log waits for, in a home that was put back to an earlier state
 evidence                    who was caught with two histories, and the proof of it
 """
@@ -45,12 +45,12 @@ TABLES = (
     """
     CREATE TABLE log_checkpoints (
         log        INTEGER NOT NULL REFERENCES logs (id),
-        hour       INTEGER NOT NULL,
+        minute     INTEGER NOT NULL,
         size       INTEGER NOT NULL,
         checkpoint TEXT    NOT NULL,
         signatures INTEGER NOT NULL,
         at         INTEGER NOT NULL,
-        PRIMARY KEY (log, hour)
+        PRIMARY KEY (log, minute)
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX log_checkpoints_by_size ON log_checkpoints (log, size)",

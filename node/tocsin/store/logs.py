@@ -10,7 +10,7 @@ _HALF = 32
 _SELECT = (
     "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, cosigned_at, stopped, resumed, at FROM logs"
 )
-HOUR = 3600
+MINUTE = 60
 _BY_KEY = "SELECT hash FROM log_nodes WHERE log = (SELECT id FROM logs WHERE origin = ?) AND level = ? AND number = ?"
 
 
@@ -111,14 +111,14 @@ class SqliteLogs:
                 raise RuntimeError("a larger tree of the log was cosigned before, or at a later time")
 
     def keep_checkpoint(self, origin: str, text: str, *, size: int, signatures: int, now: int) -> None:
-        """Keep a checkpoint that was cosigned, in place of an earlier one of the hour with no more signatures."""
+        """Keep a checkpoint that was cosigned, in place of an earlier one of the minute with no more signatures."""
         with self._db.transaction():
             self._db.execute(
-                "INSERT INTO log_checkpoints (log, hour, size, checkpoint, signatures, at)"
+                "INSERT INTO log_checkpoints (log, minute, size, checkpoint, signatures, at)"
                 " SELECT id, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE origin = ?1"
-                " ON CONFLICT (log, hour) DO UPDATE SET size = ?3, checkpoint = ?4, signatures = ?5, at = ?6"
+                " ON CONFLICT (log, minute) DO UPDATE SET size = ?3, checkpoint = ?4, signatures = ?5, at = ?6"
                 " WHERE ?5 >= signatures",
-                (origin, now // HOUR, size, text, signatures, now),
+                (origin, now // MINUTE, size, text, signatures, now),
             )
 
     def checkpoints(self, origin: str, *, least: int = 0) -> tuple[CheckpointRow, ...]:
