@@ -120,6 +120,27 @@ def test_a_draft_goes_to_who_holds_the_root_key_and_back(tocsin, home, tmp_path)
     assert profile.load_organisation() == load_organisation(Layout(home))
 
 
+def test_a_root_key_signs_no_older_version_unless_somebody_says_so(tocsin, home, tmp_path):
+    root, first, second = (tmp_path / name for name in ("root-1.pem", "first.draft", "second.draft"))
+    (home / "keys" / "root-1.pem").rename(root)
+    for path in (first, second):
+        assert tocsin("keys", "rotate", "record", "--draft", path).code == 0
+    assert tocsin("keys", "root", "sign", first, "--root-key", root, "--yes").code == 0
+    assert (tmp_path / "root-1.pem.signed").exists()
+    refused = tocsin("keys", "root", "sign", second, "--root-key", root, "--yes")
+    assert (refused.code, "has signed another draft of that version already [IDENTITY_OUTDATED]" in refused.err) == (
+        4,
+        True,
+    )
+    assert "--allow-older" in refused.err
+    assert tocsin("keys", "renew", "--root-key", root).code == 4
+    signed = tocsin("keys", "root", "sign", second, "--root-key", root, "--yes", "--allow-older")
+    assert (signed.code, "enough have signed" in signed.err) == (0, True)
+    useless = tocsin("keys", "renew", "--draft", tmp_path / "third.draft", "--allow-older")
+    assert (useless.code, "leave --allow-older out" in useless.err) == (2, True)
+    assert tocsin("keys", "adopt", second).code == 0
+
+
 def test_a_root_key_with_a_passphrase_is_made_added_and_used(tocsin, home, tmp_path):
     passphrase, path = tmp_path / "passphrase", tmp_path / "root-2.pem"
     passphrase.write_text("a random secret")

@@ -65,17 +65,17 @@ def offline(layout, *numbers):
     return tuple(layout.root.parent / "offline" / f"root-{number}.pem" for number in numbers)
 
 
-def by(layout, *numbers):
-    return Authority(offline(layout, *numbers))
+def by(layout, *numbers, again=False):
+    return Authority(offline(layout, *numbers), allow_older=again)
 
 
 def to_file(layout, name="next.draft"):
     return Authority(draft=layout.root.parent / name)
 
 
-def sign(path, *keys, now=NOW):
+def sign(path, *keys, now=NOW, again=False):
     for key in keys:
-        sign_file(path, key, passphrase_file=None, now=now, expected=load_draft(path))
+        sign_file(path, key, passphrase_file=None, now=now, expected=load_draft(path), allow_older=again)
     return path
 
 
@@ -159,7 +159,7 @@ def test_two_drafts_do_not_both_come_true(layout):
         adopt(layout, first.draft)
     assert refused.value.reason == "CONFLICT"
     assert state(layout) == before
-    adopt(layout, sign(second.draft, *offline(layout, 1, 2)))
+    adopt(layout, sign(second.draft, *offline(layout, 1, 2), again=True))
     assert not (layout.keys / "record-draft.pem").exists()
 
 
@@ -167,7 +167,7 @@ def test_a_draft_is_of_no_use_when_another_version_was_signed_meanwhile(layout):
     who = to_file(layout)
     rotate(layout, "record", authority=who)
     sign(who.draft, *offline(layout, 1, 2))
-    rotate(layout, "log", authority=by(layout, 1, 2))
+    rotate(layout, "log", authority=by(layout, 1, 2, again=True))
     before = state(layout)
     assert "record-draft.pem" not in before
     with pytest.raises(IdentityOutdated, match="version 2 is in force") as refused:
@@ -188,7 +188,7 @@ def test_a_draft_for_another_organisation_is_refused(layout, tmp_path):
 def test_a_draft_of_a_copy_of_the_home_that_went_its_own_way_is_refused(layout, tmp_path):
     twin = Layout(Path(shutil.copytree(layout.root, tmp_path / "twin")))
     renew_document(twin, now=NOW + 5, authority=by(layout, 1, 2))
-    renew_document(layout, now=NOW, authority=by(layout, 1, 2))
+    renew_document(layout, now=NOW, authority=by(layout, 1, 2, again=True))
     renew_document(twin, now=NOW, authority=to_file(layout))
     with pytest.raises(MalformedIdentity, match="does not go on from version 2") as refused:
         adopt(layout, sign(to_file(layout).draft, *offline(layout, 1, 2)))
@@ -298,7 +298,7 @@ def test_a_crash_at_any_step_of_drafting_and_adopting_undoes_nothing(layout, tmp
         if version == 1:
             again = Authority(draft=tmp_path / f"{step}.draft")
             rotate(copy, name, authority=again)
-            assert adopt(copy, sign(again.draft, *offline(copy, 1, 2))).version == 2
+            assert adopt(copy, sign(again.draft, *offline(copy, 1, 2), again=True)).version == 2
         assert [path.name for path in copy.keys.iterdir() if "draft" in path.name] == []
     assert step > 10
 

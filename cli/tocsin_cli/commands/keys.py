@@ -50,6 +50,13 @@ keys = group(
 )
 
 
+allow_older_option = click.option(
+    "--allow-older",
+    is_flag=True,
+    help="Sign although the root key has signed this version, or a newer one, before.",
+)
+
+
 def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add what says who signs the next version of the identity document, which the command takes as `who`."""
 
@@ -59,9 +66,10 @@ def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
         root_keys: tuple[Path, ...],
         root_passphrase_file: Path | None,
         draft: Path | None,
+        allow_older: bool,
         **options: Any,  # noqa: ANN401
     ) -> None:
-        function(*given, who=_authority(root_keys, root_passphrase_file, draft), **options)
+        function(*given, who=_authority(root_keys, root_passphrase_file, draft, allow_older=allow_older), **options)
 
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     options = (
@@ -85,6 +93,7 @@ def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
             metavar="FILE",
             help="Sign nothing: write what is to be signed here, for `tocsin keys root sign`.",
         ),
+        allow_older_option,
     )
     decorated: Callable[..., None] = command
     for option in reversed(options):
@@ -92,13 +101,16 @@ def root_key_options(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-def _authority(root_keys: tuple[Path, ...], root_passphrase_file: Path | None, draft: Path | None) -> "Authority":
+def _authority(
+    root_keys: tuple[Path, ...], root_passphrase_file: Path | None, draft: Path | None, *, allow_older: bool
+) -> "Authority":
     """Return who signs, by what the options say."""
     from tocsin.desk.ceremony import Authority
 
-    if draft is not None and (root_keys or root_passphrase_file):
-        raise UsageProblem("a draft is signed by nobody yet", "leave --root-key out, then: tocsin keys root sign FILE")
-    return Authority(root_keys, root_passphrase_file, draft)
+    if draft is not None and (root_keys or root_passphrase_file or allow_older):
+        given = "--allow-older" if allow_older and not root_keys else "--root-key"
+        raise UsageProblem("a draft is signed by nobody yet", f"leave {given} out, then: tocsin keys root sign FILE")
+    return Authority(root_keys, root_passphrase_file, draft, allow_older)
 
 
 @click.command(

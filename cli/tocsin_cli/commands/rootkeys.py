@@ -11,12 +11,20 @@ import click
 from tocsin_cli import output
 from tocsin_cli.ask import ask
 from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, json_option
-from tocsin_cli.commands.keys import draft_document, finish, print_draft, print_next_steps, root_key_options
+from tocsin_cli.commands.keys import (
+    allow_older_option,
+    draft_document,
+    finish,
+    print_draft,
+    print_next_steps,
+    root_key_options,
+)
 from tocsin_cli.document import counted, rfc3339
 from tocsin_cli.session import Session, now
 
 if TYPE_CHECKING:
     from tocsin.desk.ceremony import Authority
+    from tocsin.identity.draft import Draft
 
 _HERE = "tocsin_cli.commands.rootkeys"
 
@@ -152,14 +160,27 @@ def change(
 @click.argument("file", type=_FILE, metavar="FILE")
 @click.option("--root-key", type=_FILE, metavar="KEY", help="The root key to sign with.")
 @click.option("--root-passphrase-file", type=_FILE, metavar="FILE", help="The passphrase of the root key.")
+@allow_older_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def sign(*, file: Path, root_key: Path | None, root_passphrase_file: Path | None, yes: bool, as_json: bool) -> None:
+def sign(
+    *,
+    file: Path,
+    root_key: Path | None,
+    root_passphrase_file: Path | None,
+    allow_older: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Sign a draft with a root key, with no home.
 
     Prints what the draft changes of the version before, and then asks. The
     signature is added to the file, which goes on to whoever signs next, or
     back to the home: tocsin keys adopt.
+
+    What the key has signed is kept beside it, in KEY.signed. A draft of that
+    version or an older one is refused: somebody may have handed out an old
+    document, in which a stolen key still counts.
     """
     from tocsin.desk.ceremony import load_draft, sign_file
 
@@ -167,23 +188,38 @@ def sign(*, file: Path, root_key: Path | None, root_passphrase_file: Path | None
         raise UsageProblem("--json answers a script, and a script is not asked", "give --yes too")
     draft = load_draft(file)
     if not as_json:
-        details = draft.version.details
-        output.data(f"{details.org}  {details.name}")
-        output.data(f"fingerprint {draft.fingerprint}")
-        output.data(f"version {draft.version.number}, which follows version {draft.before.number}:")
-        for line in draft.changes:
-            output.data(f"  {line}")
+        _print_what_is_signed(draft)
     if root_key is not None:
         if not yes and ask("sign this? [y/N] ").lower() not in ("y", "yes"):
             output.talk("nothing was signed")
             return
-        draft = sign_file(file, root_key, passphrase_file=root_passphrase_file, now=now(), expected=draft)
+        draft = sign_file(
+            file,
+            root_key,
+            passphrase_file=root_passphrase_file,
+            now=now(),
+            expected=draft,
+            allow_older=allow_older,
+        )
     if as_json:
         output.document(draft_document(draft))
         return
+    _print_who_signed(draft, file)
+
+
+def _print_who_signed(draft: "Draft", file: Path) -> None:
     for key_id in draft.signed_by:
         output.data(f"signed by {key_id}")
     for line in draft.missing:
         output.hint(f"still to be signed by {line}")
     if not draft.missing:
         output.hint(f"enough have signed; in the home: tocsin keys adopt {file}")
+
+
+def _print_what_is_signed(draft: "Draft") -> None:
+    details = draft.version.details
+    output.data(f"{details.org}  {details.name}")
+    output.data(f"fingerprint {draft.fingerprint}")
+    output.data(f"version {draft.version.number}, which follows version {draft.before.number}:")
+    for line in draft.changes:
+        output.data(f"  {line}")

@@ -7,8 +7,12 @@
 Between the two the home goes on as it was. It keeps the keys that the draft
 names, and the draft as it was made: another one, however well signed, is not
 adopted here. A newer draft takes the place of an older one.
+
+A root key signs no version that is not newer than the last one that it signed
+(tocsin.desk.signings), here or there.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,7 @@ from tocsin.desk.founding import MOST_ROOT_KEYS
 from tocsin.desk.layout import Layout, cause
 from tocsin.desk.papers import load_organisation
 from tocsin.desk.passphrase import ENCRYPTED, MOST_BYTES, find_passphrase, load_passphrase
+from tocsin.desk.signings import remember, verify_newer
 from tocsin.desk.succession import (
     ROTATED,
     drafted_path,
@@ -37,6 +42,8 @@ from tocsin.identity.root import Organisation, parse_chain
 from tocsin.identity.signer import Signer, load_signer
 from tocsin.identity.version import Version, parse_root_key, root_key_id
 
+_log = logging.getLogger(__name__)
+
 _BRING = (
     "bring the root keys from where they lie offline, and name each with --root-key FILE, "
     "or write what they are to sign into a file: --draft FILE"
@@ -47,11 +54,15 @@ FEWEST_OF_AN_ID = 8
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Say who signs: the root keys in these files, else those in the home; or, with a draft, nobody yet."""
+    """Say who signs: the root keys in these files, else those in the home; or, with a draft, nobody yet.
+
+    `allow_older`: also a version that is not newer than the last one that a key has signed.
+    """
 
     root_keys: tuple[Path, ...] = ()
     passphrase_file: Path | None = None
     draft: Path | None = None
+    allow_older: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +90,22 @@ def put_forward(
     The new `keys` are in their files before anything names them.
 
     Raises MalformedIdentity and UntrustedIssuer where the root keys cannot
-    sign, Conflict where the draft's file is there, KeyExposed and HomeDamaged.
+    sign, IdentityOutdated where one has signed such a version before, Conflict
+    where the draft's file is there, KeyExposed and HomeDamaged.
     """
     draft = make_draft(held, details, now=now, root_keys=root_keys, threshold=threshold)
     if authority.draft is not None:
         return _draft(layout, held, draft, path=authority.draft, keys=keys or {})
-    document = _sign(layout, draft, authority=authority, now=now)
+    document, signed_by = _sign(layout, draft, authority=authority, now=now)
     with written():
         for name, key in (keys or {}).items():
             save_private_key(slot(layout, name, kind), key, passphrase=find_passphrase(layout))
         save_whole(layout.document, document)
+    for path in signed_by:
+        try:
+            remember(path, draft)
+        except HomeDamaged as error:  # the version is in force, and its number is in the home
+            _log.warning("%s", error.message)
     return Outcome(_settled(layout, now=now))
 
 
@@ -102,20 +119,23 @@ def _draft(layout: Layout, held: Organisation, draft: Draft, *, path: Path, keys
     return Outcome(held, draft)
 
 
-def _sign(layout: Layout, draft: Draft, *, authority: Authority, now: int) -> bytes:
-    """Return the document, signed by the root keys that are here."""
+def _sign(layout: Layout, draft: Draft, *, authority: Authority, now: int) -> tuple[bytes, list[Path]]:
+    """Return the document, and the files of the root keys here that have signed it."""
     here = layout.root_keys_here()
     if not authority.root_keys and not here:
         raise MalformedIdentity("no root key is here to sign with", reason="BAD_IDENTITY", hint=_BRING)
     passphrase = load_passphrase(authority.passphrase_file) if authority.passphrase_file else find_passphrase(layout)
     known = {*draft.before.root_keys, *draft.version.root_keys}
-    signed = draft
+    signed, signed_by = draft, []
     for path in authority.root_keys or here:
         signer = load_root_signer(path, passphrase=passphrase)
         if authority.root_keys or signer.public_key in known:  # one in the home that was removed signs no more
+            if not authority.allow_older:
+                verify_newer(path, draft)
             signed = sign_draft(signed, signer=signer, now=now)
+            signed_by.append(path)
     try:
-        return finish_draft(signed, now=now)
+        return finish_draft(signed, now=now), signed_by
     except MalformedIdentity as error:
         raise MalformedIdentity(error.message, reason=error.reason, hint=_BRING, details=error.details) from error
 
@@ -190,11 +210,16 @@ def make_root_key(path: Path, *, random: Callable[[int], bytes], passphrase_file
     return key.public_key().public_bytes_raw()
 
 
-def sign_file(path: Path, key: Path, *, passphrase_file: Path | None, now: int, expected: Draft) -> Draft:
+def sign_file(
+    path: Path, key: Path, *, passphrase_file: Path | None, now: int, expected: Draft, allow_older: bool = False
+) -> Draft:
     """Add the signature of a root key to the draft in a file, if it is still the one that somebody has read.
 
-    Raises Conflict where it is another one by now, and what `load_draft`,
-    `sign_draft` and `load_root_signer` do.
+    What the key signs is written down beside it first. `allow_older` is for
+    who knows why it is to sign a version that is not newer than its last one.
+
+    Raises Conflict where it is another one by now, IdentityOutdated where it
+    is not newer, and what `load_draft`, `sign_draft` and `load_root_signer` do.
     """
     passphrase = load_passphrase(passphrase_file) if passphrase_file else None
     signer = load_root_signer(key, passphrase=passphrase)
@@ -202,7 +227,14 @@ def sign_file(path: Path, key: Path, *, passphrase_file: Path | None, now: int, 
     if draft.content != expected.content:
         hint = "read it again, and sign it then"
         raise Conflict("the draft is another one than was shown", reason="CONFLICT", where=str(path), hint=hint)
+    if not allow_older:
+        verify_newer(key, draft)
     signed = sign_draft(draft, signer=signer, now=now)
+    try:
+        remember(key, draft)
+    except HomeDamaged:
+        if not allow_older:
+            raise
     _save_file(path, signed.content)
     return signed
 
