@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.shared import shared
+from tests.tlog.forge import LOG, checkpoint, verified
 from tests.tlog.reference import Kept, Tree, entries_of, kept
 from tocsin.errors import MalformedLog
+from tocsin.tlog.checkpoint import sign_checkpoint
 from tocsin.tlog.merkle import (
     HASH_BYTES,
     MAX_SIZE,
@@ -20,8 +22,10 @@ from tocsin.tlog.merkle import (
     leaf_hash,
     node_hash,
     root,
+    verify_inclusion,
 )
 from tocsin.tlog.tiles import (
+    CHECKPOINT,
     ENTRIES,
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -31,6 +35,7 @@ from tocsin.tlog.tiles import (
     parse_entry_bundle,
     parse_tile,
     parse_tile_path,
+    static_files,
     tile,
     tile_path,
     tiles_of,
@@ -42,6 +47,10 @@ LARGE = 70_000  # the size of the example in C2SP tlog-tiles, and the first that
 @pytest.fixture(scope="module")
 def large() -> Kept:
     return kept(entries_of(LARGE))
+
+
+def sized(size: int, nodes: Kept) -> str:
+    return sign_checkpoint(checkpoint(size, nodes=nodes), signer=LOG)
 
 
 # Paths
@@ -171,6 +180,56 @@ def test_roots_and_proofs_come_from_the_tiles_alone(large):
     for index in (0, 1, 255, 256, 65_535, 65_536, 69_887, 69_888, LARGE - 1):
         assert inclusion_proof(index, LARGE, read) == inclusion_proof(index, LARGE, large)
         assert consistency_proof(index + 1, LARGE, read) == consistency_proof(index + 1, LARGE, large)
+
+
+def read_back(files: dict[str, bytes]) -> tuple[list[bytes], dict[tuple[int, int], bytes]]:
+    """Return the entries and the hashes that lie in files, each where its path says."""
+    entries, hashes = {}, {}
+    for path, data in files.items():
+        each = parse_tile_path(path)
+        first = each.number * TILE_WIDTH
+        if each.level == ENTRIES:
+            entries |= dict(enumerate(parse_entry_bundle(data, width=each.width), start=first))
+        else:
+            found = parse_tile(data, width=each.width)
+            hashes |= {(each.level * TILE_HEIGHT, first + place): value for place, value in enumerate(found)}
+    assert list(entries) == list(range(len(entries)))
+    return list(entries.values()), hashes
+
+
+def computed(size: int, hashes: dict[tuple[int, int], bytes]) -> dict[tuple[int, int], bytes]:
+    """Return every node of a tree from its leaves up; what a tile has is to be what is computed."""
+    nodes = {key: value for key, value in hashes.items() if key[0] == 0}
+    for level in range(1, size.bit_length()):
+        for number in range(size >> level):
+            value = node_hash(nodes[level - 1, 2 * number], nodes[level - 1, 2 * number + 1])
+            nodes[level, number] = value
+            assert hashes.get((level, number), value) == value
+    assert hashes.keys() <= nodes.keys()
+    return nodes
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, LARGE])
+def test_the_files_of_a_log_are_the_log_and_prove_each_of_its_entries(size, large):
+    logged = entries_of(size)
+    files = dict(static_files(size, large, lambda start, limit: logged[start : start + limit], sized(size, large)))
+    assert [*files][-1] == CHECKPOINT  # who reads while they are written never finds a tree without its tiles
+    text = verified(files.pop(CHECKPOINT).decode()).checkpoint
+    assert (text.size, text.root) == (size, root(size, large))
+    entries, hashes = read_back(files)
+    assert entries == logged
+    assert [hashes[0, number] for number in range(size)] == [leaf_hash(entry) for entry in entries]
+    nodes = computed(size, hashes)  # so every entry is under the root: the proofs below are a sample of the largest
+    assert root(size, lambda wanted: [nodes[node] for node in wanted]) == text.root
+    read = reading({tuple(parse_tile_path(path)[:2]): data for path, data in files.items() if "entries" not in path})
+    for index in {*range(size)} if size < LARGE else {0, 1, 65_535, 65_536, 69_888, *range(7, LARGE, 997), LARGE - 1}:
+        proof = inclusion_proof(index, size, read)
+        verify_inclusion(leaf_hash(entries[index]), index=index, size=size, proof=proof, root=text.root)
+
+
+def test_a_log_that_lacks_entries_is_not_written_as_if_it_had_them(large):
+    with pytest.raises(RuntimeError, match="3 entries were asked for, and 2 came"):
+        list(static_files(3, large, lambda start, limit: entries_of(2), ""))
 
 
 ENTRY_LISTS = st.lists(st.binary(max_size=80), min_size=1, max_size=TILE_WIDTH)

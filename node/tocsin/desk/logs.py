@@ -29,10 +29,8 @@ from tocsin.tlog.checkpoint import parse_checkpoint, verify_checkpoint
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.quorum import NONE, Quorum
 from tocsin.tlog.reading import batches
-from tocsin.tlog.tiles import ENTRIES, entry_bundle, tile, tiles_of
+from tocsin.tlog.tiles import static_files, tiles_of
 from tocsin.v1 import desk_service_pb2 as v1
-
-CHECKPOINT = "checkpoint"  # C2SP tlog-tiles, Parameters
 
 Item = TypeVar("Item")
 
@@ -136,14 +134,13 @@ class Logs:
         if not text:
             raise NotFound(f"the log of {row.origin} has no checkpoint yet")
         log = TransparencyLog(self._store.logs, OrgId(row.origin))
-        tiles = list(tiles_of(row.signed))
-        for each in tiles:
-            if each.level == ENTRIES:
-                data = entry_bundle(self._store.logs.entries(row.origin, start=each.begin, limit=each.width))
-            else:
-                data = tile(each.level, each.number, each.width, log.read)
-            yield v1.ExportLogResponse(path=each.path, data=data, files=len(tiles) + 1)
-        yield v1.ExportLogResponse(path=CHECKPOINT, data=text.encode(), files=len(tiles) + 1)
+
+        def entries(start: int, limit: int) -> tuple[bytes, ...]:
+            return self._store.logs.entries(row.origin, start=start, limit=limit)
+
+        files = sum(1 for _ in tiles_of(row.signed)) + 1
+        for path, data in static_files(row.signed, log.read, entries, text):
+            yield v1.ExportLogResponse(path=path, data=data, files=files)
 
 
 def log_message(home: Home, row: LogRow, *, now: int) -> v1.TransparencyLog:

@@ -6,12 +6,13 @@
 
 A tile stands for the subtree of height 8 under its hashes, whose other nodes
 are computed. The last one of a level may be narrower and says so in its name;
-once there are more hashes, a wider one is written beside it.
+once there are more hashes, a wider one is written beside it. The checkpoint
+lies beside the tiles, and all of them together are the log: see `static_files`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from tocsin.errors import MalformedLog
 from tocsin.tlog.merkle import HASH_BYTES, MAX_SIZE, Node, Reader
@@ -21,6 +22,11 @@ TILE_WIDTH: Final = 2**TILE_HEIGHT
 MAX_ENTRY_BYTES: Final = 2**16 - 1
 ENTRIES: Final = -1
 """In the place of a level: entries, whose hashes are level 0."""
+CHECKPOINT: Final = "checkpoint"
+"""Where the checkpoint of a log lies, below its prefix."""
+
+EntryReader: TypeAlias = Callable[[int, int], Sequence[bytes]]
+"""Returns entries in their order: from a number on, so many."""
 
 _LENGTH_BYTES: Final = 2
 _MAX_LEVEL: Final = 63
@@ -138,6 +144,26 @@ def tiles_of(size: int, *, since: int = 0) -> Iterator[Tile]:
             yield Tile(level, number)
         if count % TILE_WIDTH and count != earlier:
             yield Tile(level, count >> TILE_HEIGHT, count % TILE_WIDTH)
+
+
+def tile_file(each: Tile, read: Reader, entries: EntryReader) -> bytes:
+    """Return what is in a file: hashes, or entries."""
+    if each.level != ENTRIES:
+        return tile(each.level, each.number, each.width, read)
+    found = entries(each.begin, each.width)
+    _require(len(found) == each.width, f"{each.width} entries were asked for, and {len(found)} came")
+    return entry_bundle(found)
+
+
+def static_files(size: int, read: Reader, entries: EntryReader, checkpoint: str) -> Iterator[tuple[str, bytes]]:
+    """Yield every file of a log with its path, and the checkpoint last: what it is over is there before it is.
+
+    One file is held at a time, however long the log is. The caller MUST have a
+    checkpoint of that size: nothing is verified here.
+    """
+    for each in tiles_of(size):
+        yield each.path, tile_file(each, read, entries)
+    yield CHECKPOINT, checkpoint.encode()
 
 
 def _path(level: str, number: int, width: int) -> str:
