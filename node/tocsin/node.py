@@ -158,8 +158,10 @@ class Node:
         if any(starts <= self._clock() for starts in waiting.values()):
             return True
         written, used = load_papers(self._home.layout, now=self._clock()), self._home.papers
-        signers = (written.record_signer.key_id, written.delivery_signer.key_id)
-        return signers != (used.record_signer.key_id, self._side.delivery_signer.key_id) or written.tls != used.tls
+        log = self._side.office.tlog
+        signers = (used.record_signer, self._side.delivery_signer, log.signer, log.witness)
+        is_same = [each.key_id for each in written.signers] == [each.key_id for each in signers]
+        return not is_same or written.tls != used.tls
 
     async def _begin(self) -> None:
         await self._timekeeper.start()

@@ -394,6 +394,17 @@ def test_the_decision_log_says_once_which_keys_count_from_when_on(layout):
     assert told[0]["pin"] == told[1]["pin"]
 
 
+@pytest.mark.parametrize("name", ["log", "witness"])
+def test_the_decision_log_says_from_when_on_the_log_and_the_witness_have_another_key(layout, name):
+    rotate(layout, name, overlap=DAY)
+    for moment in (NOW, NOW + DAY):
+        with open_home(layout.root, now=moment) as home:
+            told = rotations(home)
+            assert told[-1][f"{name}_key"] == getattr(home.papers, f"{name}_signer").key_id
+    changed = {member for member in told[0] if told[0][member] != told[1][member]}
+    assert (len(told), changed) == (2, {f"{name}_key"})
+
+
 @pytest.mark.parametrize("change", ["rotated", "revoked"])
 def test_the_decision_log_goes_on_under_a_new_delivery_key(layout, change):
     if change == "rotated":

@@ -175,18 +175,37 @@ def test_a_stream_goes_on_after_a_reload(tmp_path):
     asyncio.run(run())
 
 
-def test_a_key_whose_time_has_come_is_noticed(place):
+@pytest.mark.parametrize("name", ["delivery", "log", "witness"])
+def test_a_key_whose_time_has_come_is_noticed(place, name):
     ahead = 0
 
     async def run():
         nonlocal ahead
         async with running(place, clock=lambda: now() + ahead) as node:
-            rotate(place, "delivery", overlap=DAY)
+            rotate(place, name, overlap=DAY)
             assert not node.node.is_key_due()
             ahead = DAY + 1
             assert node.node.is_key_due()
             await node.node.reload()
             assert not node.node.is_key_due()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["record", "log", "witness"])
+def test_a_key_that_somebody_at_a_shell_has_replaced_is_noticed_and_taken_over(place, name):
+    async def run():
+        async with running(place) as node:
+            assert not node.node.is_key_due()
+            rotate(place, name)  # it is in its place already, and the node goes on with the one before
+            assert node.node.is_key_due()
+            before = [signer.key_id for signer in node.home.papers.signers]
+            await node.node.reload(keys_only=True)
+            assert not node.node.is_key_due()
+            log = node.node._side.office.tlog
+            after = [signer.key_id for signer in node.home.papers.signers]
+            assert (log.signer.key_id, log.witness.key_id) == tuple(after[2:])
+            assert [old == new for old, new in zip(before, after, strict=True)].count(False) == 1
 
     asyncio.run(run())
 

@@ -39,6 +39,11 @@ class Papers:
     witness_signer: Signer
     tls: TlsKeys
 
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """Return what signs: records, pages, the log, and cosignatures."""
+        return (self.record_signer, self.delivery_signer, self.log_signer, self.witness_signer)
+
 
 def load_papers(layout: Layout, *, now: int) -> Papers:
     """Read identity document and keys, and see that peers will believe them today.
@@ -110,6 +115,8 @@ def note_papers(log: Log, store: Store, papers: Papers, *, now: int) -> None:
         "version": organisation.version,
         "record_key": papers.record_signer.key_id,
         "delivery_key": papers.delivery_signer.key_id,
+        "log_key": papers.log_signer.key_id,
+        "witness_key": papers.witness_signer.key_id,
         "pin": spki_pin(x509.load_pem_x509_certificate(papers.tls.certificate).public_bytes(Encoding.DER)),
     }
     last = store.audit.list(AuditFilter(act=Event.KEY_ROTATED), limit=1, newest_first=True)

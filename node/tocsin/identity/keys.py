@@ -6,7 +6,7 @@ RFC 7638 thumbprint:
 
     {"kty": "OKP", "crv": "Ed25519", "x": "<32 bytes, base64url>"}
 
-Of the pure core only this module and `token` touch files.
+Of the pure core only this module touches files, and `token` a PKCS#11 module.
 """
 
 import hashlib
@@ -41,6 +41,8 @@ _OWNER_ONLY = 0o600
 _OTHERS = 0o077
 # A PKCS#8 file of the keys we make has under 600 bytes; nothing larger is read into memory.
 _MAX_KEY_FILE = 16 * 1024
+MOST_BYTES = 4096
+"""More than any PIN or URI has; a device or a wrong file is not read to its end."""
 
 # What else a JWK may say about itself, and must not contradict (RFC 7517 section 4, RFC 9864).
 _JWK_USES: Mapping[str, tuple[object, ...]] = {
@@ -154,23 +156,42 @@ def load_private_key(path: Path, *, passphrase: bytes | None = None) -> PrivateK
     raise HomeDamaged("the key is neither Ed25519 nor P-256", where=str(path), hint="restore it from a backup")
 
 
-def _read_owned(path: Path) -> bytes:
+def load_owned(path: Path, what: str) -> str:
+    """Return the text of a file that nobody else can read, without its last line end; `what` is in it.
+
+    Raises KeyExposed when another user owns the file or may read it, and
+    HomeDamaged when it cannot be read or is empty.
+    """
+    data = _read_owned(path, what=what, most=MOST_BYTES, hint="bring the file back")
+    try:
+        text = data.rstrip(b"\r\n").decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(data) == MOST_BYTES:
+        hint = f"write the {what} into it"
+        raise HomeDamaged(f"the file does not hold the {what}", where=str(path), hint=hint)
+    return text
+
+
+def _read_owned(
+    path: Path, *, what: str = "key", most: int = _MAX_KEY_FILE, hint: str = "restore it from a backup"
+) -> bytes:
     """Read a file, with its mode and owner taken from the open file so that it cannot be swapped in between."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            _verify_private(path, status)
-            return file.read(_MAX_KEY_FILE)
+            _verify_private(path, status, what=what)
+            return file.read(most)
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
-        hint = "restore it from a backup"
-        raise HomeDamaged(f"the key cannot be read: {reason}", where=str(path), hint=hint) from error
+        raise HomeDamaged(f"the {what} cannot be read: {reason}", where=str(path), hint=hint) from error
 
 
-def _verify_private(path: Path, status: os.stat_result) -> None:
+def _verify_private(path: Path, status: os.stat_result, *, what: str) -> None:
     if status.st_uid != os.geteuid():
         hint = f"run as the owner, or: chown {os.geteuid()} {path}"
-        raise KeyExposed(f"the key belongs to another user (uid {status.st_uid})", where=str(path), hint=hint)
+        raise KeyExposed(f"the {what} belongs to another user (uid {status.st_uid})", where=str(path), hint=hint)
     mode = stat.S_IMODE(status.st_mode)
     if mode & _OTHERS:
-        raise KeyExposed(f"the key can be read by others (mode {mode:04o})", where=str(path), hint=f"chmod 600 {path}")
+        message = f"the {what} can be read by others (mode {mode:04o})"
+        raise KeyExposed(message, where=str(path), hint=f"chmod 600 {path}")

@@ -12,9 +12,9 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tocsin.errors import HomeDamaged
-from tocsin.identity.keys import load_private_key, thumbprint, to_jwk
+from tocsin.identity.keys import load_owned, load_private_key, thumbprint, to_jwk
 from tocsin.identity.names import KeyId
-from tocsin.identity.token import TokenSigner, load_owned
+from tocsin.identity.token import TokenSigner
 from tocsin.identity.uri import PEM_SUFFIX, URI_SUFFIX, parse_file_uri, parse_token_uri
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):.*", re.DOTALL)  # RFC 3986 section 3.1

@@ -22,8 +22,6 @@ knows it.
 
 import hashlib
 import logging
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,16 +31,13 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tocsin.errors import HomeDamaged, KeyExposed, MalformedIdentity
+from tocsin.errors import HomeDamaged, MalformedIdentity
 from tocsin.identity.admission import ED25519_BYTES, verify_public_key
-from tocsin.identity.keys import thumbprint, to_jwk
+from tocsin.identity.keys import load_owned, thumbprint, to_jwk
 from tocsin.identity.names import KeyId
 from tocsin.identity.uri import TOKEN_ATTRIBUTES, TokenUri
 
 _log = logging.getLogger(__name__)
-
-MOST_BYTES = 4096
-"""More than any PIN or URI has; a device or a wrong file is not read to its end."""
 
 # How CKA_EC_PARAMS says Ed25519: the OID of RFC 8410, or the PrintableString "edwards25519" of PKCS#11.
 _ED25519 = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")
@@ -50,7 +45,6 @@ _ED25519 = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")
 _POINT_PREFIXES = (b"", bytes.fromhex("0420"))
 # Signed when a key is opened, to see that it can sign and goes with its public key; nothing else begins like this.
 _PROBE = b"tocsin/token-probe/v1\n"
-_OTHERS = 0o077
 
 _MEANINGS = {
     "PinLocked": ("the token is locked after too many wrong PINs", "unlock it as its security officer"),
@@ -166,35 +160,6 @@ class TokenSigner:
             hint = "bring the key back, or start the node again with an identity document that names the new one"
             raise _damaged(self._uri, "the token holds another key than before", hint)
         self._key, self._public_key = key, public_key
-
-
-def load_owned(path: Path, what: str) -> str:
-    """Return the text of a file that nobody else can read, without its last line end; `what` is in it.
-
-    Raises KeyExposed when another user owns the file or may read it, and
-    HomeDamaged when it cannot be read or is empty.
-    """
-    where = str(path)
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(MOST_BYTES)
-    except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise HomeDamaged(f"the {what} cannot be read: {reason}", where=where, hint="bring the file back") from None
-    if status.st_uid != os.geteuid():
-        hint = f"run as the owner, or: chown {os.geteuid()} {path}"
-        raise KeyExposed(f"the {what} belongs to another user (uid {status.st_uid})", where=where, hint=hint)
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & _OTHERS:
-        raise KeyExposed(f"the {what} can be read by others (mode {mode:04o})", where=where, hint=f"chmod 600 {path}")
-    try:
-        text = data.rstrip(b"\r\n").decode()
-    except UnicodeDecodeError:
-        text = ""
-    if not text or len(data) == MOST_BYTES:
-        raise HomeDamaged(f"the file does not hold the {what}", where=where, hint=f"write the {what} into it")
-    return text
 
 
 def _library(where: str = "") -> Any:  # noqa: ANN401
