@@ -13,13 +13,14 @@ whoever brings a checkpoint: the origin signed it, or it says nothing.
 `tocsin.exchange.ours` does the same for what others hold of our own log.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.encoding import JSON
+from tocsin.encoding import JSON, encode_base64url
 from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
 from tocsin.exchange.catching import (
     find_contradiction,
@@ -34,7 +35,6 @@ from tocsin.exchange.growth import Growth
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import NoteAlgorithm, log_name, witness_name
-from tocsin.records.disclosure import digest_of
 from tocsin.release.office import Office
 from tocsin.store.evidence import EvidenceRow, LogRow
 from tocsin.tlog.checkpoint import (
@@ -309,7 +309,7 @@ class Watch:
         """Keep evidence, and take nothing from its origin any more."""
         verify_evidence(evidence, known=origin)  # what proves nothing to others would stop an origin for nothing
         bundle, why = dump_evidence(evidence), STOPPED[evidence.kind]
-        digest = digest_of(bundle.decode())
+        digest = encode_base64url(hashlib.sha256(bundle).digest())
         self._logs.add_evidence(EvidenceRow(origin.org, evidence.kind.value, digest, bundle, self._now))
         self._logs.stop(origin.org, why, now=self._now)
         details: dict[str, JSON] = {"kind": evidence.kind.value, "evidence": digest}
