@@ -74,18 +74,18 @@ class Network:
         self.weather = Weather()
         self.told = told
         self._rng = rng
-        self._ports: dict[str, Port] = {}
+        self._ports: dict[tuple[str, str], Port] = {}  # by endpoint, and who dials it: empty for everybody else
         self._cut: dict[tuple[str, str], None] = {}
         self._mended = asyncio.Event()
         self._channels: dict[Channel, None] = {}
 
-    def listen(self, endpoint: str, port: "Port") -> None:
-        """Let calls to an endpoint reach a node."""
-        self._ports[endpoint] = port
+    def listen(self, endpoint: str, port: "Port", *, source: str = "") -> None:
+        """Let calls to an endpoint reach a node: everybody's, or those of one organisation."""
+        self._ports[endpoint, source] = port
 
     def gone(self, org: str) -> None:
         """Let nobody reach a node any more, and tell those who are connected."""
-        self._ports = {endpoint: port for endpoint, port in self._ports.items() if port.org != org}
+        self._ports = {key: port for key, port in self._ports.items() if port.org != org}
         self._break(lambda channel: org in (channel.source, channel.target))
 
     def cut(self, source: str, target: str) -> None:
@@ -106,9 +106,9 @@ class Network:
         """Say whether nothing gets through one way."""
         return (source, target) in self._cut
 
-    def port(self, endpoint: str) -> "Port | None":
-        """Return who listens at an endpoint."""
-        return self._ports.get(endpoint)
+    def port(self, endpoint: str, source: str) -> "Port | None":
+        """Return who listens at an endpoint, for somebody who dials it."""
+        return self._ports.get((endpoint, source)) or self._ports.get((endpoint, ""))
 
     def fate(self) -> Fate:
         """Draw what becomes of a call."""
@@ -176,7 +176,7 @@ class Channel:
     async def reach(self) -> "Port":
         """Cross over to the node that listens there."""
         await self.network.cross(self.source, self.target)
-        port = self.network.port(self._endpoint)
+        port = self.network.port(self._endpoint, self.source)
         if port is None:
             raise rpc_error(grpc.StatusCode.UNAVAILABLE, "nobody listens")
         return port

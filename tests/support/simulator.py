@@ -111,13 +111,14 @@ class Life:
 class Node:
     """A node of the federation, and the disk it has; `now` is what its clock says."""
 
-    def __init__(self, org: OrgId, federation: "Federation") -> None:
+    def __init__(self, org: OrgId, federation: "Federation", *, disk: str = "") -> None:
+        """Put an empty store on a disk, which is called as the organisation is where no name is given."""
         self.org = org
         self.founded = founded(org)
         self.skew = 0
         self.policies = PolicySet({}, FLOOR, ())
         self._federation = federation
-        self.path = federation.folder / f"{org}.db"
+        self.path = federation.folder / f"{disk or org}.db"
         self.path.write_bytes(blank(org))
         self._lives = 0
         self._life: Life | None = None
@@ -217,22 +218,23 @@ class Node:
         }
 
     async def _run(self, life: Life) -> None:
-        loop = self._federation.loop
+        for endpoint in self.founded.organisation.endpoints:
+            self._federation.network.listen(endpoint, self._port(life))
+        await self.timekeeper.start()
+        self.workers.refresh()
+
+    def _port(self, life: Life) -> Port:
+        """Return what serves those who call."""
         door = PeerDoor(
             self.side.directory,
             Calls(),
             quota=QUOTA,
             clock=self.now,
             contacted=self.workers.contacted,
-            monotonic=loop.time,
+            monotonic=self._federation.loop.time,
         )
         service = ExchangeService(self.side, bell=self.bell, heartbeat_seconds=HEARTBEAT_SECONDS)
-        for endpoint in self.founded.organisation.endpoints:
-            self._federation.network.listen(
-                endpoint, Port(self.org, service, LogService(self.side), door, start=life.start)
-            )
-        await self.timekeeper.start()
-        self.workers.refresh()
+        return Port(self.org, service, LogService(self.side), door, start=life.start)
 
 
 class Federation:
@@ -244,7 +246,7 @@ class Federation:
         self.trace: list[str] = []
         chance = random.Random(f"{seed} loop")  # noqa: S311
         self.loop = VirtualLoop(pause=lambda: chance.uniform(0.0001, 0.02))
-        self.loop.set_task_factory(_make_task)
+        self.loop.set_task_factory(make_task)
         self.network = Network(random.Random(f"{seed} network"), told=self.note)  # noqa: S311
         self.nodes = {org: Node(org, self) for org in EVERYBODY}
 
@@ -273,7 +275,7 @@ class Federation:
                 node.kill()
 
 
-def _make_task(
+def make_task(
     loop: asyncio.AbstractEventLoop, work: Any, *, context: contextvars.Context | None = None, **more: Any
 ) -> "asyncio.Task[Any]":
     """Make a task that is known to the life it belongs to, for as long as it runs."""

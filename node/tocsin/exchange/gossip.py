@@ -3,7 +3,7 @@
     we ask with     what we hold of the peer's log and of others, each with its cosignatures, and evidence
     it answers      what it holds of those, of ours, and its own
     then            we fetch the entries that we lack, and hand over those that it lacks: where nobody can call us,
-                    or where it has lost its own
+                    or where it has lost its own, and the evidence that has come up by it
 
 With the comparison goes the identity document of whoever has a newer one than
 the other knows of, before anything else is looked at.
@@ -20,9 +20,8 @@ from tocsin.exchange.comparison import Heard
 from tocsin.exchange.growth import read_growth
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
-from tocsin.v1 import log_service_pb2 as v1
 
-_NOT_WANTED = frozenset({"NOT_PERMITTED", "NOT_FOUND"})
+_NOT_WANTED = frozenset({"NOT_PERMITTED", "NOT_FOUND", "ORIGIN_STOPPED"})
 """By these reasons a peer says that it wants nothing of a log from us."""
 
 
@@ -35,7 +34,8 @@ async def compare(client: Client, org: OrgId, *, side: Side) -> None:
     request = await asyncio.to_thread(side.comparison().ask, org)
     answer = await client.compare(request)
     if 0 < answer.known_version < side.organisation.version:
-        await client.compare(v1.CompareRequest(identity=side.organisation.document))
+        request.identity = side.organisation.document
+        await client.compare(request)  # whole: who leaves out a log says that nothing was seen of it
     heard = await asyncio.to_thread(side.hear, org, answer)
     for origin, size in heard.wanted.items():
         try:
@@ -45,6 +45,7 @@ async def compare(client: Client, org: OrgId, *, side: Side) -> None:
                 raise
     await asyncio.to_thread(side.comparison().said, org)
     await _hand_over(client, org, heard, side=side)
+    await _tell(client, org, known={*request.evidence, *answer.evidence}, side=side)
     await asyncio.to_thread(side.comparison().verify_taking, org)
 
 
@@ -79,3 +80,10 @@ async def _hand_over(client: Client, org: OrgId, heard: Heard, *, side: Side) ->
             if reached <= start:
                 break
             start = reached
+
+
+async def _tell(client: Client, org: OrgId, *, known: set[bytes], side: Side) -> None:
+    """Hand over evidence that has come up in this very contact: where a peer holds less, only we could find it."""
+    request = await asyncio.to_thread(side.comparison().ask, org)
+    if not known >= {*request.evidence}:
+        await client.compare(request)
