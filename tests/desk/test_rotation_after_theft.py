@@ -101,7 +101,7 @@ def test_what_a_thief_sends_as_ours_is_refused_by_its_reason(office, partner):
     received = deliver(office, partner, answer=False)
     assert (received.refused, holds(partner, digest)) == (1, False)
     (refusal,) = partner.desk.get_peer(v1.GetPeerRequest(org=LAB_A), partner.me).peer.refusals
-    assert refusal.reason == "KEY_NOT_VALID"
+    assert refusal.reason == "QUARANTINED"
 
 
 def test_a_stolen_delivery_key_is_revoked_and_the_exchange_and_the_decision_log_go_on(office, partner):
