@@ -1,10 +1,12 @@
 """This module shows records: what the organisation said, and what others said to it."""
 
-from tocsin.desk.lookup import load_record
+from tocsin.desk.lookup import load_record, origin_of
 from tocsin.desk.messages import VERIFIED, listed_message, stored_message
 from tocsin.desk.room import Room
-from tocsin.errors import Malformed, MalformedRequest, RecordRefused, StoreCorrupt, UntrustedIssuer
+from tocsin.errors import Malformed, MalformedRequest, RecordQuarantined, RecordRefused, StoreCorrupt, UntrustedIssuer
 from tocsin.identity.names import parse_org
+from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.release.quarantine import BEFORE_ANY, verify_known_in_time
 from tocsin.schema.contract import choices, enum_claim
 from tocsin.store.model import RecordFilter, StoredRecord
 from tocsin.v1 import desk_service_pb2 as v1
@@ -18,6 +20,7 @@ class Reading:
     """Lists, shows and finds records."""
 
     def __init__(self, room: Room) -> None:
+        self._room = room
         self._home = room.home
         self._store = room.home.store
 
@@ -54,14 +57,26 @@ class Reading:
             return message
         signature, verified = VERIFIED, None
         try:
-            verified = load_record(self._home, record)
+            verified = self._load(record)
             if verified.content != record.content:
                 raise _damaged(record)
-        except UntrustedIssuer as error:
+        except (UntrustedIssuer, RecordQuarantined) as error:
             signature = error.reason
         except (Malformed, RecordRefused) as error:
             raise _damaged(record) from error
         return stored_message(record, self._store, verified=verified, signature=signature, with_token=with_token)
+
+    def _load(self, record: StoredRecord) -> VerifiedRecord:
+        """Verify a record; one of another organisation, under a key that it has revoked, where it was known before."""
+        try:
+            return load_record(self._home, record)
+        except UntrustedIssuer:
+            if record.own:
+                raise
+        origin, office, now = origin_of(self._home, record.issuer), self._room.office, self._room.clock()
+        verified = parse_record(record.token).verify(origin, now=record.issued_at, logged_at=BEFORE_ANY)
+        verify_known_in_time(office, origin, verified, now=now)
+        return verified
 
 
 def _damaged(record: StoredRecord) -> StoreCorrupt:
