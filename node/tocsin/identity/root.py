@@ -96,8 +96,9 @@ def parse_chain(document: bytes) -> list[Version]:
 def named_log_vkeys(organisation: Organisation) -> tuple[str, ...]:
     """Return every verifier key that any version has named for the log, the newest version's first.
 
-    Those of stolen keys are among them. So they are for one question alone:
-    whether our own log, in our own store, is the one that we signed.
+    Those of stolen keys are among them. So they are for what does not rest on
+    the key alone: our own log, in our own store, and trees that witnesses have
+    cosigned and that were read.
     """
     versions = reversed(parse_chain(organisation.document))
     return tuple(dict.fromkeys(vkey for version in versions for vkey in version.details.log_vkeys))

@@ -7,14 +7,16 @@ witnesses; without one our own do: we cosign what we read.
 """
 
 from tocsin.errors import RecordQuarantined
-from tocsin.identity.root import Organisation
+from tocsin.identity.root import Organisation, named_log_vkeys
 from tocsin.identity.vkey import log_name
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.release.ledger import entry_of
 from tocsin.release.office import Office
+from tocsin.tlog.checkpoint import parse_checkpoint
 from tocsin.tlog.entry import id_half
 from tocsin.tlog.judgement import earliest_cosigned, quorum_of
+from tocsin.tlog.log import TransparencyLog
 
 BEFORE_ANY: int = 0
 """For `verify`: as if it had been logged before any key was revoked. Whoever says so asks here afterwards."""
@@ -46,7 +48,11 @@ def logged_since(
     quorum = office.quorum() or quorum_of(office.organisation.witness_vkeys)
     for one in logs.named(origin.org, id_half(entry)):
         if one.entry == entry:
-            notes = [row.checkpoint for row in logs.checkpoints(origin.org, least=one.number + 1)]
-            name, vkeys = log_name(origin.org), origin.log_vkeys
+            log = TransparencyLog(logs, origin.org)
+            rows = [row for row in logs.checkpoints(origin.org, least=one.number + 1) if row.size <= log.size]
+            # What was read before people went on with the origin may be of another history.
+            read = [(row, parse_checkpoint(row.checkpoint).checkpoint.root) for row in rows]
+            notes = [row.checkpoint for row, root in read if log.root(row.size) == root]
+            name, vkeys = log_name(origin.org), named_log_vkeys(origin)
             return earliest_cosigned(notes, index=one.number, origin=name, vkeys=vkeys, quorum=quorum, now=now)
     return None
