@@ -97,6 +97,19 @@ def test_a_pending_peer_is_no_witness(office):
     assert list(own.cosignatures) == []
 
 
+def test_what_was_cosigned_of_another_history_is_not_told(office):
+    office.add_peer(AISI)
+    follow(office, ENTRIES[:40])
+    cosigned(office, LAB_B, WITNESS)
+    (before,) = logs_of(office, LAB_B)
+    assert [one.size for one in before.cosignatures] == [40]
+    office.home.store.logs.cut(LAB_B, 0)
+    follow(office, ENTRIES[40:80])
+    (after,) = logs_of(office, LAB_B)
+    assert list(after.cosignatures) == []
+    assert after.checkpoint == office.home.store.logs.get(LAB_B).checkpoint
+
+
 def test_a_log_of_which_nothing_is_held_is_not_found(office):
     with pytest.raises(NotFound) as refused:
         logs_of(office, AISI)
@@ -196,6 +209,22 @@ def test_a_record_of_somebody_else_is_proved_from_what_was_read_of_its_log(offic
     assert (answer.org, answer.index) == (LAB_B, 5)
     vkeys = B.organisation.log_vkeys
     verify_proof(proof, entry_of(record), origin=log_name(LAB_B), vkeys=vkeys, quorum=None, now=NOW)
+
+
+def test_a_checkpoint_of_another_history_proves_nothing(office):
+    record = make_record(by=B)
+    office.home.store.records.add(record, received_from=LAB_B, now=NOW)
+    follow(office, ENTRIES[:40])
+    cosigned(office, LAB_B, WITNESS)
+    office.home.store.logs.cut(LAB_B, 0)
+    follow(office, [entry_of(record), *ENTRIES[:5]])
+    answer, proof = prove(office, record.digest)
+    assert (answer.index, answer.size) == (0, 6)
+    vkeys = B.organisation.log_vkeys
+    verify_proof(proof, entry_of(record), origin=log_name(LAB_B), vkeys=vkeys, quorum=None, now=NOW)
+    follow_more = [record_entry(name, 2, bytes(32)) for name in IDS[:60]]
+    TransparencyLog(office.home.store.logs, B.organisation.org).append(follow_more, now=NOW)
+    assert prove(office, record.digest)[0].size == 6
 
 
 def evidence_row(office, *, signer=B.log) -> EvidenceRow:

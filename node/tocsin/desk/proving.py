@@ -1,7 +1,5 @@
 """This module proves what is in a log, hands out evidence against origins, and goes on with a log that was stopped."""
 
-from collections.abc import Iterator
-
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.logs import Logs, log_message, vkeys_of
 from tocsin.desk.lookup import load_record, origin_of
@@ -129,22 +127,30 @@ class Proving:
         self._home.log.append(entry, now=self._room.clock())
 
     def _best_checkpoint(self, org: OrgId, *, least: int) -> VerifiedCheckpoint | None:
-        """Return the checkpoint of so many entries at least with the most cosignatures; of several, the newest."""
-        found = [one for text in self._checkpoints(org, least) if (one := self._verified(org, text))]
-        found = [one for one in found if one.checkpoint.size >= least]
-        return max(found, key=lambda one: (len(one.note.signatures), one.checkpoint.size), default=None)
+        """Return the checkpoint of so many entries at least with the most signatures; of several, the newest.
 
-    def _checkpoints(self, org: OrgId, least: int) -> Iterator[str]:
-        yield from (row.checkpoint for row in self._store.logs.checkpoints(org, least=least))
+        There may be one of each hour of years: they are sorted as they lie there, and the first that verifies is it.
+        """
+        kept = [
+            (_signatures(row.checkpoint), row.size, row.checkpoint)
+            for row in self._store.logs.checkpoints(org, least=least)
+        ]
         if newest := newest_with_cosignatures(self._store, org):
-            yield newest
+            kept.append((_signatures(newest), self._store.logs.get(org).signed, newest))
+        enough = sorted((one for one in kept if one[1] >= least), reverse=True)
+        return next((found for _, _, text in enough if (found := self._verified(org, text))), None)
 
     def _verified(self, org: OrgId, text: str) -> VerifiedCheckpoint | None:
-        """Return a checkpoint that one of the log's keys of today signed; a key that was stolen counts no more."""
+        """Return a checkpoint of the tree that is held, which one of the log's keys of today signed; else None.
+
+        A key that was stolen counts no more; and of an origin that has forked, what is kept may be of another tree.
+        """
+        log = TransparencyLog(self._store.logs, org)
         try:
-            return verify_checkpoint(text, origin=log_name(org), vkeys=vkeys_of(self._home, org))
+            found = verify_checkpoint(text, origin=log_name(org), vkeys=vkeys_of(self._home, org))
         except (Malformed, RecordRefused):
             return None
+        return found if found.checkpoint.size <= log.size and log.begins_with(found) else None
 
     def _evidence(self, row: EvidenceRow) -> v1.LogEvidence:
         message = v1.LogEvidence(org=row.origin, kind=row.kind, digest=row.digest)
@@ -155,3 +161,8 @@ class Proving:
         except (Malformed, RecordRefused, NotFound):
             pass  # what was held is held, and says nothing where its keys do not count any more
         return message
+
+
+def _signatures(checkpoint: str) -> int:
+    """Count the lines under a checkpoint."""
+    return checkpoint.count("\n\u2014 ")

@@ -20,8 +20,9 @@ from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import NoteAlgorithm
 from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
-from tocsin.tlog.checkpoint import cosignatures, parse_checkpoint
+from tocsin.tlog.checkpoint import SignedCheckpoint, cosignatures, parse_checkpoint
 from tocsin.tlog.judgement import quorum_of
+from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.note import Note, Verifier, parse_verifier
 from tocsin.tlog.quorum import MAX_LINES, MAX_POLICY, Quorum, parse_quorum
 
@@ -103,28 +104,39 @@ def who_cosigned(store: Store, org: str, *, verifiers: Iterable[Verifier], now: 
     """Return for each witness the largest tree of a log that it has cosigned, of the checkpoints that are kept.
 
     What does not verify is passed over: whoever brought it was refused, or the
-    witness has another key since.
+    witness has another key since. So is another tree than is held, of an
+    origin that has forked.
     """
     found: dict[Verifier, Seen] = {}
     missing = dict.fromkeys(verifiers)
     for text in islice(_kept(store, org), MOST_LOOKED_AT):
+        signed = parse_checkpoint(text)
+        lines = {line: each for line in signed.note.signatures for each in missing if each.is_signer_of(line)}
+        if not lines or not _is_held(store, org, signed):
+            continue
+        for line, verifier in lines.items():
+            with suppress(SignatureMismatch, CheckpointRefused):
+                (one,) = cosignatures(Note(signed.note.text, (line,)), verifiers=(verifier,), now=now)
+                found[verifier] = Seen(verifier, signed.checkpoint.size, one.at)
+                missing.pop(verifier, None)
         if not missing:
             break
-        signed = parse_checkpoint(text)
-        for line in signed.note.signatures:
-            for verifier in [each for each in missing if each.is_signer_of(line)]:
-                with suppress(SignatureMismatch, CheckpointRefused):
-                    (one,) = cosignatures(Note(signed.note.text, (line,)), verifiers=(verifier,), now=now)
-                    found[verifier] = Seen(verifier, signed.checkpoint.size, one.at)
-                    del missing[verifier]
     return tuple(found.values())
 
 
 def newest_with_cosignatures(store: Store, org: str) -> str:
     """Return the newest checkpoint of a log, with the cosignatures that are kept of that tree; empty: there is none."""
     row = store.logs.get(org)
-    kept = [each.checkpoint for each in store.logs.checkpoints(org, least=row.signed) if each.size == row.signed]
+    body = row.checkpoint.partition("\n\n")[0]
+    texts = [each.checkpoint for each in store.logs.checkpoints(org, least=row.signed) if each.size == row.signed]
+    kept = [text for text in texts if text.partition("\n\n")[0] == body]
     return kept[-1] if kept else row.checkpoint
+
+
+def _is_held(store: Store, org: str, signed: SignedCheckpoint) -> bool:
+    """Say whether a checkpoint is of the tree that is held of a log, or of one that it began with."""
+    log = TransparencyLog(store.logs, OrgId(org))
+    return signed.checkpoint.size <= log.size and log.root(signed.checkpoint.size) == signed.checkpoint.root
 
 
 def _kept(store: Store, org: str) -> Iterator[str]:
