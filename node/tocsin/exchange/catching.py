@@ -5,8 +5,9 @@ between the pieces are worked out here, from what was read.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from tocsin.errors import PeerMisbehaved
+from tocsin.errors import CheckpointRefused, MalformedLog, PeerMisbehaved
 from tocsin.exchange.growth import Growth
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
@@ -15,9 +16,9 @@ from tocsin.store.delivery import Logs
 from tocsin.store.evidence import LogRow
 from tocsin.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from tocsin.tlog.entry import id_half
-from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_fork, is_rollback, shown_at
+from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_rollback, shown_at
 from tocsin.tlog.log import TransparencyLog
-from tocsin.tlog.merkle import inclusion_proof
+from tocsin.tlog.merkle import consistency_roots, inclusion_proof
 
 
 def verify_own(origin: Organisation, text: str) -> VerifiedCheckpoint:
@@ -50,10 +51,43 @@ def find_fork(
     """
     if not row.size or TransparencyLog(logs, origin.org).root(row.size) == growth.start_root:
         return None
+    verify_start(origin.org, checkpoint, growth)
     held = verify_own(origin, row.checkpoint)
-    if not is_fork(held, checkpoint, proof=growth.start_proof, older_root=growth.start_root):
-        raise not_the_tree(origin.org)
     return _evidence(origin, Kind.FORK, held, checkpoint, older_root=growth.start_root, proof=growth.start_proof)
+
+
+def find_earlier(logs: Logs, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
+    """Return what a larger tree, which is read whole, proves by what was held, or cosigned, before it came."""
+    size, log = checkpoint.checkpoint.size, TransparencyLog(logs, origin.org)
+    if row.checkpoint and is_rollback(checkpoint, held := verify_own(origin, row.checkpoint), origin=origin):
+        return _evidence(origin, Kind.ROLLBACK, checkpoint, held)  # it came late, by somebody else
+    if row.cosigned > size or begins_with_cosigned(logs, row, size):
+        return None
+    for kept in logs.checkpoints(origin.org, least=row.cosigned):
+        with suppress(CheckpointRefused):
+            other = verify_own(origin, kept.checkpoint)
+            if other.checkpoint.root == row.cosigned_root and not is_old(other, origin, row):
+                root, proof = log.root(row.cosigned), log.consistency(row.cosigned, size)
+                return _evidence(origin, Kind.FORK, other, checkpoint, older_root=root, proof=proof)
+    return None
+
+
+def begins_with_cosigned(logs: Logs, row: LogRow, size: int) -> bool:
+    """Say whether the tree of the first entries begins with all that we have cosigned of a log."""
+    if not row.cosigned or row.cosigned > size:
+        return not row.cosigned
+    return TransparencyLog(logs, OrgId(row.origin)).root(row.cosigned) == row.cosigned_root
+
+
+def verify_start(org: OrgId, checkpoint: VerifiedCheckpoint, growth: Growth) -> None:
+    """Verify that a tree begins with what is said to stand before the entries. Raises PeerMisbehaved."""
+    old, tree = growth.start, checkpoint.checkpoint
+    try:
+        roots = consistency_roots(old=old, new=tree.size, proof=growth.start_proof, old_root=growth.start_root)
+    except MalformedLog as error:
+        raise not_the_tree(org) from error
+    if roots != (growth.start_root, tree.root):
+        raise not_the_tree(org)
 
 
 def find_two_entries(

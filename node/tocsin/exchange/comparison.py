@@ -1,8 +1,9 @@
 """This module compares what two sides hold of the same logs: what we say, and what we make of what the other says.
 
 Checkpoints of a log that is unknown here are passed over, and so is what is
-wrong with the log of a third: it says nothing about whom we speak with. Our
-own log is shown by what `OwnLog.show` says, and not at all while it waits.
+wrong with the log of a third: it says nothing about whom we speak with. So is
+what no key of ours has signed of our own; but whoever says it has not said how
+much of our log it saw. Ours is shown by what `OwnLog.show` says, and not at all while it waits.
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from tocsin.errors import Malformed, NotFound, OriginStopped, RecordRefused
+from tocsin.errors import Malformed, MalformedLog, NotFound, OriginStopped, RecordRefused
 from tocsin.exchange.growth import Growth, grow
 from tocsin.exchange.ours import Ours
 from tocsin.exchange.watch import Origins, Watch
@@ -27,16 +28,22 @@ T = TypeVar("T")
 
 MOST_CHECKPOINTS: Final = 1024
 """Of one comparison: with a handful of cosignatures each they take a megabyte."""
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of the checkpoints in one message, each of which may have 64 cosignatures; evidence and a document go beside them."""
 MOST_EVIDENCE: Final = 1024 * 1024
 """Bytes of evidence in one message; what does not fit goes from people to people."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """What a peer holds: of which logs more than we do, and of each how much."""
+    """What a peer holds: of which logs more than we do, and of each how much.
+
+    It is doubtful where something of our own log is signed by a key that is none of ours today.
+    """
 
     wanted: dict[OrgId, int] = field(default_factory=dict)
     held: dict[OrgId, int] = field(default_factory=dict)
+    doubtful: bool = False
 
 
 class Comparison:
@@ -53,11 +60,11 @@ class Comparison:
     def ask(self, peer: OrgId) -> v1.CompareRequest:
         """Return what we hold, for a peer to compare; never of our own log: it says first what it holds of that."""
         rows = [row for row in self._logs.list() if row.origin != self._office.organisation.org and row.checkpoint]
-        rows = [row for row in rows if self._origins(OrgId(row.origin))][:MOST_CHECKPOINTS]
-        evidence = self._evidence(OrgId(row.origin) for row in rows if row.origin != peer)
+        origins = [OrgId(row.origin) for row in rows if self._origins(OrgId(row.origin))]
+        origins.sort(key=lambda origin: origin != peer)  # what is left out for want of room is never the peer's own
         return v1.CompareRequest(
-            checkpoints=[row.checkpoint for row in rows],
-            evidence=evidence,
+            checkpoints=self._checkpoints(origins),
+            evidence=self._evidence(origin for origin in origins if origin != peer),
             known_version=self.organisation(peer).version,
         )
 
@@ -67,13 +74,11 @@ class Comparison:
         Raises Malformed and RecordRefused for what is wrong with its own log.
         """
         heard = self.hear(peer, request)
+        self.said(peer, heard)
         ours = self._office.organisation.org
-        if ours not in heard.wanted:
-            self._ours.said(peer)
-        named = [org for org in {**heard.held, peer: 0} if org != ours]
-        texts = [text for org in named if (text := self._logs.get(org).checkpoint)]
-        if shown := self.shown():
-            texts.append(shown)
+        named = [org for org in {peer: 0, **heard.held} if org != ours and self._origins(org)]
+        texts = [shown] if (shown := self.shown()) else []
+        texts += self._checkpoints(named)
         ours_is_newer = 0 < request.known_version < self._office.organisation.version
         return v1.CompareResponse(
             checkpoints=texts,
@@ -84,45 +89,51 @@ class Comparison:
 
     def hear(self, peer: OrgId, said: v1.CompareRequest | v1.CompareResponse) -> Heard:
         """Hold what a peer says it holds against what we hold; see `answer` for what it raises."""
-        by, heard = self.organisation(peer), Heard()
+        heard = Heard()
         for bundle in said.evidence:
             self._about_others(self._watch.keep_evidence, bundle)
         for text in said.checkpoints[:MOST_CHECKPOINTS]:
-            checkpoint = parse_checkpoint(text).checkpoint
+            try:
+                checkpoint = parse_checkpoint(text).checkpoint
+            except MalformedLog as error:
+                heard.doubtful = True
+                _log.info("what a peer says of some log is passed over: %s", error.reason)
+                continue
             origin = OrgId(checkpoint.origin.removesuffix("/tocsin"))
-            if origin == self._office.organisation.org:
-                is_wanted = self._ours.look(text, by=by)
-            elif origin == peer:
-                is_wanted = self._look(text)
-            else:
-                is_wanted = self._about_others(self._watch.look, text)
             heard.held[origin] = max(checkpoint.size, heard.held.get(origin, 0))
-            if is_wanted:
-                heard.wanted[origin] = checkpoint.size
+            if self._is_wanted(peer, origin, text, heard):
+                heard.wanted[origin] = max(checkpoint.size, heard.wanted.get(origin, 0))
         return heard
 
-    def said(self, peer: OrgId) -> None:
-        """Take note that we have of our own log what a peer has seen of it."""
-        self._ours.said(peer)
+    def said(self, peer: OrgId, heard: Heard) -> None:
+        """Take note that we have of our own log what a peer has seen of it, if we do."""
+        ours = self._office.organisation.org
+        if not heard.doubtful and heard.held.get(ours, 0) <= self._logs.get(ours).size:
+            self._ours.said(peer)
 
     def size(self, origin: OrgId) -> int:
         """Return how many entries of a log are held."""
         return self._logs.get(origin).size
 
-    def extend(self, peer: OrgId, origin: OrgId, growth: Growth) -> int:
-        """Take over entries of a log that a peer has; see `Watch.extend` and `Ours.extend`. Raises NotFound as well."""
+    def extend(self, peer: OrgId, origin: OrgId, growth: Growth, *, given: bool = False) -> int:
+        """Take over entries of a log that a peer has; see `Watch.extend` and `Ours.extend`. Raises NotFound as well.
+
+        Those of our own log that are `given`, and not asked for, are all that the peer has, once there are no more.
+        """
         if origin == self._office.organisation.org:
             size = self._ours.extend(growth, by=peer)
-            if size >= parse_checkpoint(growth.checkpoint).checkpoint.size:
+            if given and size >= parse_checkpoint(growth.checkpoint).checkpoint.size:
                 self._ours.said(peer)
             return size
         return self._watch.extend(self.organisation(origin), growth)
 
     def growth(self, origin: OrgId, start: int) -> Growth | None:
         """Return how a log that we hold, or our own, goes on behind an entry; None: it does not."""
-        if origin != self._office.organisation.org:
-            return grow(self._logs, origin, start=start)
-        with self._office.store.transaction():
+        if self._origins(origin) is None:
+            return None
+        with self._office.store.transaction():  # it is one log that is read, whoever writes to it
+            if origin != self._office.organisation.org:
+                return grow(self._logs, origin, start=start)
             shown = self.shown()
             growth = grow(self._logs, origin, start=start) if shown else None
             return replace(growth, checkpoint=shown) if growth else None
@@ -148,6 +159,19 @@ class Comparison:
             raise NotFound(f"the log of {org} is not known here")
         return known
 
+    def _is_wanted(self, peer: OrgId, origin: OrgId, text: str, heard: Heard) -> bool:
+        """Look at a checkpoint of whoever's log it is."""
+        if origin == peer:
+            return self._look(text)
+        if origin != self._office.organisation.org:
+            return self._about_others(self._watch.look, text)
+        try:
+            return self._ours.look(text, by=self.organisation(peer))
+        except (Malformed, RecordRefused) as error:  # such as one that a key has signed which was stolen since
+            heard.doubtful = True
+            _log.info("what a peer says of our own log is passed over: %s", error.reason)
+            return False
+
     def _look(self, text: str) -> bool:
         """Look at the log of whom we speak with; that it was caught is said at the end, when the others were heard."""
         try:
@@ -164,6 +188,16 @@ class Comparison:
         except (Malformed, RecordRefused) as error:
             _log.info("what a peer says of the log of another is passed over: %s", error.reason)
             return False
+
+    def _checkpoints(self, origins: Iterable[OrgId]) -> list[str]:
+        """Return the newest checkpoint of each of some logs, as far as they fit."""
+        found, room = list[str](), MOST_BYTES
+        for origin in origins:
+            text = self._logs.get(origin).checkpoint
+            if text and len(text) <= room and len(found) < MOST_CHECKPOINTS:
+                found.append(text)
+                room -= len(text)
+        return found
 
     def _evidence(self, origins: Iterable[OrgId]) -> list[bytes]:
         """Return the newest evidence against each of some origins, as far as it fits."""

@@ -6,6 +6,7 @@ of an earlier time than the last.
 """
 
 from tocsin.errors import CheckpointRefused
+from tocsin.exchange.signatures import keep_cosigned
 from tocsin.exchange.watch import Origins, Watch, cosign_tree
 from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
@@ -35,4 +36,8 @@ def add_checkpoint(office: Office, origins: Origins, request: str, *, now: int) 
         line = cosign_tree(office, org, checkpoint, now=now)
         if not line:
             raise CheckpointRefused("our clock is behind our last cosignature", reason="FUTURE_COSIGNATURE")
+        if known := watch.verify(
+            read.checkpoint
+        ):  # kept as it is cosigned: it may prove something when the log is read
+            keep_cosigned(office.store.logs, org, watch.put_together(known[0], checkpoint, line), now=now)
         return line

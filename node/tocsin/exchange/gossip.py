@@ -13,13 +13,25 @@ of those who were shown something meet, whichever of the two has called.
 """
 
 import asyncio
+import logging
 
-from tocsin.errors import OriginStopped, PeerMisbehaved, PeerRefused
+from tocsin.errors import (
+    Malformed,
+    NotFound,
+    NotPermitted,
+    OriginStopped,
+    PeerMisbehaved,
+    PeerRefused,
+    RecordRefused,
+)
 from tocsin.exchange.client import PEER_REASON, Client
 from tocsin.exchange.comparison import Heard
 from tocsin.exchange.growth import read_growth
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
+from tocsin.tlog.merkle import MAX_SIZE
+
+_log = logging.getLogger(__name__)
 
 _NOT_WANTED = frozenset({"NOT_PERMITTED", "NOT_FOUND", "ORIGIN_STOPPED"})
 """By these reasons a peer says that it wants nothing of a log from us."""
@@ -38,19 +50,31 @@ async def compare(client: Client, org: OrgId, *, side: Side) -> None:
         await client.compare(request)  # whole: who leaves out a log says that nothing was seen of it
     heard = await asyncio.to_thread(side.hear, org, answer)
     for origin, size in heard.wanted.items():
-        try:
-            await _read_on(client, org, origin, size, side=side)
-        except OriginStopped:
-            if origin == org:
-                raise
-    await asyncio.to_thread(side.comparison().said, org)
-    await _hand_over(client, org, heard, side=side)
+        await read_on(client, org, origin, side=side, size=size)
+    await asyncio.to_thread(side.comparison().said, org, heard)
     await _tell(client, org, known={*request.evidence, *answer.evidence}, side=side)
+    await _hand_over(client, org, heard, side=side)
     await asyncio.to_thread(side.comparison().verify_taking, org)
 
 
+async def read_on(client: Client, org: OrgId, origin: OrgId, *, side: Side, size: int = MAX_SIZE) -> None:
+    """Fetch the entries of a log up to a size, or as far as the peer has them.
+
+    Raises as `compare` does where it is the peer's own log, or ours. What is
+    wrong with that of a third keeps nobody from speaking with the peer.
+    """
+    try:
+        await _read_on(client, org, origin, size, side=side)
+    except NotPermitted:  # somebody else has given back what our log waited for
+        if origin != side.organisation.org:
+            raise
+    except (Malformed, RecordRefused, NotFound, OriginStopped, PeerMisbehaved, PeerRefused) as error:
+        if origin in (org, side.organisation.org):
+            raise
+        _log.info("what %s gives of the log of %s is passed over: %s", org, origin, error.reason)
+
+
 async def _read_on(client: Client, org: OrgId, origin: OrgId, size: int, *, side: Side) -> None:
-    """Fetch the entries of a log up to a size, or as far as the peer has them."""
     start, stalled = await asyncio.to_thread(side.comparison().size, origin), 0
     while start < size:
         answer = await client.get_entries(origin, start)
@@ -69,7 +93,7 @@ async def _hand_over(client: Client, org: OrgId, heard: Heard, *, side: Side) ->
         has_lost_it = origin == org and org not in heard.held
         if not has_lost_it and (side.organisation.endpoints or origin == org):
             continue
-        start = heard.held.get(origin, 0)
+        start, stalled = heard.held.get(origin, 0), 0
         while growth := await asyncio.to_thread(side.comparison().growth, origin, start):
             try:
                 reached = await client.add_entries(origin, growth.to_message())
@@ -77,7 +101,8 @@ async def _hand_over(client: Client, org: OrgId, heard: Heard, *, side: Side) ->
                 if error.metadata[PEER_REASON] not in _NOT_WANTED:
                     raise
                 break
-            if reached <= start:
+            stalled += reached < growth.start + len(growth.entries)
+            if reached <= start or stalled > 1:  # it stands somewhere else, once; else it would have us go on for ever
                 break
             start = reached
 

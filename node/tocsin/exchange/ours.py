@@ -10,25 +10,27 @@ a case is to wait; `tocsin restore` has it wait from the beginning.
 """
 
 import logging
+from collections.abc import Iterator
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.errors import NotPermitted, PeerMisbehaved
+from tocsin.errors import MalformedLog, NotPermitted, OriginStopped, ProofMismatch
+from tocsin.exchange.catching import is_old, not_the_tree, verify_own, verify_start
 from tocsin.exchange.growth import Growth
+from tocsin.exchange.signatures import cosigned, keep_cosigned, keys_of
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.identity.vkey import NoteAlgorithm, log_name
+from tocsin.identity.vkey import log_name
 from tocsin.release.ledger import PUT_BACK, go_on, hold
 from tocsin.release.office import Office
 from tocsin.tlog.checkpoint import (
     Checkpoint,
     SignedCheckpoint,
-    add_cosignatures,
+    VerifiedCheckpoint,
     parse_checkpoint,
     sign_checkpoint,
-    verify_checkpoint,
 )
 from tocsin.tlog.merkle import verify_consistency
-from tocsin.tlog.note import parse_verifier
+from tocsin.tlog.note import MAX_SIGNATURES, Signature
 
 _log = logging.getLogger(__name__)
 
@@ -47,60 +49,87 @@ class Ours:
     def look(self, text: str, *, by: Organisation) -> bool:
         """Hear a checkpoint of our log, as a peer holds it; True: it is larger than what we have, and that is wanted.
 
-        Raises MalformedLog, CheckpointRefused and SignatureMismatch for what is none of ours.
+        What was shown before our log went on is known to people here, as far
+        as it is none of ours any more.
+
+        Raises MalformedLog and CheckpointRefused for what is none of ours: a
+        tree of ours is one of ours, whichever key has signed it.
         """
         organisation = self._office.organisation
-        checkpoint = verify_checkpoint(text, origin=log_name(organisation.org), vkeys=organisation.log_vkeys)
-        tree = checkpoint.checkpoint
         with self._office.store.transaction():
-            if tree.size > self._log.size:
+            if self.cosigned(text, by=by):
+                return False
+            checkpoint = verify_own(organisation, text)
+            row = self._logs.get(self._log.org)
+            if not row.stopped and is_old(checkpoint, organisation, row):
+                return False
+            if checkpoint.checkpoint.size > row.size:
                 self._hold(by=by.org)
                 return True
-            if not self._log.begins_with(checkpoint):
-                self._stop(by=by.org)
-                return False
-            self._keep_cosignatures(SignedCheckpoint(tree, checkpoint.note), by=by)
+            self._stop(by=by.org)
         return False
 
-    def cosigned(self, text: str, *, by: Organisation) -> None:
-        """Keep the cosignature that came with a receipt, where it is of a tree of ours; the log's signature is ours."""
+    def cosigned(self, text: str, *, by: Organisation) -> bool:
+        """Keep how a peer has cosigned a tree of ours; False where it is none. The log's signature on it is ours."""
         signed = parse_checkpoint(text)
         tree = signed.checkpoint
-        if tree.origin != log_name(self._log.org) or tree.size > self._log.size:
-            return
-        if self._log.root(tree.size) == tree.root:
-            self._keep_cosignatures(signed, by=by)
+        if Checkpoint(log_name(self._log.org), tree.size, tree.root) != tree or tree.size > self._log.size:
+            return False
+        if self._log.root(tree.size) != tree.root:
+            return False
+        self._keep_cosignatures(signed, by=by)
+        return True
 
     def extend(self, growth: Growth, *, by: OrgId) -> int:
         """Take back entries of our log that we have lost, and return how many there are then.
 
-        Raises NotPermitted where our log waits for nobody, and PeerMisbehaved
-        for entries that are not those that we signed.
+        A larger checkpoint says that our log was put back, as in `look`.
+
+        Raises NotPermitted where our log waits for nobody, PeerMisbehaved for
+        entries that are not those that we signed, and OriginStopped where they
+        go on from another tree than ours.
         """
+        organisation = self._office.organisation
+        checkpoint = verify_own(organisation, growth.checkpoint)
         with self._office.store.transaction():
-            row = self._logs.get(self._log.org)
-            if not row.stopped:
+            row, size = self._logs.get(self._log.org), checkpoint.checkpoint.size
+            if not row.stopped and (size <= row.size or is_old(checkpoint, organisation, row)):
                 raise NotPermitted("our log waits for nobody")
-            organisation = self._office.organisation
-            checkpoint = verify_checkpoint(
-                growth.checkpoint, origin=log_name(organisation.org), vkeys=organisation.log_vkeys
-            )
-            tree = checkpoint.checkpoint
-            if growth.start != row.size or tree.size <= row.size:
+            if size <= row.size:
                 return row.size
-            size = self._log.append(growth.entries, now=self._now)
-            root = self._log.root(size)
+            self._hold(by=by)
+        with self._office.store.transaction():
+            size = self._log.size
+            if growth.start != size:
+                return size
+            if not size or self._log.root(size) == growth.start_root:
+                return self._take_back(checkpoint, growth)
+            verify_start(self._log.org, checkpoint, growth)
+            self._stop(by=by)
+        raise OriginStopped(f"what {by} gives back of our log does not go on from ours: {FORKED}")
+
+    def _take_back(self, checkpoint: VerifiedCheckpoint, growth: Growth) -> int:
+        size, tree = self._log.append(growth.entries, now=self._now), checkpoint.checkpoint
+        root, proof = self._log.root(size), growth.end_proof
+        try:
             if size < tree.size:
-                verify_consistency(old=size, new=tree.size, proof=growth.end_proof, old_root=root, new_root=tree.root)
-            elif root != tree.root:
-                raise PeerMisbehaved(f"what {by} gives back of our log is not what we signed")
-            self._log.sign(self._log.signer, now=self._now)
-            return size
+                verify_consistency(old=size, new=tree.size, proof=proof, old_root=root, new_root=tree.root)
+            is_ours = size < tree.size or (size, root) == (tree.size, tree.root)
+        except (MalformedLog, ProofMismatch):
+            is_ours = False
+        if not is_ours:
+            raise not_the_tree(self._log.org)
+        self._log.sign(self._log.signer, now=self._now)
+        return size
 
     def said(self, peer: OrgId) -> None:
-        """Take note that a peer has said how much of our log it saw; when everybody has, we go on."""
+        """Take note that a peer has said how much of our log it saw; when everybody has, we go on.
+
+        Not where our log has stopped for another reason: that is for people to say.
+        """
         with self._office.store.transaction():
-            if self._logs.has_said(peer) and not self._logs.awaited() and self._logs.get(self._log.org).stopped:
+            is_last = self._logs.has_said(peer) and not self._logs.awaited()
+            if is_last and self._logs.get(self._log.org).stopped == PUT_BACK:
                 go_on(self._office.store, self._log, now=self._now)
                 self._office.log.append(Entry(Event.LOG_RESUMED, partner=peer), now=self._now)
 
@@ -122,16 +151,24 @@ class Ours:
         _log.error("nothing is issued any more: %s", why)
 
     def _keep_cosignatures(self, signed: SignedCheckpoint, *, by: Organisation) -> None:
-        """Keep who has cosigned a tree of ours, beside those who have already."""
+        """Keep that a peer has cosigned a tree of ours, beside those who have already; what is forged is left out."""
         tree = signed.checkpoint
-        verifiers = [parse_verifier(vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1) for vkey in by.witness_vkeys]
-        kept = [
-            row.checkpoint for row in self._logs.checkpoints(self._log.org, least=tree.size) if row.size == tree.size
-        ]
         bare = sign_checkpoint(Checkpoint(tree.origin, tree.size, tree.root), signer=self._log.signer)
-        before = kept[0] if kept else bare
-        lines = "".join(line.line() for line in signed.note.signatures)
-        text = add_cosignatures(before, lines, verifiers=verifiers, now=self._now)
-        count = len(parse_checkpoint(text).note.signatures)
-        if text != before and count > 1:
-            self._logs.keep_checkpoint(self._log.org, text, size=tree.size, signatures=count, now=self._now)
+        kept = {(line.name, line.key_hash): line for line in self._kept(tree)}
+        before = dict(kept)
+        for line in signed.note.signatures:
+            for new in cosigned(signed.note.text, line, keys_of(by), now=self._now):
+                key = line.name, line.key_hash
+                old = [*cosigned(signed.note.text, kept[key], [new.verifier], now=self._now)] if key in kept else []
+                if not old or new.at < old[0].at:
+                    kept[key] = line
+        if kept != before and len(kept) < MAX_SIGNATURES:
+            text = bare + "".join(line.line() for line in kept.values())
+            keep_cosigned(self._logs, self._log.org, text, now=self._now)
+
+    def _kept(self, tree: Checkpoint) -> Iterator[Signature]:
+        """Yield the cosignatures of a tree of ours that are kept, of the fullest checkpoint."""
+        rows = self._logs.checkpoints(self._log.org, least=tree.size)
+        notes = [parse_checkpoint(row.checkpoint).note for row in rows if row.size == tree.size]
+        fullest = max(notes, key=lambda note: len(note.signatures), default=None)
+        yield from (line for line in fullest.signatures if line.name != tree.origin) if fullest else ()

@@ -15,7 +15,7 @@ whoever brings a checkpoint: the origin signed it, or it says nothing.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,24 +23,27 @@ from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON, encode_base64url
 from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
 from tocsin.exchange.catching import (
+    begins_with_cosigned,
     find_contradiction,
+    find_earlier,
     find_fork,
     find_other_record,
     find_two_entries,
     is_old,
     not_the_tree,
     verify_own,
+    verify_start,
 )
 from tocsin.exchange.growth import Growth
+from tocsin.exchange.signatures import keep_cosigned, keys_of, put_together
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.identity.vkey import NoteAlgorithm, log_name, witness_name
+from tocsin.identity.vkey import log_name, witness_name
 from tocsin.release.office import Office
 from tocsin.store.evidence import EvidenceRow, LogRow
 from tocsin.tlog.checkpoint import (
     CLOCK_SKEW,
     VerifiedCheckpoint,
-    add_cosignatures,
     cosign,
     parse_checkpoint,
     verify_checkpoint,
@@ -55,7 +58,7 @@ from tocsin.tlog.evidence import (
 )
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import verify_consistency
-from tocsin.tlog.note import Note, Verifier, format_note, parse_verifier
+from tocsin.tlog.note import Note, Signature, Verifier, format_note, parse_signatures
 from tocsin.tlog.proof import parse_proof, verify_proof
 
 _log = logging.getLogger(__name__)
@@ -83,14 +86,14 @@ class Watch:
         self._verified: dict[str, VerifiedCheckpoint] = {}
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
-        """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here.
+        """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
 
         Raises MalformedLog, and CheckpointRefused (UNSIGNED_CHECKPOINT, FUTURE_COSIGNATURE).
         """
         name = parse_checkpoint(text).checkpoint.origin
         org = OrgId(name.removesuffix("/tocsin"))
         origin = self._origins(org) if name == log_name(org) else None
-        if origin is None:
+        if origin is None or org == self._office.organisation.org:
             return None
         if text not in self._verified:
             checkpoint = verify_checkpoint(text, origin=name, vkeys=origin.log_vkeys)
@@ -152,10 +155,11 @@ class Watch:
         with self._office.store.transaction():
             row = self._under_keys_of_today(origin, checkpoint)
             is_behind = checkpoint.checkpoint.size <= row.size or is_old(checkpoint, origin, row)
-            if row.size != growth.start or is_behind:
+            if row.size != growth.start or is_behind or row.stopped:
                 return row.size
             log = TransparencyLog(self._logs, origin.org)
             if row.size > row.signed and log.root(row.size) != growth.start_root:
+                verify_start(origin.org, checkpoint, growth)
                 self._logs.cut(origin.org, row.signed)  # what was read on the way to another tree
                 return row.signed
             caught = find_fork(self._logs, origin, checkpoint, growth, row)
@@ -193,17 +197,14 @@ class Watch:
 
         `record` is what it is the entry of, as its origin signed it.
 
-        Raises MalformedLog, CheckpointRefused, ProofMismatch (NOT_INCLUDED),
-        and as `require` does; OriginStopped also where the log has another digest in its place.
+        Raises MalformedLog, CheckpointRefused, ProofMismatch (NOT_INCLUDED);
+        ProofMismatch (NOT_CONSISTENT) for a proof in another tree than was
+        read, and StaleCheckpoint and OriginStopped as `require` does;
+        OriginStopped also where the log has another digest in its place.
         """
-        read = parse_proof(proof)
-        owner, _ = self.require(read.checkpoint)
-        if owner.org != origin.org:
-            raise MalformedLog("the proof is of another log than the record's origin has", reason="BAD_PROOF")
         try:
-            name, vkeys = log_name(origin.org), origin.log_vkeys
-            return verify_proof(read, entry, origin=name, vkeys=vkeys, quorum=None, now=self._now).index
-        except ProofMismatch:
+            return self._verify_proof(origin, proof, entry)
+        except (MalformedLog, ProofMismatch):  # whatever came along: what is read of the log may say more
             caught = find_other_record(self._logs, origin, entry, record)
             if caught is None:
                 raise
@@ -223,28 +224,49 @@ class Watch:
 
         Raises Malformed and RecordRefused for what proves nothing, and OriginStopped where it proves something new.
         """
+        if any(row.bundle == bundle for row in self._logs.evidence()):
+            return
         evidence = parse_evidence(bundle)
         claimed = parse_checkpoint(evidence.checkpoints[0]).checkpoint.origin
         origin = self._origins(OrgId(claimed.removesuffix("/tocsin")))
         if origin is None or evidence.kind is Kind.RECORD:
             return  # what is under the signature of a record goes from people to people
         verify_evidence(evidence, known=origin)
-        row = self._logs.get(origin.org)
-        shown = [verify_own(origin, text) for text in evidence.checkpoints]
+        row, shown = self._logs.get(origin.org), [verify_own(origin, text) for text in evidence.checkpoints]
         if row.stopped or any(is_old(one, origin, row) for one in shown):
             return
         with self._office.store.transaction():
             self._keep(origin, evidence)
         self.verify_taking(origin.org)
 
-    def witnesses(self) -> tuple[Verifier, ...]:
-        """Return the keys of every witness that is known here, our own among them."""
-        office = self._office
-        orgs = [peer.org for peer in office.store.peers.list()]
-        known = [office.organisation, *(found for org in orgs if (found := self._origins(org)))]
-        return tuple(
-            parse_verifier(vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1) for one in known for vkey in one.witness_vkeys
+    def put_together(
+        self, origin: Organisation, checkpoint: VerifiedCheckpoint, lines: str | Sequence[Signature]
+    ) -> str:
+        """Return a checkpoint with what counts of the lines under it, and of further ones; see `signatures`."""
+        more = (parse_signatures(lines) if lines else ()) if isinstance(lines, str) else lines
+        return put_together(
+            checkpoint.note.text,
+            [*checkpoint.note.signatures, *more],
+            origin=origin,
+            witnesses=self._witness,
+            now=self._now,
         )
+
+    def _witness(self, name: str) -> tuple[Verifier, ...]:
+        """Return the keys of a witness that is known here, or our own."""
+        org = OrgId(name.removesuffix("/witness"))
+        known = self._origins(org) if name == witness_name(org) else None
+        return keys_of(known) if known else ()
+
+    def _verify_proof(self, origin: Organisation, proof: str, entry: bytes) -> int:
+        read, name = parse_proof(proof), log_name(origin.org)
+        if parse_checkpoint(read.checkpoint).checkpoint.origin != name:
+            raise MalformedLog("the proof is of another log than the record's origin has", reason="BAD_PROOF")
+        try:
+            self.require(read.checkpoint)
+        except PeerMisbehaved as error:  # whoever passes it on may not know, and has other things to say
+            raise ProofMismatch(error.message, reason="NOT_CONSISTENT") from error
+        return verify_proof(read, entry, origin=name, vkeys=origin.log_vkeys, quorum=None, now=self._now).index
 
     def _under_keys_of_today(self, origin: Organisation, checkpoint: VerifiedCheckpoint) -> LogRow:
         """Return where a log stands, without a checkpoint whose key counts no more: a thief may have made it."""
@@ -276,34 +298,28 @@ class Watch:
             raise not_the_tree(origin.org)
 
     def _complete(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> Evidence | None:
-        """Keep a checkpoint whose tree is read whole, and cosign it; return what is in it twice, if anything is."""
-        tree = checkpoint.checkpoint
-        self._logs.set_checkpoint(origin.org, checkpoint.text, signed=tree.size, now=self._now)
-        log = TransparencyLog(self._logs, origin.org)
-        if not row.cosigned or log.root(row.cosigned) == row.cosigned_root:
-            self._set(origin, checkpoint.text + cosign_tree(self._office, origin.org, checkpoint, now=self._now))
+        """Keep a checkpoint whose tree is read whole, and cosign it; return what it proves against its origin."""
+        caught = find_earlier(self._logs, origin, checkpoint, row)
+        if caught is not None:
+            return caught
+        is_more = begins_with_cosigned(self._logs, row, checkpoint.checkpoint.size)
+        line = cosign_tree(self._office, origin.org, checkpoint, now=self._now) if is_more else ""
+        text = self.put_together(origin, checkpoint, line)
+        self._logs.set_checkpoint(origin.org, text, signed=checkpoint.checkpoint.size, now=self._now)
+        keep_cosigned(self._logs, origin.org, text, now=self._now)
         return find_two_entries(self._logs, origin, checkpoint, since=row.signed)
 
     def _merge(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> None:
         """Take over what others have signed under the checkpoint that is held, and when its origin showed it last."""
-        if checkpoint.checkpoint.size != row.signed or checkpoint.text == row.checkpoint or not row.checkpoint:
+        if checkpoint.checkpoint.size != row.signed or checkpoint.text == row.checkpoint:
             return
-        own = witness_name(origin.org)
-        shown, held = (shown_at(one, origin=origin) or 0 for one in (checkpoint, verify_own(origin, row.checkpoint)))
-        lines = [line for line in parse_checkpoint(row.checkpoint).note.signatures if line.name != own or shown <= held]
-        given = checkpoint.note.signatures
-        lines += [line for line in given if line.name == own and shown > held]
-        text = format_note(Note(checkpoint.note.text, tuple(lines)))
-        others = "".join(line.line() for line in given if line.name != own)
-        merged = add_cosignatures(text, others, verifiers=self.witnesses(), now=self._now)
-        if merged != row.checkpoint:
-            self._set(origin, merged)
-
-    def _set(self, origin: Organisation, text: str) -> None:
-        read = parse_checkpoint(text)
-        size, count = read.checkpoint.size, len(read.note.signatures)
-        self._logs.set_checkpoint(origin.org, text, signed=size, now=self._now)
-        self._logs.keep_checkpoint(origin.org, text, size=size, signatures=count, now=self._now)
+        if not row.checkpoint:  # that a log is empty is said at a time as well
+            self._logs.set_checkpoint(origin.org, checkpoint.text, signed=0, now=self._now)
+            return
+        text = self.put_together(origin, verify_own(origin, row.checkpoint), checkpoint.note.signatures)
+        if text != row.checkpoint:
+            self._logs.set_checkpoint(origin.org, text, signed=row.signed, now=self._now)
+            keep_cosigned(self._logs, origin.org, text, now=self._now)
 
     def _keep(self, origin: Organisation, evidence: Evidence) -> None:
         """Keep evidence, and take nothing from its origin any more."""
