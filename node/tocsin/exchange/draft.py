@@ -76,6 +76,8 @@ class Draft:
         self._log: list[Entry] = []
         self._again: dict[str, VerifiedRecord] = {}
         self._proofs: dict[str, str] = {}
+        # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
+        self._shown = office.tlog.show(now=now)
         self._not_gone: dict[str, tuple[str, str, int]] = {}  # issuer, record id and version, by digest
 
     def add_numbered(self, *, after: int) -> None:
@@ -116,7 +118,7 @@ class Draft:
             feed_id=self._feed.feed_id,
             sender=self._office.organisation.org,
             audience=self._partner,
-            checkpoint=self._office.tlog.show(now=self._now),
+            checkpoint=self._shown,
             signer=signer,
             now=self._now,
             more=self.is_full or last < self._feed.head,
@@ -138,15 +140,20 @@ class Draft:
         return _Look.DONE if self._add_candidate(record, decision) else _Look.FULL
 
     def _add_again(self, sent: FeedEntry) -> bool:
-        """Add an entry that has its number; False where it does not fit, or the clock is wrong."""
+        """Add an entry that has its number; False where it does not fit, or has to wait.
+
+        It waits while the clock is wrong, and while a log that was stopped is read anew.
+        """
         if sent.kind is EntryKind.RETRACTION:
             notice = notice_again(self._office.store, sent)
+            if not self._prove(notice.retraction):
+                return False
             return self._add(self._carry_notice(notice, sent.sequence, sent.tag))
         record = None if sent.kind is EntryKind.VOID else self._load(sent.digest)
         if record is None:
             return self._add_void(sent)
         today = self._decide(record)
-        if today.denial is Denial.CLOCK:
+        if today.denial is Denial.CLOCK or (sent.kind is EntryKind.RECORD and not self._prove(record)):
             return False
         going = self._going_again(sent, record, today)
         if going is None:

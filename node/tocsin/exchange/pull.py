@@ -14,7 +14,7 @@ from contextlib import aclosing
 from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCheckpoint, StaleCursor, TocsinError
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
-from tocsin.exchange.gossip import compare
+from tocsin.exchange.gossip import compare, read_on
 from tocsin.exchange.progress import Progress
 from tocsin.exchange.receipt import load_receipt
 from tocsin.exchange.receive import Received
@@ -234,14 +234,19 @@ async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Si
     """
     if cursor and page.cursor.partition(".")[0] != cursor.partition(".")[0]:
         raise PeerMisbehaved(f"{org} answers with another feed than it was asked for")
-    try:
-        return await asyncio.to_thread(side.accept, org, page)
-    except StaleCheckpoint:
-        await compare(client, org, side=side)  # what is in the page was logged since
-    try:
-        return await asyncio.to_thread(side.accept, org, page)
-    except StaleCheckpoint:
-        raise PeerMisbehaved(f"{org} does not show the log that its page is from") from None
+    looked = set[OrgId]()
+    while True:
+        try:
+            return await asyncio.to_thread(side.accept, org, page)
+        except StaleCheckpoint as error:
+            origin = OrgId(error.metadata["origin"])
+            if origin in looked:
+                raise PeerMisbehaved(f"{org} does not show the log of {origin} that its page is from") from None
+        looked.add(origin)
+        if origin == org:
+            await compare(client, org, side=side)  # what is in the page was logged since
+        else:
+            await read_on(client, org, origin, side=side)  # we may never have met its origin
 
 
 def _reached(receipts: Sequence[str], page: Page, cursor: str) -> str | None:
