@@ -5,6 +5,7 @@ memory, for as long as the test runs.
 """
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from weakref import WeakValueDictionary
 
@@ -73,12 +74,13 @@ def log_of(org):
 
 
 def issue(org, *entries, now=NOW):
-    """Log what an organisation is said to have issued, as far as it is not there."""
+    """Log what an organisation is said to have issued, as far as it is not there: also what no honest log takes."""
     log = log_of(org)
     missing = [entry for entry in entries if entry not in log.shelf.entries(org, start=0, limit=10_000)]
     with _transaction(org):
         if missing:
-            log.issue(*missing, now=now)
+            log.append(missing, now=now)
+            log.sign(log.signer, now=now)
 
 
 def prove(org, entry):
@@ -94,11 +96,11 @@ def show(org, *, now=NOW):
 
 def read_on(reader, org):
     """Let a party read how the log of an organisation goes on, as its node does at every contact."""
-    watch = Watch(reader.office, reader.origin, now=reader.now)
-    if watch.look(show(org, now=reader.now)):
-        log = log_of(org)
-        while growth := grow(log.shelf, org, start=reader.store.logs.get(org).size):
-            watch.extend(reader.origin(org), growth)
+    watch, shown = Watch(reader.office, reader.origin, now=reader.now), show(org, now=reader.now)
+    if watch.look(shown):
+        shelf = log_of(org).shelf
+        while growth := grow(shelf, org, start=reader.store.logs.get(org).size):
+            watch.extend(reader.origin(org), replace(growth, checkpoint=shown))
 
 
 def _transaction(org):

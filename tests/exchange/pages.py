@@ -14,6 +14,7 @@ from tocsin.records.record import parse_record
 from tocsin.records.retraction import Action, parse_retraction, sign_retraction
 from tocsin.release import ledger
 from tocsin.store.model import EntryKind
+from tocsin.v1 import exchange_service_pb2 as v1
 
 FEED, ANOTHER_FEED = "A" * 22, "B" * 21 + "A"
 
@@ -47,9 +48,9 @@ def page_of(*entries, first=1, feed=FEED, sender=A, audience=B, now=NOW):
 
 
 def log(entries, *, sender=A):
-    """Log what some entries bring, each with its origin, and return them."""
+    """Log what some entries bring, each with its origin, and return them; one that comes with a proof is not logged."""
     for entry in entries:
-        if issued := issued_in(entry):
+        if not entry.proof and (issued := issued_in(entry)):
             notary.issue(issued.issuer, ledger.entry_of(issued))
     notary.issue(sender)
     return entries
@@ -75,6 +76,13 @@ def issued_in(entry):
     except (Malformed, RecordRefused):
         return None
     return None
+
+
+def without_proof(entry):
+    """Return what an entry of a page says, without the proof, which is of the log as it was when the page was made."""
+    said = v1.Entry.FromString(entry.SerializeToString())
+    said.ClearField("proof")
+    return said
 
 
 def raw(record, presentation, **more):

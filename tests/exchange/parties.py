@@ -5,6 +5,7 @@ import json
 from functools import cache
 
 from tests.exchange import notary
+from tests.exchange.links import Link, run, side_of
 from tests.store.making import make_record
 from tests.support.organisations import NOW, Founded, found, seeded
 from tests.support.people import colleague
@@ -14,6 +15,7 @@ from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import take_receipts
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import KnownPeer
+from tocsin.exchange.gossip import compare, read_on
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.publish import amend, publish, queue_partners, weigh_queued
 from tocsin.exchange.quota import Budget
@@ -208,16 +210,27 @@ class Party:
     def cursor_of(self, sender):
         return format_cursor(self.store.intake.cursor(sender))
 
-    def take(self, page, *, sender=A, now=None, pushed=False):
-        """Take in a page of a peer's feed, and read its log first where need be; its receipt is pending from then on."""
-        try:
-            return self.take_now(page, sender=sender, now=now, pushed=pushed)
-        except StaleCheckpoint as error:
-            notary.read_on(self, OrgId(error.metadata["origin"]))
-        try:
-            return self.take_now(page, sender=sender, now=now, pushed=pushed)
-        except StaleCheckpoint as error:
-            notary.read_on(self, OrgId(error.metadata["origin"]))
+    def hears(self, other, *, of=""):
+        """Call another party and compare logs with it, as every contact does; `of`: and read this one there."""
+        link = Link(side_of(self), side_of(other))
+        run(compare(link, other.org, side=link.ours))
+        if of not in ("", other.org):
+            run(read_on(link, other.org, of, side=link.ours))
+
+    def take(self, page, *, sender=A, now=None, pushed=False, of=None):
+        """Take in a page of a peer's feed, with the logs that it needs; its receipt is pending from then on.
+
+        They are read at the party that it is of; the notary has those of a page that is made by hand.
+        """
+        for _ in range(2):  # it may need the log of its sender, and that of an origin
+            try:
+                return self.take_now(page, sender=sender, now=now, pushed=pushed)
+            except StaleCheckpoint as error:
+                origin = OrgId(error.metadata["origin"])
+                if of is None:
+                    notary.read_on(self, origin)
+                else:
+                    self.hears(of, of=origin)
         return self.take_now(page, sender=sender, now=now, pushed=pushed)
 
     def take_now(self, page, *, sender=A, now=None, pushed=False):
@@ -260,7 +273,7 @@ class Party:
         """Take everything that a party has for this one, with receipts; return what each page brought."""
         brought = []
         while (page := sender.page_for(self.org, self.cursor_of(sender.org), limits=limits)) is not None:
-            brought.append(self.take(page, sender=sender.org))
+            brought.append(self.take(page, sender=sender.org, of=sender))
             self.hand_over(sender)
         return brought
 

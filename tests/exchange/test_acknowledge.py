@@ -6,7 +6,7 @@ import pytest
 
 from tests.exchange.parties import HOUR, OPEN, RELAYED, A, B, C, founded
 from tests.support.organisations import NOW, record_key
-from tocsin.errors import MalformedRequest, QuotaExceeded, ReceiptRefused, StaleCursor
+from tocsin.errors import MalformedRequest, OriginStopped, QuotaExceeded, ReceiptRefused, StaleCursor
 from tocsin.exchange import chain, reread
 from tocsin.exchange.acknowledge import MOST_LOGGED, MOST_RECEIPTS, last_held, take_receipts
 from tocsin.exchange.directory import KnownPeer
@@ -48,6 +48,12 @@ def restore(party, name):
         leftover.unlink()
     name.rename(folder / f"{party.org}.db")
     party.store = open_store(folder / f"{party.org}.db")
+
+
+def go_on_with(party, org):
+    """Take from an origin again that was stopped, as people say it."""
+    party.store.logs.resume(org, now=party.now)
+    party.store.logs.cut(org, 0)
 
 
 def test_what_is_no_text_of_a_receipt_is_refused_before_anything_is_noted(a):
@@ -232,6 +238,12 @@ class TestRollback:
             put_back.page_for(B, b.cursor_of(A))
         assert len(put_back.logged("rolled-back")) == 1
         b.store.intake.forget(A)
+        with pytest.raises(OriginStopped) as refused:
+            b.pull(put_back)
+        assert refused.value.reason == "ORIGIN_STOPPED", "what was signed since is another history"
+        assert [row.kind for row in b.store.logs.evidence(A)] == ["fork"]
+        go_on_with(b, A)
+        put_back.now = b.now = b.now + 1
         b.take(put_back.page_for(B))
         assert b.store.records.token(other.digest) is not None
         with pytest.raises(ReceiptRefused) as refused:
@@ -277,12 +289,14 @@ class TestRollback:
             put_back.page_for(B, b.cursor_of(A))
         assert set(put_back.store.recoveries.open()) == {B}
 
-    def test_what_a_peer_gave_back_is_not_sent_as_ours_and_can_be_taken_back(self, a, b, tmp_path):
+    def test_what_a_peer_gave_back_is_not_sent_as_ours_and_can_be_taken_back(self, a, b, c, tmp_path):
         copy = tmp_path / "copy"
         a.store.snapshot(copy)
         lost = a.post({"title": "lost"}, relay="community", partners=[B])
         b.pull(a)
         restore(a, copy)
+        for peer in (b, c):
+            a.hears(peer)
         keep_recovered(a.office, B, what_is_held(b.store, A, ""), now=NOW)
         held = a.store.records.get(lost.digest)
         assert (held.received_from, held.standing) == (B, Standing.CURRENT)
@@ -306,6 +320,8 @@ class TestRollback:
         a.retract(record, Action.PURGE)
         b.pull(a)
         restore(a, copy)
+        for peer in (b, c):
+            a.hears(peer)
         keep_recovered(a.office, B, what_is_held(b.store, A, "retractions."), now=NOW)
         assert a.store.records.token(record.digest) is None
         c.pull(a)

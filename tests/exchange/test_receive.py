@@ -7,18 +7,29 @@ from typing import ClassVar
 
 import pytest
 
-from tests.exchange.pages import ANOTHER_FEED, FEED, a_tag, cursor, further, page_of, raw, raw_of
+from tests.exchange import notary
+from tests.exchange.pages import ANOTHER_FEED, FEED, a_tag, cursor, further, log, page_of, proved, raw, raw_of
 from tests.exchange.parties import NARROW, A, B, C, founded
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW
-from tocsin.errors import IdentityOutdated, NotPermitted, PeerMisbehaved, QuotaExceeded, RecordExpired, StaleCursor
+from tocsin.errors import (
+    IdentityOutdated,
+    NotPermitted,
+    OriginStopped,
+    PeerMisbehaved,
+    QuotaExceeded,
+    RecordExpired,
+    StaleCursor,
+)
 from tocsin.exchange import chain, check, receive
 from tocsin.exchange.check import Terms, check_entries
 from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.quota import QUOTA_SECONDS
 from tocsin.exchange.receipt import load_receipt, verify_receipt_of_page
+from tocsin.exchange.watch import Watch
 from tocsin.policy.clauses import Accept
+from tocsin.release.ledger import entry_of
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.model import EntryKind, Standing, WithheldPath
 
@@ -220,12 +231,39 @@ class TestGrowing:
         assert b.store.records.find(name).digest == two.digest
         assert b.store.records.get(one.digest).standing is Standing.REPLACED
 
-    def test_two_records_under_one_version_are_kept_as_evidence(self, b):
+
+class TestEquivocation:
+    """Two records under one id and version."""
+
+    @pytest.fixture
+    def pair(self):
         name = record_id("equivocation")
-        pair = [make_record({"title": title}, record_id=name) for title in ("to b", "to c")]
-        received = b.take(page_of(*pair))
-        assert (received.records, received.refused) == (1, 1)
-        assert refusals(b) == [(2, "EQUIVOCATION")]
+        return [make_record({"title": title}, record_id=name) for title in ("to b", "to c")]
+
+    def refused(self, b, page):
+        """Return the kinds of what is held against the sender of a page, of which nothing is taken."""
+        before = b.state()
+        with pytest.raises(OriginStopped) as refused:
+            b.take(page)
+        assert refused.value.reason == "ORIGIN_STOPPED"
+        assert b.state() == before
+        return [row.kind for row in b.store.logs.evidence(A)]
+
+    def test_an_origin_whose_log_has_both_is_stopped_before_either_is_taken(self, b, pair):
+        assert self.refused(b, page_of(*pair)) == ["entries"]
+
+    def test_an_origin_whose_log_has_the_other_one_is_stopped_as_well(self, b, pair):
+        logged, hidden = pair
+        b.take(page_of(logged))
+        page = page_of(raw(hidden, hidden.token, proof=notary.prove(A, entry_of(logged))), first=2)
+        assert self.refused(b, page) == ["record"]
+        assert b.store.records.get(logged.digest).standing is Standing.CURRENT
+
+    def test_one_that_was_taken_before_there_were_logs_is_kept_as_evidence_with_the_other(self, b, pair):
+        b.store.records.add(pair[0], received_from=A, now=NOW)
+        received = b.take(page_of(pair[1]))
+        assert (received.records, received.refused) == (0, 1)
+        assert refusals(b) == [(1, "EQUIVOCATION")]
         assert {b.store.records.get(record.digest).standing for record in pair} == {Standing.EQUIVOCAL}
         assert len(b.store.records.equivocations()) == 1
 
@@ -290,15 +328,20 @@ class TestQuota:
             few.take(page_of(make_record(), first=4))
 
 
-def test_entries_are_verified_by_a_function_of_values_alone():
+def test_entries_are_verified_by_a_function_that_stores_nothing(b):
     record = make_record()
     little = record.present(frozenset({"title"}))
-    entries = [raw(record, little), further(record, "prompts")]
-    terms = Terms(founded(A).organisation, B, Accept(EVERY, 10), lambda org: None, lambda digest: None, NOW)
+    entries = [*map(proved, log([raw(record, little), further(record, "prompts")]))]
+    notary.read_on(b, A)
+    before = b.state()
+    watch = Watch(b.office, b.origin, now=NOW)
+    sender = founded(A).organisation
+    terms = Terms(sender, B, Accept(EVERY, 10), lambda org: None, lambda digest: None, watch, b.office, NOW)
     assert [set(item.record.content) for item in check_entries(entries, terms)] == [
         {"finding_kind", "title"},
         {"finding_kind", "title", "prompts"},
     ]
+    assert b.state() == before
 
 
 class TestTime:

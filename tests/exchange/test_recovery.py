@@ -9,7 +9,7 @@ import pytest
 from tests.exchange.parties import A, B, C, Party, founded
 from tests.store.making import make_record
 from tests.support.organisations import NOW
-from tocsin.errors import PeerMisbehaved, PeerRefused
+from tocsin.errors import OriginStopped, PeerMisbehaved, PeerRefused
 from tocsin.exchange import recovery
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.pull import give_back, recover_from
@@ -88,7 +88,7 @@ def everything_from(party, place):
 
 
 class TestKeeping:
-    """B has lost everything, and its peers have not."""
+    """B has lost everything, its log as well, and its peers have not."""
 
     @pytest.fixture
     def lost(self, b, tmp_path):
@@ -99,6 +99,7 @@ class TestKeeping:
         party.store.close()
 
     def give_back(self, giver, lost):
+        lost.hears(giver)
         for answer in everything_held(giver, B):
             keep_recovered(lost.office, giver.org, answer, now=NOW)
 
@@ -118,6 +119,21 @@ class TestKeeping:
         self.give_back(a, lost)
         assert lost.store.records.versions(B, one.record_id)[-1] == two.version
 
+    def test_its_log_comes_back_and_goes_on_when_everybody_has_said_how_much_of_it_it_saw(self, a, b, c, lost):
+        b.post(partners=(A, C))
+        a.pull(b)
+        self.give_back(a, lost)
+        before = lost.store.logs.get(B)
+        assert (before.size, lost.store.logs.awaited()) == (b.store.logs.get(B).size, (C,))
+        with pytest.raises(OriginStopped) as refused:
+            lost.post()
+        assert refused.value.reason == "ORIGIN_STOPPED"
+        assert lost.page_for(C) is None
+        self.give_back(c, lost)
+        lost.post()
+        assert lost.store.logs.get(B).size == before.size + 1
+        assert [brought.records for brought in c.pull(lost)] == [1]
+
     def test_what_expired_is_known_as_well(self, a, b, lost):
         record = b.post(partners=(A, C), exp=NOW + 60)
         a.pull(b)
@@ -135,25 +151,27 @@ class TestKeeping:
         assert lost.store.feeds.holders(B, record.record_id) == {A, C}
 
     @pytest.mark.parametrize("action", [Action.WITHDRAW, Action.PURGE])
-    def test_what_was_taken_back_stays_so(self, a, b, lost, action):
+    def test_what_was_taken_back_stays_so(self, a, b, c, lost, action):
         record = b.post(partners=(A, C))
         lost.publish(record)  # the backup is from before it was taken back
         a.pull(b)
         b.retract(record, action)
         a.pull(b)
-        self.give_back(a, lost)
+        for giver in (a, c):
+            self.give_back(giver, lost)
         standing = Standing.PURGED if action is Action.PURGE else Standing.WITHDRAWN
         assert lost.store.records.get(record.digest).standing is standing
         assert lost.page_for(C) is None
 
-    def test_whoever_holds_what_was_corrected_since_is_told_though_the_correction_itself_came_back(self, a, b, lost):
+    def test_whoever_holds_what_was_corrected_since_is_told_though_the_correction_itself_came_back(self, a, b, c, lost):
         one = b.post(partners=(A, C), relay="community", tlp="GREEN")
         lost.publish(one, partners=())  # the backup is from before it was amended
         lost.store.feeds.note_holder(C, one.digest)
         a.pull(b)
         b.amend(one, {"title": "two"}, partners=(A, C))
         a.pull(b)
-        self.give_back(a, lost)
+        for giver in (a, c):
+            self.give_back(giver, lost)
         page = lost.page_for(C)
         assert [(entry.kind, entry.digest) for entry in page.entries] == [(v1.ENTRY_KIND_RETRACTION, one.digest)]
 
