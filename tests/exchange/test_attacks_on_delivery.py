@@ -13,7 +13,15 @@ from tests.exchange.parties import A, B, C, Party, founded
 from tests.store.making import make_record, make_retraction, record_id
 from tests.support.organisations import NOW
 from tocsin.audit.entry import Event
-from tocsin.errors import MalformedCursor, PeerMisbehaved, ReceiptRefused, RecordExpired, StaleCursor, TocsinError
+from tocsin.errors import (
+    MalformedCursor,
+    OriginStopped,
+    PeerMisbehaved,
+    ReceiptRefused,
+    RecordExpired,
+    StaleCursor,
+    TocsinError,
+)
 from tocsin.exchange import chain
 from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.page import build_page
@@ -51,6 +59,7 @@ def page_of(*carried, sender=A, audience=B):
 
 def contact(receiver, sender):
     """Fetch what there is as a node does that calls: receipts that are not taken are signed again, and feeds begun."""
+    receiver.hears(sender)
     answer(receiver, sender)
     while True:
         try:
@@ -60,7 +69,7 @@ def contact(receiver, sender):
             continue
         if page is None:
             return
-        receiver.take(page, sender=sender.org)
+        receiver.take(page, sender=sender.org, of=sender)
         answer(receiver, sender)
 
 
@@ -121,37 +130,84 @@ def test_26_a_page_that_is_replayed_changes_nothing_and_is_for_nobody_else(a, b,
 # 27. a sender that goes back in time
 
 
-def test_27_a_restored_sender_is_recognised_by_the_first_cursor_and_skips_nothing(a, b, tmp_path):
+def test_27_a_restored_sender_is_recognised_by_the_first_cursor_and_skips_nothing(a, b, c, tmp_path):
     a.post({"title": "before"})
     b.pull(a)
     back = put_back(a, tmp_path / "old.db")
     lost = a.post({"title": "lost with the disk"})
     b.pull(a)
     back()
-    a.now = b.now = a.now + 2 * HOUR
-    a.post({"title": "after"})
+    a.now = b.now = c.now = a.now + 2 * HOUR
     with pytest.raises(StaleCursor) as refused:
         a.page_for(B, b.cursor_of(A))
     assert refused.value.reason == "STALE_CURSOR"
     assert a.logged(Event.ROLLED_BACK)
     contact(b, a)
+    with pytest.raises(OriginStopped) as waits:
+        a.post({"title": "too early"})
+    assert waits.value.reason == "ORIGIN_STOPPED", "the other one may have seen more of its log"
+    contact(c, a)
+    a.post({"title": "after"})
+    contact(b, a)
     assert shown(b) == ["after", "before", "lost with the disk"]
+    assert b.store.logs.evidence() == ()
     assert set(a.store.recoveries.open()) == {B, C}
     keep_recovered(a.office, B, what_is_held(b.store, A, ""), now=a.now)
     assert a.store.records.get(lost.digest).received_from == B, "known again, and never sent as our own"
     assert a.store.records.versions(A, lost.record_id) == (1,), "so that no version is signed twice"
 
 
-def test_27_a_sender_that_gives_its_numbers_again_on_purpose_is_refused(a, b, tmp_path):
+def test_27_a_restored_sender_that_issues_before_it_has_met_anybody_finds_out_and_stops(a, b, tmp_path):
     a.post({"title": "before"})
     b.pull(a)
     back = put_back(a, tmp_path / "old.db")
+    a.post({"title": "lost with the disk"})
+    b.pull(a)
+    back()
+    a.post({"title": "too early"})
+    contact(b, a)
+    assert shown(b) == ["before", "lost with the disk"]
+    with pytest.raises(OriginStopped) as stopped:
+        a.post({"title": "after"})
+    assert stopped.value.reason == "ORIGIN_STOPPED"
+    assert a.logged(Event.LOG_HELD)
+
+
+def go_back(a, b, path):
+    """Put A back to before it sent its second record, which B has taken."""
+    a.post({"title": "before"})
+    b.pull(a)
+    back = put_back(a, path)
     a.post({"title": "first second"})
     b.pull(a)
     back()
+
+
+def second_again(a):
+    """Return a page that gives the number of the second record to another, as if nobody had asked with a cursor."""
     a.post({"title": "second second"})
-    forged = a.page_for(B)  # as if nobody had asked with a cursor
-    assert [entry.sequence for entry in forged.entries] == [1, 2]
+    page = a.page_for(B)
+    assert [entry.sequence for entry in page.entries] == [1, 2]
+    return page
+
+
+def test_27_a_sender_that_goes_back_on_purpose_has_another_history_and_is_stopped(a, b, tmp_path):
+    go_back(a, b, tmp_path / "old.db")
+    forged = second_again(a)
+    before = b.state()
+    with pytest.raises(OriginStopped) as stopped:
+        b.take(forged, of=a)
+    assert stopped.value.reason == "ORIGIN_STOPPED"
+    assert [row.kind for row in b.store.logs.evidence(A)] == ["fork"]
+    assert b.state() == before
+
+
+def test_27_one_whose_log_goes_on_but_that_gives_its_numbers_again_on_purpose_is_refused(a, b, c, tmp_path):
+    go_back(a, b, tmp_path / "old.db")
+    for peer in (b, c):  # who give its log back
+        a.hears(peer)
+    forged = second_again(a)
+    b.hears(a)
     before = b.state()
     with pytest.raises(PeerMisbehaved):
         b.take(forged)
@@ -163,11 +219,26 @@ def test_27_a_sender_that_gives_its_numbers_again_on_purpose_is_refused(a, b, tm
 # 28. equivocation
 
 
-def test_28_two_records_under_one_id_and_version_are_kept_as_evidence_and_neither_is_shown(b):
-    one, other = (make_record({"title": title}, record_id=record_id("twice")) for title in ("one", "other"))
-    received = b.take(page_of(one, other))
-    assert outcomes(received) == ["stored", "refused"]
-    assert received.receipt.verdicts[1].reason == "EQUIVOCATION"
+@pytest.fixture
+def twice():
+    return [make_record({"title": title}, record_id=record_id("twice")) for title in ("one", "other")]
+
+
+def test_28_a_log_with_two_records_under_one_id_and_version_stops_its_origin_and_neither_is_taken(b, twice):
+    before = b.state()
+    with pytest.raises(OriginStopped) as stopped:
+        b.take(page_of(*twice))
+    assert stopped.value.reason == "ORIGIN_STOPPED"
+    assert [row.kind for row in b.store.logs.evidence(A)] == ["entries"]
+    assert b.state() == before
+
+
+def test_28_two_records_under_one_id_and_version_are_kept_as_evidence_and_neither_is_shown(b, twice):
+    one, other = twice
+    b.store.records.add(one, received_from=A, now=NOW)  # it came before there were logs
+    received = b.take(page_of(other))
+    assert outcomes(received) == ["refused"]
+    assert received.receipt.verdicts[0].reason == "EQUIVOCATION"
     assert shown(b) == []
     (found,) = b.store.records.equivocations()
     assert found == (A, one.record_id, 1, tuple(sorted((one.digest, other.digest))))
@@ -214,7 +285,7 @@ def test_30_a_retraction_that_comes_first_waits_for_its_record(b, action):
     assert bool(b.store.records.token(record.digest)) is (action is Action.WITHDRAW)
 
 
-def test_30_what_was_purged_stays_so_whoever_sends_it_again_and_asking_twice_changes_nothing(a, b, twin):
+def test_30_what_was_purged_stays_so_whoever_sends_it_again_and_asking_twice_changes_nothing(a, b):
     record = a.post()
     b.pull(a)
     a.retract(record, Action.PURGE)
@@ -223,8 +294,8 @@ def test_30_what_was_purged_stays_so_whoever_sends_it_again_and_asking_twice_cha
     received = b.take(page_of((record, retraction), (record, retraction), record))
     assert outcomes(received) == ["applied", "applied", "retracted"]
     assert not b.store.records.token(record.digest)
-    twin.publish(record)
-    assert outcomes(b.take(twin.page_for(B))) == ["retracted"]
+    b.store.intake.forget(A)
+    assert outcomes(b.take(page_of(record))) == ["retracted"]
     assert shown(b) == []
     assert not b.store.records.token(record.digest)
 
