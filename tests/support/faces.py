@@ -13,11 +13,13 @@ log. Which face is at home when somebody dials is for the director as well.
 """
 
 import asyncio
+import hashlib
 import logging
 import random
 import shutil
 from collections.abc import Coroutine, Sequence
-from dataclasses import fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,25 @@ from tests.support.simulator import LAB_A, Life, Node, make_task
 from tocsin.errors import OriginStopped, PeerRefused
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.comparison import Comparison
+from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.gossip import compare
 from tocsin.exchange.growth import Growth
+from tocsin.exchange.page import build_page
+from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import log_name
+from tocsin.records.disclosure import digest_of
+from tocsin.records.record import VerifiedRecord
+from tocsin.store.model import EntryKind
 from tocsin.tlog.checkpoint import parse_checkpoint
+from tocsin.tlog.proof import format_proof
+from tocsin.v1 import exchange_service_pb2
 from tocsin.v1 import log_service_pb2 as v1
+
+FEED = "A" * 22
+"""The one feed of every face."""
 
 
 class Still(Node):
@@ -62,6 +75,8 @@ class Still(Node):
 class Face(Still):
     """One store of an organisation that has several."""
 
+    side: "_DeafSide"
+
     def start(self) -> None:
         """Open the store, deaf to what others say of the log; the director says for whom it is at home."""
         super().start()
@@ -73,7 +88,38 @@ class Face(Still):
         """Enter something in the log, whatever it stands for."""
         if entries:
             with self.store.transaction():
-                self.office.tlog.issue(*entries, now=self.now())
+                self.office.tlog.append(entries, now=self.now())
+                self.office.tlog.sign(self.office.tlog.signer, now=self.now())
+
+    def prove(self, entry: bytes) -> str:
+        """Return the proof that something is in its log."""
+        proof = self.office.tlog.prove(entry)
+        assert proof is not None
+        return format_proof(proof)
+
+    def page(self, record: VerifiedRecord, to: Still, *, proof: str) -> exchange_service_pb2.Page:
+        """Return the page with which it sends a record, behind all that somebody has of it."""
+        before = to.store.intake.cursor(self.org)
+        number = before.sequence + 1 if before else 1
+        entry = PageEntry(
+            number,
+            EntryKind.RECORD,
+            record.digest,
+            record.token,
+            disclosed=disclosed_paths(record, record.token.split("~")[1:-1]),
+            tag=digest_of(f"{FEED} {number}")[:10] + "A",
+            proof=proof,
+        )
+        return build_page(
+            [entry],
+            feed_id=FEED,
+            sender=self.org,
+            audience=to.org,
+            checkpoint=self.shown(),
+            signer=self.founded.delivery,
+            now=self.now(),
+            more=False,
+        )
 
     def shown(self) -> str:
         """Return its checkpoint, dated, as it shows it now."""
@@ -111,6 +157,10 @@ class Stage:
         """Keep what happened, for whoever looks for the reason."""
         self.trace.append(f"{self.loop.time():.4f} {what}")
 
+    def fingerprint(self) -> str:
+        """Return a hash of everything that happened."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
     def copy(self, face: Face) -> Face:
         """Copy the disk of a face, as it is now, into another machine, and start that."""
         face.kill()
@@ -128,6 +178,29 @@ class Stage:
         """
         return await (self._tell(face, self.honest[to]) if dials else self._ask(self.honest[to], face))
 
+    async def send(self, face: Face, record: VerifiedRecord, to: OrgId, *, proof: str, dials: bool = False) -> None:
+        """Send somebody a page with a record, and whatever stands for the proof that it is in the log.
+
+        The face `dials` and delivers it, or it is fetched. That it is refused is for whoever looks at the store.
+        """
+        node = self.honest[to]
+        page = face.page(record, node, proof=proof)
+        if not dials:
+            face.side.pages[to] = page
+            self._route(face, node)
+            with suppress(OriginStopped):
+                async for _ in pull_feed(face.org, side=node.side):
+                    pass
+            del face.side.pages[to]
+            return
+        await self._tell(face, node)
+        async with face.side.dial(node.founded.organisation) as client:
+            try:
+                await client.deliver(page, last_receipt="")
+            except PeerRefused as error:
+                if error.metadata[PEER_REASON] != "ORIGIN_STOPPED":
+                    raise
+
     async def meet(self, one: OrgId, other: OrgId) -> None:
         """Let an honest node dial another one and compare logs with it, as it does at every contact."""
         caller, called = self.honest[one], self.honest[other]
@@ -135,14 +208,18 @@ class Stage:
             await compare(client, other, side=caller.side)
 
     async def _ask(self, node: Still, face: Face) -> tuple[int, bool]:
-        for endpoint in face.founded.organisation.endpoints:
-            self.network.listen(endpoint, face.port, source=node.org)
+        self._route(face, node)
         try:
             async with node.side.dial(face.founded.organisation) as client:
                 await compare(client, face.org, side=node.side)
         except OriginStopped:
             return face.dated, True
         return face.dated, False
+
+    def _route(self, face: Face, node: Still) -> None:
+        """Have a face be at home when somebody calls."""
+        for endpoint in face.founded.organisation.endpoints:
+            self.network.listen(endpoint, face.port, source=node.org)
 
     async def _tell(self, face: Face, node: Still) -> tuple[int, bool]:
         """Say where the log stands, and hand over what is lacking, with whatever proves it."""
@@ -191,8 +268,13 @@ class _DeafComparison(Comparison):
         self._ours: Any = _Deaf()
 
 
+@dataclass(frozen=True, slots=True)
 class _DeafSide(Side):
-    __slots__ = ()
+    pages: dict[OrgId, exchange_service_pb2.Page] = field(default_factory=dict)
 
     def comparison(self) -> Comparison:
         return _DeafComparison(self)
+
+    def next_page(self, partner: OrgId, cursor: str, *, max_entries: int = 0) -> exchange_service_pb2.Page | None:
+        page = self.pages.get(partner)
+        return page if page and page.cursor != cursor else None

@@ -4,23 +4,27 @@
                 the same; one of them may stand still
     rollback    a store is shown, and then an earlier copy of it, with or without new entries, and nothing else again
 
+`tests.support.equivocations` does it inside one log, which is shown to all.
+
 The book says of everybody what it was shown last of lab-a's log: the entries,
 and the time at which lab-a said that these are all. Two views contradict one
 another
 
     where neither is the beginning of the other,
-    or the shorter one was said at a later time than the longer one.
+    or the shorter one was said at a later time than the longer one;
 
-Whoever is shown a view that contradicts its own is to stop lab-a in that very
-contact, and so are both of an honest pair, in its first contact from which
-on their views contradict one another, whoever of the two has called; and
-everybody who was shown anything, in the first contact with somebody who has
-stopped it. Nobody may stop it before, or anybody else, ever. A view goes on:
-whoever calls somebody who was shown more, of the same history, was shown that.
+and one contradicts itself that has two things under one id half. Whoever is
+shown a view that contradicts itself or its own is to stop lab-a in that very
+contact; so are both of an honest pair, in the first contact in which their
+views contradict one another, whoever of the two has called; and so is everybody
+who was shown anything, in the first contact with somebody who has stopped it.
+Nobody may stop it before, or anybody else, ever, and nobody who has stopped it
+knows more of its log from then on. A view goes on: whoever calls somebody who
+was shown more, of the same history, was shown that.
 
 A view that was shown in between is no view any more: where lab-a shows a store
-that stands still to one, and one that grows to another, in turns, it is late
-for the one, and caught when the two meet after it has said so to the first.
+that stands still to one, and one that grows to another, in turns, the first is
+told late; lab-a is caught as soon as it says so once more after the two have met.
 """
 
 import asyncio
@@ -33,7 +37,7 @@ from pathlib import Path
 from tests.support.faces import Face, Stage
 from tests.support.simulator import AISI, LAB_A, LAB_B, PRESS, UNIVERSITY, founded
 from tocsin.identity.names import OrgId
-from tocsin.tlog.entry import ENTRY_BYTES
+from tocsin.tlog.entry import ENTRY_BYTES, HALF_BYTES
 from tocsin.tlog.evidence import Kind, parse_evidence, verify_evidence
 
 Step = Callable[[], Awaitable[None]]
@@ -57,6 +61,10 @@ class View:
         size = len(shorter.entries)
         return longer.entries[:size] != shorter.entries or (size < len(longer.entries) and longer.dated < shorter.dated)
 
+    def contradicts_itself(self) -> bool:
+        """Say whether two things stand under one id half."""
+        return len({entry[:HALF_BYTES] for entry in self.entries}) < len(set(self.entries))
+
     def after(self, other: "View | None") -> "View":
         """Return what somebody knows who is shown this, and knew another that does not contradict it."""
         if other is None or len(other.entries) < len(self.entries):
@@ -66,10 +74,11 @@ class View:
 
 @dataclass(slots=True)
 class Book:
-    """Who was shown what, and who has to have stopped lab-a."""
+    """Who was shown what, and who has to have stopped lab-a; those who are `silent` have no evidence that travels."""
 
     views: dict[OrgId, View] = field(default_factory=dict)
     caught: set[OrgId] = field(default_factory=set)
+    silent: set[OrgId] = field(default_factory=set)
 
     def note_shown(self, view: View, to: OrgId) -> None:
         """Keep what lab-a has shown to somebody."""
@@ -78,42 +87,114 @@ class Book:
             return
         if held is not None and held.contradicts(view):
             self.caught.add(to)
-        else:
-            self.views[to] = view.after(held)
+            return
+        self.views[to] = view.after(held)
+        if self.views[to].contradicts_itself():
+            self.caught.add(to)
 
     def note_met(self, caller: OrgId, called: OrgId) -> None:
         """Keep what becomes of two who compare: whoever calls learns more, and tells it where nobody can call it."""
         one, other = self.views.get(caller), self.views.get(called)
-        if caller in self.caught or called in self.caught:
-            if caller in self.caught:
-                self.caught.add(called)
-            elif one is not None:
-                self.caught.add(caller)
-        elif one is not None and other is not None and one.contradicts(other):
+        telling = self.caught - self.silent
+        if caller in telling:
+            self.caught.add(called)
+        elif called in telling and one is not None:
+            self.caught.add(caller)
+        elif one is not None and other is not None and not {caller, called} & self.caught and one.contradicts(other):
             self.caught |= {caller, called}
-        elif one is not None and other is not None:
+        if one is None:
+            return
+        if caller not in self.caught and other is not None:
             self.views[caller] = other.after(one)
-        if one is not None and called not in self.caught:
-            is_told = caller == UNIVERSITY or (other is not None and other.entries == one.entries)
-            if is_told:
-                self.views[called] = one.after(other)
+        if called not in self.caught and (caller == UNIVERSITY or (other is not None and other.entries == one.entries)):
+            self.views[called] = one.after(other)
 
 
 class Case:
     """One seed's worth of hostility."""
 
     def __init__(self, folder: Path, *, seed: int) -> None:
-        self._rng = random.Random(f"{seed} histories")  # noqa: S311 -- plays, guards nothing
+        self._rng = random.Random(f"{seed} {type(self).__name__}")  # noqa: S311 -- plays, guards nothing
         everybody = [LAB_B, AISI, UNIVERSITY, PRESS]
         self.honest = tuple(self._rng.sample(everybody, self._rng.choice((2, 2, 3, 3, 4))))
         self.stage = Stage(folder, seed=seed, honest=self.honest)
-        self.kind = self._rng.choice((Kind.FORK, Kind.FORK, Kind.ROLLBACK))
         self.book = Book()
         self._proved: set[bytes] = set()
 
     def play(self) -> None:
         """Let it happen. Raises AssertionError where somebody does not find out, or finds what is not there."""
         self.stage.run(self._play())
+
+    async def _play(self) -> None:
+        raise NotImplementedError
+
+    async def _find_out(self, *shown: OrgId) -> None:
+        """Let every pair meet, and then again; lab-a has shown some of them two histories, and tries to go on."""
+        for one, other in self._pairs():
+            await self._meet(one, other)
+        assert self.book.caught >= set(shown), f"{shown} were shown two histories"
+        for one, other in self._pairs():
+            if not self.book.caught >= {one, other}:
+                await self._meet(one, other)
+        assert self.book.caught >= self.book.views.keys(), "somebody was shown something, and takes it"
+        await self._show(self._rng.choice(self.stage.faces), self._rng.choice(shown))
+
+    async def _mix(self, *courses: list[Step]) -> None:
+        """Take the steps of several courses, each in its order, with pauses in between."""
+        left = [course for course in courses if course]
+        while left:
+            course = self._rng.choice(left)
+            await self._pause(self._rng.choice(PAUSES))
+            await course.pop(0)()
+            left = [course for course in left if course]
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _write(self, face: Face, count: int) -> None:
+        face.log(*(self._rng.randbytes(ENTRY_BYTES) for _ in range(count)))
+
+    async def _show(self, face: Face, to: OrgId) -> None:
+        was_caught = to in self.book.caught
+        dials = to != UNIVERSITY and self._rng.random() < 0.4
+        self.stage.note(f"--- {face.path.stem} {'calls' if dials else 'is called by'} {to}")
+        shown, was_refused = await self.stage.show(face, to, dials=dials)
+        self._note_shown(face, shown, to)
+        assert was_refused or dials or not was_caught, f"{to} takes what lab-a shows"
+        self._verify()
+
+    def _note_shown(self, face: Face, dated: int, to: OrgId) -> None:
+        self.book.note_shown(View(face.entries(), dated), to)
+
+    async def _meet(self, one: OrgId, other: OrgId) -> None:
+        self.stage.note(f"--- {one} calls {other}")
+        await self.stage.meet(one, other)
+        self.book.note_met(one, other)
+        self._verify()
+
+    def _pairs(self) -> list[tuple[OrgId, OrgId]]:
+        """Return every pair of the honest in some order, and who calls whom."""
+        pairs = [tuple(self._rng.sample(pair, 2)) for pair in combinations(self.honest, 2)]
+        self._rng.shuffle(pairs)
+        return [(one, other) if other != UNIVERSITY else (other, one) for one, other in pairs]
+
+    def _verify(self) -> None:
+        """Look whether everybody knows what the book says, and holds evidence against whom it has stopped."""
+        for org, node in self.stage.honest.items():
+            view = self.book.views.get(org)
+            assert node.entries() == (view.entries if view else ()), f"{org} has read something else of lab-a's log"
+            stopped = {row.origin for row in node.store.logs.list() if row.stopped}
+            assert stopped == ({LAB_A} if org in self.book.caught else set()), f"{org} has stopped {stopped}"
+            bundles = [row.bundle for row in node.store.logs.evidence(LAB_A)]
+            assert bool(bundles) == (org in self.book.caught), f"{org} holds {len(bundles)} bundles"
+            for bundle in set(bundles) - self._proved:
+                verify_offline(bundle)
+                self._proved.add(bundle)
+            assert len(node.store.logs.evidence()) == len(bundles), f"{org} accuses somebody honest"
+
+
+class Histories(Case):
+    """Two stores that were one."""
 
     async def _play(self) -> None:
         begun = self.stage.faces[0]
@@ -123,18 +204,11 @@ class Case:
                 await self._show(begun, org)
         copy = self.stage.copy(begun)
         first, second = self._rng.sample(self.honest, 2)
-        if self.kind is Kind.ROLLBACK:
+        if self._rng.random() < 0.4:
             await self._roll_back(begun, copy, first, second)
         else:
             await self._fork(begun, copy, first, second)
-        for one, other in self._pairs():
-            await self._meet(one, other)
-        assert {first, second} <= self.book.caught, "they were shown two histories"
-        for one, other in self._pairs():
-            await self._meet(one, other)
-        assert self.book.caught >= self.book.views.keys(), "somebody was shown something, and takes it"
-        for org in self.book.caught:
-            await self._show(self._rng.choice((begun, copy)), org)
+        await self._find_out(first, second)
 
     async def _roll_back(self, begun: Face, copy: Face, first: OrgId, second: OrgId) -> None:
         """Show a store, and then the copy of what it was."""
@@ -163,56 +237,6 @@ class Case:
         for org in to:
             steps.insert(self._rng.randint(0, len(steps)), lambda org=org: self._show(face, org))
         return steps
-
-    async def _mix(self, *courses: list[Step]) -> None:
-        """Take the steps of several courses, each in its order, with pauses in between."""
-        left = [course for course in courses if course]
-        while left:
-            course = self._rng.choice(left)
-            await self._pause(self._rng.choice(PAUSES))
-            await course.pop(0)()
-            left = [course for course in left if course]
-
-    async def _pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    async def _write(self, face: Face, count: int) -> None:
-        face.log(*(self._rng.randbytes(ENTRY_BYTES) for _ in range(count)))
-
-    async def _show(self, face: Face, to: OrgId) -> None:
-        was_caught = to in self.book.caught
-        dials = to != UNIVERSITY and self._rng.random() < 0.4
-        self.stage.note(f"--- {face.path.stem} {'calls' if dials else 'is called by'} {to}")
-        shown, was_refused = await self.stage.show(face, to, dials=dials)
-        self.book.note_shown(View(face.entries(), shown), to)
-        assert was_refused or dials or not was_caught, f"{to} takes what lab-a shows"
-        self._verify()
-
-    async def _meet(self, one: OrgId, other: OrgId) -> None:
-        self.stage.note(f"--- {one} calls {other}")
-        await self.stage.meet(one, other)
-        self.book.note_met(one, other)
-        self._verify()
-
-    def _pairs(self) -> list[tuple[OrgId, OrgId]]:
-        """Return every pair of the honest in some order, and who calls whom."""
-        pairs = [tuple(self._rng.sample(pair, 2)) for pair in combinations(self.honest, 2)]
-        self._rng.shuffle(pairs)
-        return [(one, other) if other != UNIVERSITY else (other, one) for one, other in pairs]
-
-    def _verify(self) -> None:
-        """Look whether everybody knows what the book says, and holds evidence against whom it has stopped."""
-        for org, node in self.stage.honest.items():
-            view = self.book.views.get(org)
-            assert node.entries() == (view.entries if view else ()), f"{org} has read something else of lab-a's log"
-            stopped = {row.origin for row in node.store.logs.list() if row.stopped}
-            assert stopped == ({LAB_A} if org in self.book.caught else set()), f"{org} has stopped {stopped}"
-            bundles = [row.bundle for row in node.store.logs.evidence(LAB_A)]
-            assert bool(bundles) == (org in self.book.caught), f"{org} holds {len(bundles)} bundles"
-            for bundle in set(bundles) - self._proved:
-                verify_offline(bundle)
-                self._proved.add(bundle)
-            assert len(node.store.logs.evidence()) == len(bundles), f"{org} accuses somebody honest"
 
 
 def verify_offline(bundle: bytes) -> Kind:
