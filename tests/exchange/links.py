@@ -59,12 +59,12 @@ class Link:
         return await self._call("compare", self.theirs.compare, self.caller, held)
 
     async def get_entries(self, origin, start):
-        growth = await self._call("get_entries", self.theirs.comparison().growth, OrgId(origin), start)
+        growth = await self._call("get_entries", self.theirs.growth, self.caller, OrgId(origin), start)
         return log_service_pb2.GetEntriesResponse(growth=growth.to_message() if growth else None)
 
     async def add_entries(self, origin, growth):
         return await self._call(
-            "add_entries", lambda: self.theirs.extend(self.caller, OrgId(origin), read_growth(growth))
+            "add_entries", lambda: self.theirs.extend(self.caller, OrgId(origin), read_growth(growth), given=True)
         )
 
     async def pull(self, cursor):

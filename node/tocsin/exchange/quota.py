@@ -1,7 +1,8 @@
-"""This module limits what one peer may cost us: records and bytes in an hour, and time spent on verifying.
+"""This module limits what one peer may cost us: records, bytes and log entries in an hour, and time spent on verifying.
 
     records, bytes   of an hour, as the policy file for the peer says    kept in the store, over restarts
     verifying        seconds of one core in a minute                     kept in memory
+    log entries      of an hour, whoever's log it is                     kept in memory
 
 Each is looked at before any signature is, so that refusing costs next to
 nothing. Whoever is refused is told when to come back. One entry always fits
@@ -24,6 +25,8 @@ from tocsin.store.protocol import Store
 QUOTA_SECONDS = 3600  # the window of `max_per_hour` and `max_mb_per_hour`
 QUOTA_RETRY_SECONDS = 300  # the window slides, so some of the quota is back long before the hour is over
 MINUTE = 60.0
+MOST_LOGGED = 1_000_000
+"""Log entries of a peer in an hour: on the disk a quarter of a gigabyte, which policy takes in records by itself."""
 
 
 class Budget:
@@ -73,6 +76,40 @@ class Budget:
     def _add(self, peer: OrgId, seconds: float) -> None:
         with self._lock:
             self._owing[peer] = (self._monotonic(), self._owes(peer) + seconds)
+
+
+class Inflow:
+    """Count the log entries that each peer brings, in memory; safe to use from any thread.
+
+    What was counted comes back evenly over an hour.
+    """
+
+    def __init__(self, most: int = MOST_LOGGED, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Take how many are taken of a peer in an hour."""
+        self._most = most
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._owing: dict[OrgId, tuple[float, float]] = {}
+
+    def verify(self, peer: OrgId) -> None:
+        """Refuse a peer that has brought as many as it may. Raises QuotaExceeded."""
+        with self._lock:
+            owes = self._owes(peer)
+        if owes >= self._most:
+            raise QuotaExceeded(
+                f"{peer} has brought as many entries of logs as are taken in an hour",
+                hint="it goes on by itself",
+                metadata={RETRY_AFTER: str(QUOTA_RETRY_SECONDS)},
+            )
+
+    def count(self, peer: OrgId, entries: int) -> None:
+        """Count entries that were taken."""
+        with self._lock:
+            self._owing[peer] = (self._monotonic(), self._owes(peer) + entries)
+
+    def _owes(self, peer: OrgId) -> float:
+        at, owed = self._owing.get(peer, (0.0, 0.0))
+        return max(0.0, owed - (self._monotonic() - at) / QUOTA_SECONDS * self._most)
 
 
 def verify_quota(store: Store, peer: OrgId, *, accept: Accept, now: int) -> None:

@@ -8,6 +8,7 @@ disk, and belong off the event loop.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tocsin.errors import IdentityOutdated, NotPermitted, TocsinError
 from tocsin.exchange import chain, outbox
@@ -20,8 +21,9 @@ from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cur
 from tocsin.exchange.directory import Directory, KnownPeer
 from tocsin.exchange.growth import Growth
 from tocsin.exchange.introduction import take_identity
+from tocsin.exchange.library import Library
 from tocsin.exchange.outbox import LIMITS
-from tocsin.exchange.quota import Budget
+from tocsin.exchange.quota import Budget, Inflow
 from tocsin.exchange.receive import Received, accept_page
 from tocsin.exchange.recovery import keep_recovered, what_is_held
 from tocsin.exchange.request import keep_request
@@ -35,6 +37,8 @@ from tocsin.store.model import PeerRole
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1 import log_service_pb2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Side:
     budget: Budget
     contacts: Contacts = field(default_factory=Contacts)
     rereading: Rereading = field(default_factory=Rereading)
+    inflow: Inflow = field(default_factory=Inflow)
     changed: Callable[[OrgId], None] = lambda _: None
 
     @property
@@ -180,10 +185,25 @@ class Side:
         with self.budget.spending(peer):
             return self.comparison().hear(peer, answer)
 
-    def extend(self, peer: OrgId, origin: OrgId, growth: Growth) -> int:
-        """Take over entries of a log that a peer has; see `comparison.Comparison.extend`."""
+    def extend(self, peer: OrgId, origin: OrgId, growth: Growth, *, given: bool = False) -> int:
+        """Take over entries of a log that a peer has; see `Comparison.extend`. Raises QuotaExceeded as well."""
+        if origin != self.organisation.org:
+            self.inflow.verify(peer)
         with self.budget.spending(peer):
-            return self.comparison().extend(peer, origin, growth)
+            size = self.comparison().extend(peer, origin, growth, given=given)
+        if size > growth.start:
+            self.inflow.count(peer, len(growth.entries))
+        return size
+
+    def growth(self, peer: OrgId, origin: OrgId, start: int) -> Growth | None:
+        """Return how a log goes on, for a peer; see `comparison.Comparison.growth`."""
+        with self.budget.spending(peer):
+            return self.comparison().growth(origin, start)
+
+    def look_up(self, peer: OrgId, ask: Callable[[Library], T]) -> T:
+        """Return what a peer asks of the logs that are held; whoever writes to them, it is one state of them."""
+        with self.budget.spending(peer), self.store.transaction():
+            return ask(Library(self.office, self.origin, now=self.clock()))
 
     def witness(self, peer: OrgId, request: str) -> str:
         """Cosign a checkpoint that a peer hands over; see `cosigning.add_checkpoint`."""

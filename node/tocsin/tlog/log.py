@@ -260,7 +260,8 @@ class OwnLog(TransparencyLog):
         if now < standing.cosigned_at:
             return checkpoint.text
         tree = checkpoint.checkpoint
-        self.shelf.note_cosigned(self.org, tree.size, tree.root, now=now)
+        if (standing.cosigned, standing.cosigned_root, standing.cosigned_at) != (tree.size, tree.root, now):
+            self.shelf.note_cosigned(self.org, tree.size, tree.root, now=now)  # else it was kept, in this very second
         return checkpoint.text + cosign(checkpoint, name=witness_name(self.org), signer=self.witness, now=now)
 
     def _signed(self, text: str) -> VerifiedCheckpoint | None:
