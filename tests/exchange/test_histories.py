@@ -6,6 +6,7 @@ be played again:
     TOCSIN_SEED=417 pytest tests/exchange/test_histories.py
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,24 @@ from tests.support.equivocations import Equivocations
 from tests.support.histories import Histories
 from tests.support.mishaps import Mishap
 from tests.support.shared import ROOT
+from tests.support.simulator import (
+    AISI,
+    HEARTBEAT_SECONDS,
+    LAB_A,
+    LAB_B,
+    PRESS,
+    UNIVERSITY,
+    Federation,
+    founded,
+)
+from tocsin.errors import OriginStopped
+from tocsin.exchange.watch import Watch
+from tocsin.exchange.worker import COMPARE_SECONDS
+from tocsin.identity.vkey import log_name
+from tocsin.tlog.checkpoint import Checkpoint, sign_checkpoint
+from tocsin.tlog.entry import ENTRY_BYTES
+from tocsin.tlog.evidence import Evidence, Kind, dump_evidence
+from tocsin.tlog.merkle import leaf_hash
 
 ALL = bool(os.environ.get("TOCSIN_FAULTS"))
 
@@ -49,6 +68,29 @@ def test_two_records_under_one_id_and_version_are_found_out_also_where_the_log_i
 @pytest.mark.parametrize("seed", seeds(5, 100))
 def test_who_puts_a_store_back_by_mistake_and_meets_somebody_who_saw_more_goes_on_behind_it(seed, tmp_path):
     play(Mishap(tmp_path, seed=seed), seed)
+
+
+def two_trees():
+    """Return evidence that lab-a has signed two trees of one entry."""
+    lab_a = founded(LAB_A)
+    trees = [Checkpoint(log_name(LAB_A), 1, leaf_hash(bytes([each]) * ENTRY_BYTES)) for each in (1, 2)]
+    shown = tuple(sign_checkpoint(tree, signer=lab_a.log) for tree in trees)
+    return Evidence(kind=Kind.FORK, identity=lab_a.document, checkpoints=shown, older_root=trees[0].root)
+
+
+def test_what_one_has_found_out_all_hear_within_minutes_though_no_connection_ends(tmp_path):
+    federation = Federation(tmp_path, seed=1)
+
+    async def direct():
+        await asyncio.sleep(100)
+        lab_b = federation.nodes[LAB_B]
+        with pytest.raises(OriginStopped):
+            Watch(lab_b.office, lab_b.side.origin, now=lab_b.now()).keep_evidence(dump_evidence(two_trees()))
+        await asyncio.sleep(COMPARE_SECONDS + HEARTBEAT_SECONDS + 1)
+        for org in (AISI, UNIVERSITY, PRESS):
+            assert federation.nodes[org].store.logs.get(LAB_A).stopped, org
+
+    federation.run(direct())
 
 
 _PLAY = """

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 PUSH_SECONDS = 60.0
 # How often a peer to which we push is asked whether it still has what it had; it costs an entry that it knows.
 ASK_SECONDS = 600.0
+# How often logs are compared with a peer whose stream does not end: what one of us was shown, the other hears of.
+COMPARE_SECONDS = 600.0
 # A peer that calls us all the time has us call it back no more often than this.
 LEAST_PAUSE_SECONDS = 0.2
 
@@ -154,7 +156,8 @@ class Workers:
         return (*follow, *push)
 
     async def _follow(self, worker: Worker) -> None:
-        org = worker.peer.org
+        org, time = worker.peer.org, asyncio.get_running_loop().time
+        compared_at = time()  # a stream begins with that
         async with (
             self._side.dial(worker.peer.organisation) as client,
             aclosing(follow_feed(client, org, side=self._side)) as signs,
@@ -164,6 +167,9 @@ class Workers:
                 if received is not None:
                     self._bell.ring(received.onward)
                 await recover_from(client, org, side=self._side)
+                if time() >= compared_at + COMPARE_SECONDS:
+                    compared_at = time()
+                    await compare(client, org, side=self._side)
 
     async def _push(self, worker: Worker) -> None:
         org, time, asked_at = worker.peer.org, asyncio.get_running_loop().time, -ASK_SECONDS
