@@ -46,7 +46,16 @@ _log = logging.getLogger(__name__)
 
 MOST_REFUSED = 500
 """Refused entries of a peer that are looked at: the newest."""
-_MENDABLE = frozenset({"NOT_PERMITTED", "KEY_NOT_OF_ISSUER", "ORIGIN_STOPPED", "NOT_CONSISTENT", "QUARANTINED"})
+_MENDABLE = frozenset(
+    {
+        "NOT_PERMITTED",
+        "KEY_NOT_OF_ISSUER",
+        "UNSIGNED_CHECKPOINT",
+        "ORIGIN_STOPPED",
+        "NOT_CONSISTENT",
+        "QUARANTINED",
+    }
+)
 """Reasons that a policy file, an identity document, people, or further cosignatures take away."""
 
 

@@ -185,9 +185,11 @@ class Watch:
             raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
         origin, checkpoint = known
         self.verify_taking(origin.org)
-        if checkpoint.checkpoint.size > self._logs.get(origin.org).size:
+        row = self._logs.get(origin.org)
+        is_more = checkpoint.checkpoint.size > row.size
+        if is_more and not is_old(checkpoint, origin, row):
             raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata={"origin": origin.org})
-        if not TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
+        if is_more or not TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
             self.look(text)
             raise not_the_tree(origin.org)
         return known
