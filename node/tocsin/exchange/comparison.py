@@ -59,7 +59,7 @@ class Comparison:
 
     def ask(self, peer: OrgId) -> v1.CompareRequest:
         """Return what we hold, for a peer to compare; never of our own log: it says first what it holds of that."""
-        rows = [row for row in self._logs.list() if row.origin != self._office.organisation.org and row.checkpoint]
+        rows = [row for row in self._logs.list() if row.origin != self._office.organisation.org]
         origins = [OrgId(row.origin) for row in rows if self._origins(OrgId(row.origin))]
         origins.sort(key=lambda origin: origin != peer)  # what is left out for want of room is never the peer's own
         return v1.CompareRequest(
