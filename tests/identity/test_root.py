@@ -28,6 +28,16 @@ def test_a_founded_organisation_reads_back_as_what_was_said(lab):
     assert parse_identity(organisation.document, now=NOW) == organisation
 
 
+def test_of_a_document_that_was_read_before_it_is_asked_again_whether_it_has_expired(lab):
+    document = lab.organisation.document
+    for _ in range(2):
+        assert parse_identity(document, now=NOW + YEAR - 1) == lab.organisation
+        with pytest.raises(IdentityOutdated) as refusal:
+            parse_identity(document, now=NOW + YEAR)
+        assert refusal.value.reason == "IDENTITY_OUTDATED"
+        assert parse_identity(document, now=NOW + YEAR, check_expiry=False) == lab.organisation
+
+
 def test_python_tuf_reads_and_verifies_the_chain_without_us(lab):
     document = next_version(lab.organisation, lab.organisation, signers=lab.roots[1:], now=LATER)
     previous = None

@@ -10,6 +10,8 @@ signing under it still takes the secret of the honest part. Signatures whose
 R is of low order are another matter, which verifying decides each time.
 """
 
+from functools import lru_cache
+
 from tocsin.errors import MalformedIdentity
 
 ED25519_BYTES = 32
@@ -25,6 +27,7 @@ _ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _LOW_ORDER = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 
 
+@lru_cache(4096)  # a document is read again at every start and every change, and its keys are the same ones
 def verify_public_key(raw: bytes) -> None:
     """Refuse an Ed25519 public key that must not be trusted with anything.
 

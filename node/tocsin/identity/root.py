@@ -13,6 +13,7 @@ The order of trust: `parse_identity` (the chain holds together), then
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 
 from tocsin.encoding import JSON, dump_json, parse_json
 from tocsin.errors import IdentityOutdated, MalformedEncoding, MalformedIdentity
@@ -29,6 +30,9 @@ DOCUMENT_DAYS = 365
 # TUF clients follow this many rotations (specification 5.3.3 leaves the number open, python-tuf takes 256).
 MAX_VERSIONS = 256
 MAX_DOCUMENT = 1024 * 1024
+# Documents that were read are remembered: ours and those of partners, each read again with every handshake, page and
+# command. One of a few versions takes some 20 ms to verify, and some 10 KB to keep.
+MOST_READ = 32
 _HINT = "an identity document is what `tocsin identity export` prints"
 
 
@@ -61,11 +65,18 @@ def parse_identity(document: bytes, *, now: int, check_expiry: bool = True) -> O
 
     Raises MalformedIdentity (BAD_IDENTITY, WEAK_KEY) and IdentityOutdated.
     """
+    organisation = _read(document)
+    if check_expiry and organisation.expires <= now:
+        hint = f"ask {organisation.org} for its current identity document"
+        raise IdentityOutdated(f"the identity document of {organisation.org} has expired", hint=hint)  # 5
+    return organisation
+
+
+@lru_cache(MOST_READ)
+def _read(document: bytes) -> Organisation:
+    """Return what a document says, which is the same each time that somebody asks: bytes do not change."""
     chain = parse_chain(document)
     last = chain[-1]
-    if check_expiry and last.expires <= now:
-        hint = f"ask {last.details.org} for its current identity document"
-        raise IdentityOutdated(f"the identity document of {last.details.org} has expired", hint=hint)  # 5
     return Organisation(
         **{each.name: getattr(last.details, each.name) for each in fields(Details)},
         version=last.number,
