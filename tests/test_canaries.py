@@ -428,6 +428,7 @@ def listened(tmp_path_factory):
     level = root.level
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, folder)
+        patch.setattr("tocsin_cli.session.LOCK_PATIENCE_SECONDS", 0)  # what needs a home alone is refused at once
         root.addHandler(recorder)
         root.setLevel(logging.DEBUG)
         try:
