@@ -27,6 +27,7 @@ MAX_NOTE: Final = 128 * 1024
 MAX_SIGNATURES: Final = 64
 """Lines. A checkpoint of a federation has one of its log and one of each peer that witnesses it."""
 
+_CONTROLS: Final = bytes(byte for byte in range(0x20) if byte != 0x0A)
 _DASH = "\u2014 "
 _SPLIT = "\n\n"
 
@@ -181,7 +182,7 @@ def _decode(text: str | bytes) -> str:
         raise _malformed("it is not UTF-8") from error
     if len(raw) > MAX_NOTE:
         raise _malformed(f"more than {MAX_NOTE} bytes")
-    if any(byte < 0x20 and byte != 0x0A for byte in raw):
+    if len(raw.translate(None, _CONTROLS)) != len(raw):
         raise _malformed("a control character stands in it")
     return text
 
