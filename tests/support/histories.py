@@ -106,7 +106,8 @@ class Book:
             return
         if caller not in self.caught and other is not None:
             self.views[caller] = other.after(one)
-        if called not in self.caught and (caller == UNIVERSITY or (other is not None and other.entries == one.entries)):
+        is_as_long = one.entries == (other.entries if other else ())  # that a log is empty is known at once
+        if called not in self.caught and (caller == UNIVERSITY or is_as_long):
             self.views[called] = one.after(other)
 
 
