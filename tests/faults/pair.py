@@ -112,6 +112,7 @@ class Pair:
 
     def hand_over(self, sender: Member, receiver: Member, *, entries: int = 0) -> Iterator[str]:
         """Move everything from one to the other; yields what is durable by then."""
+        yield f"read {self.read_log(receiver, sender)}"
         while True:
             cursor = receiver.side.stored(sender.org)
             page = sender.side.next_page(receiver.org, cursor, max_entries=entries)
@@ -123,6 +124,15 @@ class Pair:
             self.give_receipts(receiver, sender)
             yield f"signed {received.cursor}"
         self.give_receipts(receiver, sender)
+
+    def read_log(self, reader: Member, origin: Member) -> int:
+        """Compare logs, as one who calls does, and return how much is read of the log of who is called."""
+        ours, theirs = reader.side, origin.side
+        heard = ours.hear(origin.org, theirs.compare(reader.org, ours.comparison().ask(origin.org)))
+        for org in heard.wanted:
+            while growth := theirs.comparison().growth(org, ours.comparison().size(org)):
+                ours.extend(origin.org, org, growth)
+        return ours.comparison().size(origin.org)
 
     def give_receipts(self, giver: Member, taker: Member) -> None:
         """Hand over the receipts that the other one may not have."""
@@ -262,6 +272,7 @@ def _receive(pair: Pair, say: Say, *, entries: int = SMALL_PAGE) -> None:
 def _unacknowledged(pair: Pair) -> None:
     """Let everything be stored, and no receipt be taken."""
     _posted(pair)
+    pair.read_log(pair.b, pair.a)
     while (page := pair.a.side.next_page(B, pair.b.side.stored(A), max_entries=SMALL_PAGE)) is not None:
         pair.b.side.accept(A, page)
 

@@ -105,6 +105,9 @@ def verify_sound(member):
 
 def verify_converged(pair):
     """Look whether both sides agree about everything that went from one to the other."""
+    for one, other in ((pair.a, pair.b), (pair.b, pair.a)):
+        assert one.store.logs.get(other.org).signed == other.store.logs.get(other.org).size
+        assert not [row for row in one.store.logs.list() if row.stopped or one.store.logs.evidence(row.origin)]
     feed, held = pair.a.store.feeds.get(B), pair.b.store.intake.cursor(A)
     assert pair.a.store.feeds.waiting(B) == 0
     if feed is not None:
@@ -132,6 +135,8 @@ def verify_acknowledged(pair, said):
         elif what == "retracted":
             (stored,) = pair.a.store.records.history(A, about[0])
             assert stored.standing in (Standing.WITHDRAWN, Standing.PURGED)
+        elif what == "read":
+            assert pair.b.store.logs.get(A).size >= int(about[0])
         elif what in ("made", "stored", "signed"):
             sequence = int(about[0].split(".")[1]) if about else 0
             assert pair.a.store.feeds.get(B).head >= sequence
