@@ -15,10 +15,10 @@ test: $(VENV)/ready
 fuzz: $(VENV)/ready
 	TOCSIN_FUZZ=1 $(BIN)/pytest -n 2 -q $$(grep -rlE "hypothesis" tests --include="test_*.py")
 
-# Kills at every durable write, full and failing disks, a thousand schedules, nodes in networks of their own; every
-# public record in the demo.
+# Kills at every durable write, full and failing disks, a thousand schedules, two thousand ways to show two histories,
+# nodes in networks of their own; every public record in the demo.
 faults: $(VENV)/ready
-	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/cli/test_demo.py
+	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/cli/test_demo.py
 
 bench: $(VENV)/ready
 	for each in decisions plan isolation; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done

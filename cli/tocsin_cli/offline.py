@@ -50,7 +50,7 @@ _FORM_OF_CHECKPOINT = Planned("the checkpoint has its form", "C2SP tlog-checkpoi
 _OF_EVIDENCE = (
     Planned("the bundle has its form", "docs/verify.md, evidence"),
     Planned("it is against somebody whose document was given", "docs/keys.md"),
-    Planned("what the origin signed contradicts itself", "C2SP tlog-checkpoint; RFC 6962 section 2.1"),
+    Planned("what the origin signed contradicts itself", "tlog-checkpoint; RFC 6962 section 2.1"),
 )
 
 Issued = VerifiedRecord | VerifiedRetraction

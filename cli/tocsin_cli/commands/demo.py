@@ -10,7 +10,7 @@ import click
 from tocsin.interchange import READERS
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path
-from tocsin_cli.demo import exchange, life, promises, release
+from tocsin_cli.demo import exchange, faces, life, promises, release
 from tocsin_cli.demo.network import LAB_A, Network
 from tocsin_cli.demo.story import Story
 
@@ -42,8 +42,9 @@ def demo(*, keep: Path | None, imports: tuple[tuple[str, Path], ...]) -> None:
 
     Starts a node for each of two labs and a government institute, with
     temporary homes and loopback ports, posts a dozen records at one of them,
-    shows what each organisation sees, and how a record is amended, signed for
-    and taken back. Ends them and cleans up.
+    shows what each organisation sees, how a record is amended, signed for and
+    taken back, and how one that shows its partners two histories is caught.
+    Ends them and cleans up.
     """
     signal.signal(signal.SIGTERM, _interrupt)  # so that our nodes end with us
     output.styled("Tocsin: organisations tell each other about AI risks, each field under its own policy.", "bold")
@@ -73,6 +74,7 @@ def _tell(story: Story, imports: Sequence[tuple[str, Path]]) -> None:
     life.amend(story, amended)
     life.sign_for(story, amended)
     life.purge(story, purged)
+    faces.show_two(story)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -191,7 +191,7 @@ def evidence(session: Session, *, org: str, folder: Path | None, as_json: bool) 
     if not found.evidence:
         output.talk(f"nothing is held against {org}" if org else "nothing is held against anybody")
         return
-    output.table(EVIDENCE_COLUMNS, [_row(one) for one in found.evidence])
+    output.table(EVIDENCE_COLUMNS, [evidence_row(one) for one in found.evidence])
     for file in files:
         output.talk(f"wrote {file}")
     if not files:
@@ -207,7 +207,8 @@ def _save(session: Session, one: v1.LogEvidence, folder: Path) -> Path:
     return file
 
 
-def _row(one: v1.LogEvidence) -> Sequence[Cell | str]:
+def evidence_row(one: v1.LogEvidence) -> Sequence[Cell | str]:
+    """Return a row of the table of evidence."""
     finding = one.finding or "does not verify under the identity document held today"
     return [Cell(one.org, "bold"), one.kind, output.minute(one.at.seconds), finding, one.digest]
 

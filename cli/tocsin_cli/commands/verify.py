@@ -74,7 +74,7 @@ def verify(
         output.document({"results": [_result(file, verdict) for file, verdict in results]})
     for file, verdict in results:
         if not as_json:
-            _print(file, verdict)
+            print_verdict(file, verdict)
         elif verdict.error is not None:
             output.error(verdict.error)
     if any(verdict.error is not None for _, verdict in results):
@@ -104,7 +104,8 @@ def _say_where(file: Path, error: TocsinError | None) -> None:
             error.hint = error.hint or WHAT_IT_READS
 
 
-def _print(file: Path, verdict: Verdict) -> None:
+def print_verdict(file: Path, verdict: Verdict) -> None:
+    """Print what was verified of a file, step by step."""
     if verdict.error is None:
         output.data(f"{_name(file)}: verified")
     elif verdict.walk is not None:

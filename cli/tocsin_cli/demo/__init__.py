@@ -8,6 +8,7 @@
     promises  the steps that show what holds
     release   the steps by which more goes: a second person agrees, a policy is loosened, a field is revealed
     life      the steps by which a record is amended, signed for and taken back
+    faces     the step in which lab-a shows two histories of its log, and is caught
     compare   one record in several views, side by side
     reader    a reader that tries what only members may
 

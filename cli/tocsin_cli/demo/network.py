@@ -40,6 +40,8 @@ PAUSE_SECONDS = 0.05
 FIRST = "first"
 """The first person of each: it has every role."""
 PROFILES = "profiles"
+COPY = "-copy"
+"""How the folder of a copied home ends."""
 PORTS = range(20_000, 32_000)
 """Below those that systems give to outgoing connections: none takes a port between its choice and its use."""
 
@@ -79,6 +81,7 @@ class Network:
         self._keep = keep
         self._resources = ExitStack()
         self.nodes: dict[str, Node] = {}
+        self._copies: list[Node] = []
 
     def __enter__(self) -> Self:
         """Make the homes; nothing runs yet."""
@@ -115,11 +118,38 @@ class Network:
 
     def start(self) -> None:
         """Start the node processes and wait until each can be asked."""
-        for node in self.nodes.values():
-            log = self._resources.enter_context((node.home / "node.log").open("wb"))
+        self.start_again(*self.nodes.values())
+
+    def start_again(self, *nodes: Node) -> None:
+        """Start some nodes, and wait until they can be asked."""
+        for node in nodes:
+            log = self._resources.enter_context((node.home / "node.log").open("ab"))
             node.process = _start(node.home, log=log)
-        for node in self.nodes.values():
+        for node in nodes:
             _wait_for(node)
+
+    def stop(self, *nodes: Node) -> None:
+        """End the processes of some nodes, in order."""
+        running = [node.process for node in nodes if node.process is not None]
+        for node in nodes:
+            node.session.close()
+            node.process = None
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def copy(self, node: Node) -> Node:
+        """Copy the home of a node that is stopped, and return the copy; it ends with the network, whatever is kept."""
+        home = node.home.with_name(f"{node.home.name}{COPY}")
+        shutil.copytree(node.home, home)
+        session = Session(home, profile=str(node.session.profile.folder))
+        self._copies.append(Node(node.member, home, node.endpoint, node.fingerprint, session))
+        return self._copies[-1]
 
     def _folder(self) -> Path:
         if self._keep is None:
@@ -135,21 +165,14 @@ class Network:
         return folder
 
     def _stop(self) -> None:
-        running = [node.process for node in self.nodes.values() if node.process is not None]
-        for node in self.nodes.values():
-            node.session.close()
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for node in self.nodes.values():
+        nodes = (*self.nodes.values(), *self._copies)
+        self.stop(*nodes)
+        for node in nodes:
             folder = desk_socket_path(node.home).parent
             if not folder.is_relative_to(node.home):  # a home with a long path has its socket elsewhere
                 shutil.rmtree(folder, ignore_errors=True)
+        for node in self._copies:
+            shutil.rmtree(node.home, ignore_errors=True)
 
 
 def free_ports(count: int) -> list[int]:
