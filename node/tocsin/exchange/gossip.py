@@ -98,9 +98,10 @@ async def _hand_over(client: Client, org: OrgId, heard: Heard, *, side: Side) ->
             try:
                 reached = await client.add_entries(origin, growth.to_message())
             except PeerRefused as error:
-                if error.metadata[PEER_REASON] not in _NOT_WANTED:
+                is_ours = origin == side.organisation.org
+                if is_ours and error.metadata[PEER_REASON] not in _NOT_WANTED:
                     raise
-                break
+                break  # it may know newer keys of a third than we do, and is spoken with all the same
             stalled += reached < growth.start + len(growth.entries)
             if reached <= start or stalled > 1:  # it stands somewhere else, once; else it would have us go on for ever
                 break

@@ -189,10 +189,10 @@ class Side:
         """Take over entries of a log that a peer has; see `Comparison.extend`. Raises QuotaExceeded as well."""
         if origin != self.organisation.org:
             self.inflow.verify(peer)
+        before = self.store.logs.get(origin).size
         with self.budget.spending(peer):
             size = self.comparison().extend(peer, origin, growth, given=given)
-        if size > growth.start:
-            self.inflow.count(peer, len(growth.entries))
+        self.inflow.count(peer, max(0, size - before))
         return size
 
     def growth(self, peer: OrgId, origin: OrgId, start: int) -> Growth | None:
