@@ -115,6 +115,7 @@ def some_page(pair):
     pair.a.post("four", "five")
     pair.a.amend("one", "one again")
     pair.a.retract(pair.a.titled("two"), record_pb2.RETRACTION_ACTION_WITHDRAW)
+    pair.read_log(pair.b, pair.a)
     page = pair.a.side.next_page(B, pair.b.side.stored(A))
     assert {entry.kind for entry in page.entries} == {v1.ENTRY_KIND_RECORD, v1.ENTRY_KIND_RETRACTION}
     return page

@@ -1,5 +1,7 @@
 """A page that is not exactly what its sender signed for us stores nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.exchange import notary
@@ -40,6 +42,7 @@ ENTRIES = (
         disclosed=disclosed_paths(RECORD, RECORD.token.split("~")),
         withheld=(WithheldPath("steps", "infohazard", NOW + 9),),
         tag=TAGS[1],
+        proof="a proof of lab-a.example — and nothing of it is looked at here\n",
     ),
     PageEntry(
         2,
@@ -200,6 +203,14 @@ BROKEN = {
     "text that is not ASCII": lambda: changed(put(0, presentation=RECORD.token + "é~")),
     "disclosure that is not ASCII": lambda: changed(put(1, disclosures=["é"])),
     "digest of another form": lambda: changed(put(1, digest="x")),
+    "a proof changed": lambda: changed(put(0, proof="another proof")),
+    "a proof taken away": lambda: changed(put(0, proof="")),
+    "a proof put in": lambda: changed(put(3, proof="a proof")),
+    "disclosures with a proof": lambda: made((replace(ENTRIES[1], sequence=1, proof="a proof"),)),
+    "void with a proof": lambda: made((replace(ENTRIES[2], sequence=1, proof="a proof"),)),
+    "no checkpoint": lambda: restated(checkpoint=None),
+    "an empty checkpoint": lambda: restated(checkpoint=""),
+    "checkpoint no text": lambda: restated(checkpoint=1),
     "sd_hash of something else": lambda: restated(entries=stated(0, sd_hash=OTHER.digest)),
     "withheld no list": lambda: restated(entries=stated(0, withheld="steps")),
     "withheld no paths": lambda: restated(entries=stated(0, withheld=[{"reason": "infohazard"}])),

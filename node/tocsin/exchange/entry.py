@@ -9,22 +9,25 @@
 The claim of an entry in the statement:
 
     {"seq": 41, "tag": "…", "kind": "record", "digest": …, "sd_hash": …, "disclosed": ["subjects", "subjects.name"],
-     "withheld": [{"path": "steps", "reason": "infohazard", "until": 1800000000}], "origin": "lab-c.example"}
+     "withheld": [{"path": "steps", "reason": "infohazard", "until": 1800000000}], "origin": "lab-c.example",
+     "proof_hash": …}
 
 `tag` ends the cursor behind the entry; those from before there were tags have
 none. `disclosed` are the field paths of the disclosures that went, groups and
 lists as well, in order. `withheld` names what the policy allows naming;
 `reason` and `until`, in unix seconds, are left out where they are not told.
 `origin` stands where the record is not the sender's own. Beside a record and a
-retraction lies the proof that its origin's log has it (C2SP tlog-proof), which
-proves itself.
+retraction lies the proof that its origin's log has it (C2SP tlog-proof);
+`proof_hash` is the base64url SHA-256 of it. It is of the log as it was when the
+page was made: the same entry on another page comes with another one.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
-from tocsin.encoding import JSON
+from tocsin.encoding import JSON, encode_base64url
 from tocsin.errors import MalformedName, PeerMisbehaved
 from tocsin.exchange.cursor import TAG
 from tocsin.identity.names import OrgId, parse_org
@@ -98,6 +101,8 @@ class PageEntry:
             claim["withheld"] = [_withheld_claim(note) for note in self.withheld]
         if self.origin:
             claim["origin"] = self.origin
+        if self.proof:
+            claim["proof_hash"] = encode_base64url(sha256(self.proof.encode()).digest())
         return claim
 
     def to_message(self) -> v1.Entry:
@@ -114,7 +119,7 @@ class PageEntry:
 
     def size(self) -> int:
         """Return about how many bytes the entry takes in a page, never too few."""
-        claim = 320 + len(self.origin) + sum(len(path) + 3 for path in self.disclosed)
+        claim = 380 + len(self.origin) + sum(len(path) + 3 for path in self.disclosed)
         claim += sum(len(note.path) + len(note.reason) + 48 for note in self.withheld)
         entry = 128 + len(self.presentation) + len(self.retraction) + len(self.proof)
         entry += sum(len(disclosure) + 8 for disclosure in self.disclosures)
@@ -153,7 +158,7 @@ def read_entry(entry: v1.Entry, claim: JSON, sender: OrgId) -> PageEntry:
     )
     if not _is_well_formed(read):
         raise broken(f"{where} does not carry what its kind carries", sender)
-    expected = read.to_claim()
+    expected = {"proof_hash": None, **read.to_claim()}
     if any(claim.get(name) != value for name, value in expected.items()):
         raise broken(f"{where} is not what the statement says", sender)
     return read

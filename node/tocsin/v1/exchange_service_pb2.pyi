@@ -141,9 +141,9 @@ class Page(_message.Message):
     MORE_FIELD_NUMBER: _builtins.int
     statement: _builtins.str
     """`tocsin-page+jwt`: issuer, audience, time, and for each entry its digest,
-    its sd_hash, the paths that are disclosed, the withheld paths that the
-    policy allows naming, and the origin where that is not the issuer. And the
-    issuer's newest checkpoint, dated by its own witness key.
+    its sd_hash, the hash of its proof, the paths that are disclosed, the
+    withheld paths that the policy allows naming, and the origin where that is
+    not the issuer. And the issuer's newest checkpoint, dated by its own witness key.
     """
     cursor: _builtins.str
     """Where to go on after this page."""
