@@ -29,6 +29,8 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
 
 START_SECONDS = 20
+# A channel that is made before its node listens asks again after a second, and then more seldom, where it is not told.
+ASK_OFTEN = tuple((f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max"))
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def desk_of(place):
     """Return a channel to the desk as the person who founded the place."""
     target = f"unix:{desk_socket_path(place.root)}"
     credentials, options = desk_credentials(place, place.first)
-    with grpc.secure_channel(target, credentials, options=options) as channel:
+    with grpc.secure_channel(target, credentials, options=[*options, *ASK_OFTEN]) as channel:
         grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
         yield channel
 
