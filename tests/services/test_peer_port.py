@@ -34,7 +34,7 @@ from tocsin.identity.root import next_version
 from tocsin.services import calls
 from tocsin.services.doorkeeper import Quota
 from tocsin.store.model import PeerRole, PeerState
-from tocsin.v1 import desk_service_pb2, exchange_service_pb2
+from tocsin.v1 import desk_service_pb2, exchange_service_pb2, log_service_pb2
 from tocsin.v1 import exchange_service_pb2 as v1
 
 LAB = founded("lab-a.example")
@@ -451,20 +451,20 @@ def test_nothing_that_belongs_to_our_own_people_is_served_to_peers(tmp_path, rol
     asyncio.run(run())
 
 
-EXCHANGE = methods_of(exchange_service_pb2.DESCRIPTOR)
+SERVED = [*methods_of(exchange_service_pb2.DESCRIPTOR), *methods_of(log_service_pb2.DESCRIPTOR)]
 HEALTH = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"]
 FOR_MEMBERS = ["/tocsin.v1.ExchangeService/Deliver"]
 CALLERS = {
     "a member": (PeerRole.MEMBER, PeerState.ACTIVE, {}),
     "a reader": (PeerRole.READER, PeerState.ACTIVE, dict.fromkeys(FOR_MEMBERS, "NOT_PERMITTED")),
-    "a pending member": (PeerRole.MEMBER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
-    "a pending reader": (PeerRole.READER, PeerState.PENDING, dict.fromkeys(EXCHANGE + HEALTH, "PEER_PENDING")),
+    "a pending member": (PeerRole.MEMBER, PeerState.PENDING, dict.fromkeys(SERVED + HEALTH, "PEER_PENDING")),
+    "a pending reader": (PeerRole.READER, PeerState.PENDING, dict.fromkeys(SERVED + HEALTH, "PEER_PENDING")),
     "an origin that is only known": (
         PeerRole.MEMBER,
         PeerState.KNOWN,
-        dict.fromkeys(EXCHANGE + HEALTH, "PIN_MISMATCH"),
+        dict.fromkeys(SERVED + HEALTH, "PIN_MISMATCH"),
     ),
-    "a suspended member": (PeerRole.MEMBER, PeerState.SUSPENDED, dict.fromkeys(EXCHANGE + HEALTH, "PEER_SUSPENDED")),
+    "a suspended member": (PeerRole.MEMBER, PeerState.SUSPENDED, dict.fromkeys(SERVED + HEALTH, "PEER_SUSPENDED")),
 }
 
 
@@ -484,7 +484,7 @@ def test_each_caller_may_call_exactly_what_its_role_and_state_allow(tmp_path, ro
         async with serve_port(tmp_path) as port:
             port.know(LAB, role=role, state=state)
             async with raw_channel(port, keys_of(LAB)) as channel:
-                answers = {method: await first_answer(channel, method) for method in EXCHANGE + HEALTH}
+                answers = {method: await first_answer(channel, method) for method in SERVED + HEALTH}
             assert {method: reason for method, reason in answers.items() if reason} == refusals
 
     asyncio.run(run())
@@ -496,7 +496,7 @@ def test_health_answers_to_peers(tmp_path):
             port.know(LAB)
             async with raw_channel(port, keys_of(LAB)) as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
-                for service in ("", "tocsin.v1.ExchangeService"):
+                for service in ("", "tocsin.v1.ExchangeService", "tocsin.v1.LogService"):
                     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
                     assert answer.status == health_pb2.HealthCheckResponse.SERVING
                 watch = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=5)

@@ -20,10 +20,11 @@ from tocsin.exchange.status import STATUS_KEY, parse_status
 from tocsin.identity.certificate import certificate_pem
 from tocsin.people.person import Role
 from tocsin.v1 import desk_service_pb2 as v1
-from tocsin.v1 import exchange_service_pb2
+from tocsin.v1 import exchange_service_pb2, log_service_pb2
 
 DESK = v1.DESCRIPTOR.services_by_name["DeskService"]
 EXCHANGE = exchange_service_pb2.DESCRIPTOR.services_by_name["ExchangeService"]
+LOG = log_service_pb2.DESCRIPTOR.services_by_name["LogService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 NOWHERE = (
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -54,13 +55,15 @@ MAY = {
     | {"ListPeople", "AddPerson", "ChangePerson", "RemovePerson"},
 }
 READER_MAY = {"Recover", "GiveBack", "Pull", "Subscribe", "Acknowledge", "RequestDisclosure", "Check", "Watch"}
+READER_MAY |= {"Compare", "GetEntries", "AddEntries", "GetCheckpoint", "GetInclusion", "GetConsistency", "GetTile"}
+READER_MAY |= {"AddCheckpoint"}
 
 
 def methods_of(service: ServiceDescriptor) -> list[str]:
     return [f"/{service.full_name}/{rpc.name}" for rpc in service.methods]
 
 
-METHODS = [*methods_of(DESK), *methods_of(EXCHANGE), *methods_of(HEALTH), *NOWHERE]
+METHODS = [*methods_of(DESK), *methods_of(EXCHANGE), *methods_of(LOG), *methods_of(HEALTH), *NOWHERE]
 
 
 def expected(caller: str, listener: str, method: str) -> str:
@@ -69,7 +72,8 @@ def expected(caller: str, listener: str, method: str) -> str:
     at_peers = listener == "peer port"
     if (caller in ("member", "reader")) != at_peers or caller in ("stranger", "nobody"):
         return NO_CONNECTION
-    if service not in (HEALTH.full_name, (EXCHANGE if at_peers else DESK).full_name):
+    served = (EXCHANGE, LOG, HEALTH) if at_peers else (DESK, HEALTH)
+    if service not in [one.full_name for one in served]:
         return NO_METHOD
     if caller == "gone":
         return "PERSON_UNKNOWN"

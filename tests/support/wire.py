@@ -1,8 +1,8 @@
-"""This module opens a peer port for tests: real TLS on loopback, and a service that only notes what reached it."""
+"""This module opens a peer port for tests: real TLS on loopback, and services that only note what reached them."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,9 @@ from tocsin.services.listener import open_peer_port
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.sqlite import open_store
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1 import log_service_pb2
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
+from tocsin.v1.log_service_pb2_grpc import LogServiceServicer
 
 GENEROUS = Quota(calls_per_minute=1000, streams=8)
 
@@ -42,17 +44,17 @@ class NotingService(ExchangeServiceServicer):
     reached: list[tuple[str, str]] = field(default_factory=list)
     open_streams: int = 0
 
-    def _note(self, method: str) -> None:
+    def note(self, method: str) -> None:
         self.reached.append((method, caller().org))
 
     async def Pull(self, request: v1.PullRequest, context: object) -> v1.PullResponse:  # noqa: N802
-        self._note("Pull")
+        self.note("Pull")
         if request.cursor.startswith("canary"):
             raise ValueError(request.cursor)
         return v1.PullResponse()
 
     async def Subscribe(self, request: v1.SubscribeRequest, context: object) -> AsyncIterator[v1.SubscribeResponse]:  # noqa: N802
-        self._note("Subscribe")
+        self.note("Subscribe")
         self.open_streams += 1
         try:
             yield v1.SubscribeResponse(page=v1.Page(cursor="first"))
@@ -61,26 +63,42 @@ class NotingService(ExchangeServiceServicer):
             self.open_streams -= 1
 
     async def Acknowledge(self, request: v1.AcknowledgeRequest, context: object) -> v1.AcknowledgeResponse:  # noqa: N802
-        self._note("Acknowledge")
+        self.note("Acknowledge")
         return v1.AcknowledgeResponse()
 
     async def Deliver(self, request: v1.DeliverRequest, context: object) -> v1.DeliverResponse:  # noqa: N802
-        self._note("Deliver")
+        self.note("Deliver")
         return v1.DeliverResponse(receipts=["stored"])
 
     async def RequestDisclosure(  # noqa: N802
         self, request: v1.RequestDisclosureRequest, context: object
     ) -> v1.RequestDisclosureResponse:
-        self._note("RequestDisclosure")
+        self.note("RequestDisclosure")
         return v1.RequestDisclosureResponse()
 
     async def Recover(self, request: v1.RecoverRequest, context: object) -> v1.RecoverResponse:  # noqa: N802
-        self._note("Recover")
+        self.note("Recover")
         return v1.RecoverResponse()
 
     async def GiveBack(self, request: v1.GiveBackRequest, context: object) -> v1.GiveBackResponse:  # noqa: N802
-        self._note("GiveBack")
+        self.note("GiveBack")
         return v1.GiveBackResponse()
+
+
+def noting_log(note: Callable[[str], None]) -> LogServiceServicer:
+    """Return a service of logs that only notes which of its methods were called."""
+
+    def method(name: str, answer: type) -> Callable[..., Awaitable[object]]:
+        async def call(service: object, request: object, context: object) -> object:
+            note(name)
+            return answer()
+
+        return call
+
+    methods = log_service_pb2.DESCRIPTOR.services_by_name["LogService"].methods
+    calls = {one.name: method(one.name, getattr(log_service_pb2, one.output_type.name)) for one in methods}
+    servicer: LogServiceServicer = type("NotingLog", (LogServiceServicer,), calls)()
+    return servicer
 
 
 @dataclass
@@ -114,7 +132,8 @@ async def serve_port(
     directory = Directory(store, own_certificate=keys.certificate)
     door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted, monotonic=monotonic)
     service = NotingService()
-    listener, port = open_peer_port(service, door, listen="127.0.0.1:0", keys=lambda: keys, directory=directory)
+    log = noting_log(service.note)
+    listener, port = open_peer_port(service, log, door, listen="127.0.0.1:0", keys=lambda: keys, directory=directory)
     await listener.start()
     try:
         yield Port(server, store, directory, door, service, f"127.0.0.1:{port}")
