@@ -1,6 +1,8 @@
 """Logs lie in the store entry by entry, and nothing of them is written twice."""
 
 import sqlite3
+from contextlib import contextmanager
+from hashlib import sha256
 
 import pytest
 
@@ -132,3 +134,42 @@ def test_evidence_is_kept_once(store):
     assert not store.logs.add_evidence(row)
     assert store.logs.evidence() == store.logs.evidence(ORG) == (row,)
     assert store.logs.evidence(OTHER) == ()
+
+
+@contextmanager
+def counting(store):
+    """Count what SQLite does inside, in hundreds of its steps."""
+    seen = []
+    with store.transaction():
+        connection = store._db._database.conn
+        connection.set_progress_handler(lambda: seen.append(1), 100)
+        yield seen
+        connection.set_progress_handler(None, 100)
+
+
+ASKED = {
+    "entries of a name": lambda logs: logs.named(ORG, bytes(32)),
+    "names that come twice": lambda logs: logs.repeated(ORG, since=1_990),
+    "the nodes of a proof": lambda logs: logs.nodes(ORG, [(0, number) for number in range(0, 2_000, 100)]),
+    "entries near the end": lambda logs: logs.entries(ORG, start=1_990, limit=5),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_nothing_that_is_asked_reads_the_whole_log(store, ask):
+    entries = [sha256(str(number).encode()).digest() * 2 for number in range(2_000)]
+    nodes = [((0, number), entry[:32]) for number, entry in enumerate(entries)]
+    with store.transaction():
+        store.logs.append(ORG, entries, nodes, size=0, now=NOW)
+    with counting(store) as hundreds:
+        ask(store.logs)
+    assert len(hundreds) < 15
+
+
+def test_many_nodes_are_read_in_the_order_asked(store):
+    nodes = [((0, number), sha256(str(number).encode()).digest()) for number in range(3_000)]
+    with store.transaction():
+        store.logs.append(ORG, [bytes(64)] * 3_000, nodes, size=0, now=NOW)
+    wanted = [(0, number * 7 % 3_000) for number in range(3_000)]
+    assert store.logs.nodes(ORG, wanted) == [nodes[number][1] for _, number in wanted]
+    assert store.logs.nodes(ORG, []) == []

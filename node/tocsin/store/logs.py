@@ -11,7 +11,19 @@ _SELECT = (
     "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, cosigned_at, stopped, resumed, at FROM logs"
 )
 MINUTE = 60
-_BY_KEY = "SELECT hash FROM log_nodes WHERE log = (SELECT id FROM logs WHERE origin = ?) AND level = ? AND number = ?"
+_NODES_AT_ONCE = 1024
+# INDEXED BY: SQLite, left to itself, takes the log's key for as good as the index of names, and reads all of the log.
+_NAMED = (
+    "SELECT number, digest FROM log_entries INDEXED BY log_entries_by_name"
+    " WHERE log = (SELECT id FROM logs WHERE origin = ?) AND name = ? ORDER BY number"
+)
+_REPEATED = (
+    "SELECT DISTINCT later.name FROM log_entries AS later"
+    " CROSS JOIN log_entries AS earlier INDEXED BY log_entries_by_name"
+    " ON earlier.log = later.log AND earlier.name = later.name AND earlier.number < later.number"
+    " WHERE later.log = (SELECT id FROM logs WHERE origin = ?) AND later.number >= ?"
+    " AND earlier.digest <> later.digest"
+)
 
 
 class SqliteLogs:
@@ -51,26 +63,40 @@ class SqliteLogs:
             if grown != 1:
                 raise RuntimeError("the log has another size than it was appended to")
             log = self._id(origin)
-            for number, entry in enumerate(entries, start=size):
-                self._db.execute(
-                    "INSERT INTO log_entries (log, number, name, digest) VALUES (?, ?, ?, ?)",
-                    (log, number, entry[:_HALF], entry[_HALF:]),
-                )
-            for (level, number), digest in nodes:
-                self._db.execute(
-                    "INSERT INTO log_nodes (log, level, number, hash) VALUES (?, ?, ?, ?)", (log, level, number, digest)
-                )
+            self._db.execute_many(
+                "INSERT INTO log_entries (log, number, name, digest) VALUES (?, ?, ?, ?)",
+                [(log, number, entry[:_HALF], entry[_HALF:]) for number, entry in enumerate(entries, start=size)],
+            )
+            self._db.execute_many(
+                "INSERT INTO log_nodes (log, level, number, hash) VALUES (?, ?, ?, ?)",
+                [(log, level, number, digest) for (level, number), digest in nodes],
+            )
             return size + len(entries)
 
     def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return the hashes of nodes, in order. Raises StoreCorrupt where one is missing, and says which."""
-        found = []
+        log = self._id(origin)
+        found: dict[tuple[int, int], bytes] = {}
+        for start in range(0, len(wanted), _NODES_AT_ONCE):
+            found |= self._find(log, wanted[start : start + _NODES_AT_ONCE])
         for level, number in wanted:
-            row = self._db.row(_BY_KEY, (origin, level, number))
-            if row is None:
+            if (level, number) not in found:
                 raise StoreCorrupt("a node of a log is missing", where=f"{origin}: level {level}, number {number}")
-            found.append(_blob(row[0]))
-        return found
+        return [found[level, number] for level, number in wanted]
+
+    def _find(self, log: int, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Return what there is of some nodes, in one statement: a proof needs twenty of them.
+
+        The join is in the order in which it is written (CROSS), each node by its key.
+        """
+        places = ", ".join(["(?, ?)"] * len(wanted))
+        rows = self._db.rows(
+            f"WITH wanted (level, number) AS (VALUES {places})"  # noqa: S608 (placeholders alone)
+            " SELECT node.level, node.number, node.hash FROM wanted CROSS JOIN log_nodes AS node"
+            " ON node.log = ? AND node.level = wanted.level AND node.number = wanted.number",
+            [*(part for node in wanted for part in node), log],
+        )
+        return {(int(level or 0), int(number or 0)): _blob(digest) for level, number, digest in rows}
 
     def entries(self, origin: str, *, start: int, limit: int) -> tuple[bytes, ...]:
         """Return entries by their numbers, from one on."""
@@ -83,11 +109,7 @@ class SqliteLogs:
 
     def named(self, origin: str, name: bytes) -> tuple[LoggedRow, ...]:
         """Return the entries with an id half, oldest first: more than one says that there are two histories."""
-        rows = self._db.rows(
-            "SELECT number, digest FROM log_entries WHERE log = (SELECT id FROM logs WHERE origin = ?) AND name = ?"
-            " ORDER BY number",
-            (origin, name),
-        )
+        rows = self._db.rows(_NAMED, (origin, name))
         return tuple(LoggedRow(int(number or 0), name + _blob(digest)) for number, digest in rows)
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
@@ -152,13 +174,7 @@ class SqliteLogs:
 
     def repeated(self, origin: str, *, since: int) -> tuple[bytes, ...]:
         """Return the id halves of entries, from a number on, that stand for something else in an entry before."""
-        rows = self._db.rows(
-            "SELECT DISTINCT later.name FROM log_entries AS later JOIN log_entries AS earlier"
-            " ON earlier.log = later.log AND earlier.name = later.name AND earlier.number < later.number"
-            " WHERE later.log = (SELECT id FROM logs WHERE origin = ?) AND later.number >= ?"
-            " AND earlier.digest <> later.digest",
-            (origin, since),
-        )
+        rows = self._db.rows(_REPEATED, (origin, since))
         return tuple(_blob(name) for (name,) in rows)
 
     def await_word(self, peers: Iterable[str]) -> None:
