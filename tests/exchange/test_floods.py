@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.exchange.links import side_of
 from tests.exchange.pages import FEED, page_of, retracting, tag
 from tests.exchange.parties import A, B, founded
-from tests.exchange.test_side import side_of
 from tests.exchange.test_window import calling, serving
 from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.encoding import dump_json, encode_base64url
-from tocsin.errors import QuotaExceeded, ReceiptRefused
+from tocsin.errors import OriginStopped, QuotaExceeded, ReceiptRefused
 from tocsin.exchange import acknowledge, chain
 from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.page import PAGE_TYPE
@@ -84,10 +84,18 @@ class TestPages:
         monkeypatch.setattr(
             Taking, "_obey", lambda taking, *said, **more: obeyed.append(said) or obey(taking, *said, **more)
         )
-        purges = [retracting(record, Action.PURGE, now=NOW + number) for number in range(20)]
+        purges = [retracting(record, Action.PURGE, version=number) for number in range(1, 21)]
         received = b.take(page_of(record, *purges))
         assert {verdict.outcome for verdict in received.receipt.verdicts[1:]} == {Outcome.APPLIED}
         assert len(obeyed) == 1
+
+    def test_a_log_that_says_it_of_one_version_in_many_words_stops_its_origin(self, b):
+        record = make_record()
+        with pytest.raises(OriginStopped) as stopped:
+            b.take(page_of(record, *(retracting(record, Action.PURGE, now=NOW + number) for number in range(20))))
+        assert stopped.value.reason == "ORIGIN_STOPPED"
+        assert len(b.store.logs.evidence(A)) == 1
+        assert b.store.retractions.of(A, record.record_id) == ()
 
     def test_nobody_has_the_disk_overwritten_with_every_page(self, b, monkeypatch):
         done = []

@@ -8,6 +8,7 @@ import pytest
 from tests.exchange.parties import A, B, founded
 from tests.support.organisations import NOW
 from tocsin.errors import PeerMisbehaved, PeerRefused, PeerUnreachable, StaleCursor
+from tocsin.exchange import pull
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT
 from tocsin.exchange.pull import _pull, follow_feed, hand_over, push_feed
 from tocsin.exchange.receipt import Receipt, sign_receipt
@@ -119,6 +120,18 @@ class Client:
         self.took.append(tuple(receipts))
 
 
+@pytest.fixture(autouse=True)
+def compared(monkeypatch):
+    """Return whom logs were compared with, which `tests/exchange/test_gossip.py` is about."""
+    peers = []
+
+    async def compare(client, org, *, side):
+        peers.append(org)
+
+    monkeypatch.setattr(pull, "compare", compare)
+    return peers
+
+
 def refusing(reason, **metadata):
     return PeerRefused("no", metadata={PEER_REASON: reason, **metadata})
 
@@ -154,6 +167,11 @@ def test_a_peer_that_sends_the_same_page_again_and_again_is_not_asked_for_more()
         everything(_pull(Client(f"{ONE}.1", f"{ONE}.1", f"{ONE}.1"), LAB, side=side))
     assert refused.value.reason == "PEER_MISBEHAVED"
     assert side.taken == [f"{ONE}.1"] * 2
+
+
+def test_a_stream_begins_with_a_comparison(compared):
+    everything(follow_feed(Client(f"{ONE}.9"), LAB, side=Side()))
+    assert compared == [LAB]
 
 
 def test_a_stream_is_left_where_not_all_of_a_page_was_taken():
@@ -262,6 +280,19 @@ class TestPushing:
         with pytest.raises(PeerRefused):
             self.push(client, acknowledged=f"{ONE}.8")
         assert len(client.delivered) == 2
+
+    def test_a_peer_that_has_not_read_our_log_as_far_as_a_page_goes_is_compared_with_and_given_it_again(self, compared):
+        client = Client(refusing("STALE_CHECKPOINT"), f"{ONE}.5", refusing("STALE_CHECKPOINT"), f"{ONE}.9")
+        self.push(client)
+        assert len(client.delivered) == 4
+        assert compared == [LAB, LAB]
+
+    def test_one_that_says_so_again_and_again_is_not_given_more(self, compared):
+        client = Client(*[refusing("STALE_CHECKPOINT")] * 3)
+        with pytest.raises(PeerRefused):
+            self.push(client)
+        assert len(client.delivered) == 2
+        assert compared == [LAB]
 
     def test_what_a_peer_refuses_is_told(self):
         with pytest.raises(PeerRefused):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.exchange.links import side_of
 from tests.exchange.parties import OPEN, RELAYED, A, B, C
-from tests.exchange.test_side import side_of
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedName, MalformedRequest, NotFound, NotPermitted, QuotaExceeded
 from tocsin.exchange.ask import ask_origin

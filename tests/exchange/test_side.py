@@ -2,29 +2,13 @@
 
 import pytest
 
+from tests.exchange.links import side_of
 from tests.exchange.parties import A, B
 from tests.support.organisations import NOW, YEAR
 from tocsin.errors import IdentityOutdated, NotFound, NotPermitted, StaleCursor
 from tocsin.exchange import side as ours
-from tocsin.exchange.directory import Directory
 from tocsin.exchange.outbox import Limits
-from tocsin.exchange.quota import Budget
-from tocsin.exchange.side import Side
-from tocsin.identity.certificate import certificate_pem
 from tocsin.store.model import PeerRole, PeerState
-
-
-def side_of(party, *, now=NOW):
-    certificate = certificate_pem(party.founded.organisation.node_certs[0])
-    return Side(
-        office=party.office,
-        delivery_signer=party.founded.delivery,
-        directory=Directory(party.store, own_certificate=certificate),
-        clock=lambda: now,
-        dial=None,
-        budget=Budget(20.0),
-    )
-
 
 STOPPED = {
     "suspended": (lambda peers: peers.set_state(A, PeerState.SUSPENDED), NOW, NotPermitted, "NOT_PERMITTED"),
@@ -48,6 +32,7 @@ def test_a_page_of_a_peer_that_was_stopped_meanwhile_is_not_taken(a, b, stop, no
 
 def test_a_page_of_a_member_is_taken(a, b):
     a.post()
+    b.hears(a)
     assert side_of(b).accept(A, a.page_for(B)).records == 1
 
 
@@ -63,6 +48,7 @@ def test_a_partner_may_ask_for_smaller_pages_and_never_for_larger_ones(a, monkey
 
 def test_what_a_partner_has_acknowledged_is_where_it_goes_on(a, b):
     a.post()
+    b.hears(a)
     ours, theirs = side_of(a), side_of(b)
     assert (ours.acknowledged(B), ours.last_held(B)) == ("", "")
     page = ours.next_page(B, "")
@@ -77,6 +63,7 @@ def test_what_a_partner_has_acknowledged_is_where_it_goes_on(a, b):
 
 def test_what_a_partner_does_not_take_is_signed_again(a, b):
     a.post()
+    b.hears(a)
     side = side_of(b)
     side.accept(A, side_of(a).next_page(B, ""))
     (before,) = side.receipts(A)
@@ -90,6 +77,7 @@ def test_what_a_partner_does_not_take_is_signed_again(a, b):
 def test_a_page_that_the_sender_chose_is_told_its_place(a, b):
     for number in range(3):
         a.post({"title": f"n{number}"})
+    b.hears(a)
     first = a.page_for(B, limits=Limits(entries=1))
     second = a.page_for(B, first.cursor, limits=Limits(entries=1))
     side = side_of(b)
@@ -125,6 +113,7 @@ def test_what_a_peer_says_its_clock_is_is_known(a):
 
 def test_a_peer_is_asked_for_what_is_lost_once_that_is_known(a, b):
     record = a.post()
+    b.hears(a)
     side_of(b).accept(A, side_of(a).next_page(B, ""))
     side = side_of(a)
     assert side.to_recover(B) is None

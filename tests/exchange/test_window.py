@@ -5,15 +5,16 @@ from contextlib import aclosing
 
 import pytest
 
+from tests.exchange.links import side_of
 from tests.exchange.pages import page_of
 from tests.exchange.parties import RELAYED, A, B, C
-from tests.exchange.test_side import side_of
 from tests.store.making import make_record
 from tests.support.organisations import NOW
 from tocsin.errors import QuotaExceeded, StaleCursor
 from tocsin.exchange import side as ours
 from tocsin.exchange.bell import Bell
 from tocsin.exchange.outbox import Limits
+from tocsin.exchange.quota import Budget
 from tocsin.services import doorkeeper
 from tocsin.services import exchange as service_module
 from tocsin.services.exchange import ExchangeService
@@ -35,9 +36,12 @@ def calling(side, org):
     return doorkeeper._caller.set(side.directory.get(org))
 
 
-def post(a, count):
+def post(a, count, *, heard_by=None):
+    """Post some records; `heard_by` has read the log by then."""
     for number in range(count):
         a.post({"title": f"n{number}"})
+    if heard_by is not None:
+        heard_by.hears(a)
 
 
 def test_a_stream_that_waits_for_receipts_ends_when_its_feed_begins_anew(a):
@@ -75,7 +79,7 @@ def test_no_more_pages_go_than_a_window_until_a_receipt_comes(a, b):
                 peer.handed_over(A, receipts)
         return sent
 
-    post(a, 5)
+    post(a, 5, heard_by=b)
     assert [int(cursor.split(".")[1]) for cursor in asyncio.run(run())] == [1, 2, 3, 4, 5]
 
 
@@ -113,7 +117,7 @@ class TestDeliver:
         return asyncio.run(run())
 
     def test_the_answer_has_the_receipt(self, a, b):
-        post(a, 2)
+        post(a, 2, heard_by=b)
         sender, receiver = side_of(a), side_of(b)
         for place in (1, 2):
             page = sender.next_page(B, sender.acknowledged(B))
@@ -123,7 +127,7 @@ class TestDeliver:
             assert sender.acknowledged(B).split(".")[1] == str(place)
 
     def test_an_answer_that_got_lost_comes_with_the_next_page(self, a, b):
-        post(a, 1)
+        post(a, 1, heard_by=b)
         sender, receiver = side_of(a), side_of(b)
         lost = self.deliver(receiver, sender.next_page(B, ""))
         again = self.deliver(receiver, sender.next_page(B, ""))
@@ -132,7 +136,7 @@ class TestDeliver:
         assert sender.acknowledged(B) == receiver.stored(A)
 
     def test_a_sender_that_lost_receipts_gets_a_chain_that_begins(self, a, b):
-        post(a, 2)
+        post(a, 2, heard_by=b)
         sender, receiver = side_of(a), side_of(b)
         first = sender.next_page(B, "")
         receipts = self.deliver(receiver, first)
@@ -142,7 +146,7 @@ class TestDeliver:
         assert sender.acknowledged(B).split(".")[1] == "2"
 
     def test_a_sender_is_told_where_it_has_to_begin(self, a, b):
-        post(a, 2)
+        post(a, 2, heard_by=b)
         sender = side_of(a)
         second = sender.next_page(B, sender.next_page(B, "").cursor)
         with pytest.raises(StaleCursor):
@@ -151,19 +155,21 @@ class TestDeliver:
     def test_nothing_is_verified_for_a_peer_that_has_spent_its_time(self, a, b):
         post(a, 1)
         page = side_of(a).next_page(B, "")
-        side = side_of(b)
+        side = side_of(b, budget=Budget(20.0))
         side.budget._add(A, 1000.0)
         before = b.state()
         with pytest.raises(QuotaExceeded):
             self.deliver(side, page)
         assert b.state() == before
 
-    def test_whoever_it_goes_on_to_is_woken(self, b):
+    def test_whoever_it_goes_on_to_is_woken(self, a, b):
         b.set_policies(aisi=RELAYED)
         bell = Bell()
         record = make_record(tlp="GREEN", relay="community")
+        page = page_of(record)
+        b.hears(a)
         with bell.listening(C) as heard:
-            self.deliver(side_of(b), page_of(record), bell=bell)
+            self.deliver(side_of(b), page, bell=bell)
             assert heard.is_set()
 
 
@@ -173,6 +179,6 @@ def test_what_a_peer_asks_for_is_what_it_signed(a, b):
         calling(side, A)
         return await serving(side).Recover(v1.RecoverRequest(), None)
 
-    post(a, 1)
+    post(a, 1, heard_by=b)
     side_of(b).accept(A, side_of(a).next_page(B, ""))
     assert len(asyncio.run(run()).records) == 1
