@@ -13,12 +13,12 @@ from tests.support.organisations import NOW
 from tocsin.errors import PeerRefused, TocsinError
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.directory import Directory
-from tocsin.exchange.growth import read_growth
 from tocsin.exchange.quota import Budget
 from tocsin.exchange.side import Side
 from tocsin.identity.certificate import certificate_pem
 from tocsin.identity.names import OrgId
 from tocsin.v1 import exchange_service_pb2, log_service_pb2
+from tocsin.watch.growth import read_growth
 
 
 def side_of(party, *, now=None, budget=None, dial=None):

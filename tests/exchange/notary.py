@@ -10,12 +10,12 @@ from functools import cache
 from weakref import WeakValueDictionary
 
 from tests.support.organisations import NOW, found
-from tocsin.exchange.growth import grow
-from tocsin.exchange.watch import Watch
 from tocsin.store.evidence import LoggedRow, LogRow
 from tocsin.tlog.entry import HALF_BYTES
 from tocsin.tlog.log import OwnLog
 from tocsin.tlog.proof import format_proof
+from tocsin.watch.growth import grow
+from tocsin.watch.origins import Watch
 
 founded = cache(found)
 

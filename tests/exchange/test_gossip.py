@@ -6,20 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.branches import Branch, cosigned, entry, founded, junk
 from tests.exchange.links import Link, run, side_of
 from tests.exchange.parties import OPEN, RELAYED, A, B, C, Party
 from tests.store.making import make_record
 from tests.support.organisations import NOW, make_details, signer
+from tests.watch.branches import Branch, cosigned, entry, founded, junk
 from tocsin.encoding import dump_json
 from tocsin.errors import CheckpointRefused, OriginStopped, PeerMisbehaved, PeerRefused, QuotaExceeded, TocsinError
-from tocsin.exchange import comparison as comparing
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.gossip import compare, read_on
 from tocsin.exchange.pull import _pull
 from tocsin.exchange.quota import Budget, Inflow
 from tocsin.exchange.receive import read_again
-from tocsin.exchange.watch import Watch
 from tocsin.identity.root import next_version, parse_identity
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name
 from tocsin.policy.clauses import Accept
@@ -29,6 +27,8 @@ from tocsin.store.sqlite import open_store
 from tocsin.tlog.checkpoint import CLOCK_SKEW, parse_checkpoint
 from tocsin.tlog.evidence import Evidence, Kind, dump_evidence
 from tocsin.v1 import log_service_pb2 as v1
+from tocsin.watch import comparison as comparing
+from tocsin.watch.origins import Watch
 
 FIVE, OTHER = "one two three four five", "one two drei vier fünf sechs"
 NEWS = OPEN + RELAYED
@@ -136,7 +136,7 @@ class TestComparing:
         assert row(b, A) == before
 
     def test_a_log_comes_in_parts(self, a, b, monkeypatch):
-        monkeypatch.setattr("tocsin.exchange.growth.grow.__kwdefaults__", {"limit": 2})
+        monkeypatch.setattr("tocsin.watch.growth.grow.__kwdefaults__", {"limit": 2})
         for number in range(5):
             a.post({"title": f"n{number}"})
         assert hears(b, a).heard == ["compare", *["get_entries"] * 3]

@@ -28,13 +28,13 @@ from tests.support.simulator import (
     founded,
 )
 from tocsin.errors import OriginStopped
-from tocsin.exchange.watch import Watch
 from tocsin.exchange.worker import COMPARE_SECONDS
 from tocsin.identity.vkey import log_name
 from tocsin.tlog.checkpoint import Checkpoint, sign_checkpoint
 from tocsin.tlog.entry import ENTRY_BYTES
 from tocsin.tlog.evidence import Evidence, Kind, dump_evidence
 from tocsin.tlog.merkle import leaf_hash
+from tocsin.watch.origins import Watch
 
 ALL = bool(os.environ.get("TOCSIN_FAULTS"))
 

@@ -7,11 +7,11 @@ import pytest
 from tests.exchange.parties import A, B, founded
 from tests.support.organisations import NOW, found, record_key, signer
 from tocsin.errors import IdentityOutdated, MalformedIdentity
-from tocsin.exchange.comparison import Comparison
 from tocsin.exchange.introduction import take_identity
 from tocsin.identity.details import index_keys
 from tocsin.identity.root import next_version, parse_identity
 from tocsin.v1 import log_service_pb2 as v1
+from tocsin.watch.comparison import Comparison
 
 
 @pytest.fixture

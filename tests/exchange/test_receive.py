@@ -27,11 +27,11 @@ from tocsin.exchange.entry import PageEntry
 from tocsin.exchange.outbox import Limits
 from tocsin.exchange.quota import QUOTA_SECONDS
 from tocsin.exchange.receipt import load_receipt, verify_receipt_of_page
-from tocsin.exchange.watch import Watch
 from tocsin.policy.clauses import Accept
 from tocsin.release.ledger import entry_of
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.model import EntryKind, Standing, WithheldPath
+from tocsin.watch.origins import Watch
 
 EVERY = frozenset({"finding", "incident", "evaluation"})
 

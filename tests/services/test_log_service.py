@@ -11,10 +11,10 @@ import grpc.aio
 import pytest
 from google.rpc import status_pb2
 
-from tests.exchange.branches import Branch, cosigned, entry, junk, words
 from tests.support import wire
 from tests.support.organisations import signer
 from tests.support.wire import GENEROUS, NotingService, keys_of, now
+from tests.watch.branches import Branch, cosigned, entry, junk, words
 from tocsin.audit.log import Log
 from tocsin.errors import (
     CheckpointRefused,
@@ -35,7 +35,6 @@ from tocsin.errors import (
     TocsinError,
 )
 from tocsin.exchange.directory import Directory
-from tocsin.exchange.growth import MOST_ENTRIES
 from tocsin.exchange.peer import PeerClient
 from tocsin.exchange.quota import Budget, Inflow
 from tocsin.exchange.side import Side
@@ -62,6 +61,7 @@ from tocsin.tlog.tiles import parse_entry_bundle, parse_tile
 from tocsin.tlog.witness import format_request
 from tocsin.v1 import log_service_pb2 as v1
 from tocsin.v1.log_service_pb2_grpc import LogServiceStub
+from tocsin.watch.growth import MOST_ENTRIES
 
 founded = cache(wire.founded)
 OURS, LAB, READER, THIRD = (OrgId(f"{name}.example") for name in ("server", "lab-a", "press", "aisi"))

@@ -28,10 +28,8 @@ from tests.support.loop import VirtualLoop
 from tests.support.simulator import LAB_A, Life, Node, make_task
 from tocsin.errors import OriginStopped, PeerRefused
 from tocsin.exchange.client import PEER_REASON
-from tocsin.exchange.comparison import Comparison
 from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.gossip import compare
-from tocsin.exchange.growth import Growth
 from tocsin.exchange.page import build_page
 from tocsin.exchange.pull import pull_feed
 from tocsin.exchange.side import Side
@@ -45,6 +43,8 @@ from tocsin.tlog.checkpoint import parse_checkpoint
 from tocsin.tlog.proof import format_proof
 from tocsin.v1 import exchange_service_pb2
 from tocsin.v1 import log_service_pb2 as v1
+from tocsin.watch.comparison import Comparison
+from tocsin.watch.growth import Growth
 
 FEED = "A" * 22
 """The one feed of every face."""

@@ -12,5 +12,6 @@ directory     who is out there, and by which keys they are known
 side          our side of every exchange, whoever dials; bell: something was queued
 timekeeper    what is due is done when its time has come
 client        calling a peer's node: peer does it over gRPC; wire: what both ends agree on; status: errors on the wire
+gossip        logs are compared (tocsin.watch) at every contact; introduction: a peer's newer identity document
 pull, worker  fetching a feed, or handing over ours; staying in touch; circuit: how that stands; progress: its gain
 """

@@ -22,7 +22,6 @@ from tocsin.errors import MalformedRequest, PeerMisbehaved, ReceiptRefused, Stal
 from tocsin.exchange.client import PEER_RECEIPT
 from tocsin.exchange.cursor import format_cursor
 from tocsin.exchange.directory import KnownPeer
-from tocsin.exchange.ours import Ours
 from tocsin.exchange.page import parse_statement
 from tocsin.exchange.receipt import Receipt, parse_receipt, verify_receipt_of_page
 from tocsin.exchange.rollback import find_place
@@ -32,6 +31,7 @@ from tocsin.release.office import Office
 from tocsin.store.evidence import PageRow
 from tocsin.store.model import AuditFilter
 from tocsin.store.protocol import Store
+from tocsin.watch.ours import Ours
 
 MOST_RECEIPTS = 64
 """In one message, as the contract says."""

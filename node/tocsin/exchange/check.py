@@ -31,7 +31,6 @@ from tocsin.errors import (
 )
 from tocsin.exchange.entry import PageEntry, broken, disclosed_paths
 from tocsin.exchange.status import RETRY_AFTER
-from tocsin.exchange.watch import Watch
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.policy.clauses import RELAYED_TLPS, Accept
@@ -44,6 +43,7 @@ from tocsin.release.office import Office
 from tocsin.release.quarantine import BEFORE_ANY, verify_known_in_time
 from tocsin.schema.check import unix_seconds
 from tocsin.store.model import EntryKind
+from tocsin.watch.origins import Watch
 
 RETRY_SECONDS = 300
 """A clock is set right, and a document taken, by somebody, and not in seconds."""

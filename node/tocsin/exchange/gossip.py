@@ -25,11 +25,11 @@ from tocsin.errors import (
     RecordRefused,
 )
 from tocsin.exchange.client import PEER_REASON, Client
-from tocsin.exchange.comparison import Heard
-from tocsin.exchange.growth import read_growth
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId
 from tocsin.tlog.merkle import MAX_SIZE
+from tocsin.watch.comparison import Heard
+from tocsin.watch.growth import read_growth
 
 _log = logging.getLogger(__name__)
 

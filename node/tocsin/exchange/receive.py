@@ -31,7 +31,6 @@ from tocsin.exchange.progress import Progress
 from tocsin.exchange.quota import Budget, over_quota, verify_quota, within_quota
 from tocsin.exchange.receipt import Receipt
 from tocsin.exchange.taking import Taking
-from tocsin.exchange.watch import Watch
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -41,6 +40,7 @@ from tocsin.release.office import Office
 from tocsin.store.model import EntryKind, Outcome, Position
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.watch.origins import Watch
 
 _log = logging.getLogger(__name__)
 

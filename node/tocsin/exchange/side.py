@@ -15,13 +15,9 @@ from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import last_held, take_receipts
 from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.client import Dial
-from tocsin.exchange.comparison import Comparison, Heard
-from tocsin.exchange.cosigning import add_checkpoint
 from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cursor
 from tocsin.exchange.directory import Directory, KnownPeer
-from tocsin.exchange.growth import Growth
 from tocsin.exchange.introduction import take_identity
-from tocsin.exchange.library import Library
 from tocsin.exchange.outbox import LIMITS
 from tocsin.exchange.quota import Budget, Inflow
 from tocsin.exchange.receive import Received, accept_page
@@ -37,6 +33,10 @@ from tocsin.store.model import PeerRole
 from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1 import log_service_pb2
+from tocsin.watch.comparison import Comparison, Heard
+from tocsin.watch.cosigning import add_checkpoint
+from tocsin.watch.growth import Growth
+from tocsin.watch.library import Library
 
 T = TypeVar("T")
 

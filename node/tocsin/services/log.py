@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tocsin.errors import NotPermitted
-from tocsin.exchange.growth import read_growth
-from tocsin.exchange.library import Library
 from tocsin.exchange.side import Side
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.services.doorkeeper import caller
@@ -21,6 +19,8 @@ from tocsin.services.interceptors import Context
 from tocsin.store.model import PeerRole
 from tocsin.v1 import log_service_pb2 as v1
 from tocsin.v1.log_service_pb2_grpc import LogServiceServicer
+from tocsin.watch.growth import read_growth
+from tocsin.watch.library import Library
 
 T = TypeVar("T")
 

@@ -3,13 +3,13 @@
 from typing import Final, NamedTuple
 
 from tocsin.errors import MalformedLog, NotFound
-from tocsin.exchange.watch import Origins
 from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
 from tocsin.tlog.entry import verify_length
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.proof import format_proof
 from tocsin.tlog.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, entry_bundle, parse_tile_path, tile
+from tocsin.watch.origins import Origins
 
 CHECKPOINT: Final = "checkpoint"
 

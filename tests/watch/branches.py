@@ -9,13 +9,13 @@ from functools import cache
 
 from tests.exchange.notary import Memory
 from tests.support.organisations import NOW, found, seeded
-from tocsin.exchange.growth import MOST_ENTRIES, Growth
 from tocsin.identity.vkey import log_name, witness_name
 from tocsin.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, cosign, parse_checkpoint, sign_checkpoint
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import inclusion_proof
 from tocsin.tlog.note import Signature
 from tocsin.tlog.proof import LogProof, format_proof
+from tocsin.watch.growth import MOST_ENTRIES, Growth
 
 founded = cache(found)
 

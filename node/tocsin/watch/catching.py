@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tocsin.errors import CheckpointRefused, MalformedLog, PeerMisbehaved
-from tocsin.exchange.growth import Growth
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import log_name
@@ -19,6 +18,7 @@ from tocsin.tlog.entry import id_half
 from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_rollback, shown_at
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import consistency_roots, inclusion_proof
+from tocsin.watch.growth import Growth
 
 
 def verify_own(origin: Organisation, text: str) -> VerifiedCheckpoint:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.branches import Branch, cosigned, entry, founded, junk, line, words
 from tests.exchange.parties import A, B, C
 from tests.store.making import make_record
 from tests.support.organisations import NOW, signer
+from tests.watch.branches import Branch, cosigned, entry, founded, junk, line, words
 from tocsin.audit.entry import Event
 from tocsin.errors import (
     CheckpointRefused,
@@ -23,9 +23,6 @@ from tocsin.errors import (
     StaleCheckpoint,
     TocsinError,
 )
-from tocsin.exchange import watch as watching
-from tocsin.exchange.cosigning import add_checkpoint
-from tocsin.exchange.watch import Watch
 from tocsin.identity.vkey import witness_name
 from tocsin.release.ledger import entry_of
 from tocsin.store.model import PeerState
@@ -35,6 +32,9 @@ from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import inclusion_proof
 from tocsin.tlog.note import MAX_SIGNATURES
 from tocsin.tlog.witness import format_request
+from tocsin.watch import origins as watching
+from tocsin.watch.cosigning import add_checkpoint
+from tocsin.watch.origins import Watch
 
 FIVE = "one two three four five"
 OTHER = "one two drei vier fünf sechs"

@@ -10,7 +10,7 @@
 Whoever is caught is stopped: nothing of it is taken in until people say so
 (`tocsin log resume`), and the proof of it is kept. Nothing is believed of
 whoever brings a checkpoint: the origin signed it, or it says nothing.
-`tocsin.exchange.ours` does the same for what others hold of our own log.
+`tocsin.watch.ours` does the same for what others hold of our own log.
 """
 
 import hashlib
@@ -22,20 +22,6 @@ from typing import Final
 from tocsin.audit.entry import Entry, Event
 from tocsin.encoding import JSON, encode_base64url
 from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
-from tocsin.exchange.catching import (
-    begins_with_cosigned,
-    find_contradiction,
-    find_earlier,
-    find_fork,
-    find_other_record,
-    find_two_entries,
-    is_old,
-    not_the_tree,
-    verify_own,
-    verify_start,
-)
-from tocsin.exchange.growth import Growth
-from tocsin.exchange.signatures import keep_cosigned, keys_of, put_together
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import log_name, witness_name
@@ -60,6 +46,20 @@ from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import verify_consistency
 from tocsin.tlog.note import Note, Signature, Verifier, format_note, parse_signatures
 from tocsin.tlog.proof import parse_proof, verify_proof
+from tocsin.watch.catching import (
+    begins_with_cosigned,
+    find_contradiction,
+    find_earlier,
+    find_fork,
+    find_other_record,
+    find_two_entries,
+    is_old,
+    not_the_tree,
+    verify_own,
+    verify_start,
+)
+from tocsin.watch.growth import Growth
+from tocsin.watch.signatures import keep_cosigned, keys_of, put_together
 
 _log = logging.getLogger(__name__)
 

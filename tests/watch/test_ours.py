@@ -6,14 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.branches import Branch, cosigned, entry, founded, line
 from tests.exchange.parties import A, B, C
 from tests.support.organisations import NOW, make_details, signer
+from tests.watch.branches import Branch, cosigned, entry, founded, line
 from tocsin.audit.entry import Event
 from tocsin.errors import CheckpointRefused, MalformedLog, NotPermitted, OriginStopped, PeerMisbehaved, TocsinError
-from tocsin.exchange.comparison import Comparison
-from tocsin.exchange.growth import grow
-from tocsin.exchange.ours import FORKED, Ours
 from tocsin.identity.root import next_version, parse_identity
 from tocsin.identity.vkey import NoteAlgorithm, format_vkey, log_name, witness_name
 from tocsin.release.ledger import PUT_BACK, enter_missing, go_on, note_restored
@@ -22,6 +19,9 @@ from tocsin.store.sqlite import open_store
 from tocsin.tlog.checkpoint import CLOCK_SKEW, parse_checkpoint, verify_checkpoint
 from tocsin.tlog.evidence import is_rollback
 from tocsin.tlog.note import MAX_SIGNATURES
+from tocsin.watch.comparison import Comparison
+from tocsin.watch.growth import grow
+from tocsin.watch.ours import FORKED, Ours
 
 
 def ours(party, *, now=NOW):

@@ -6,12 +6,12 @@ of an earlier time than the last.
 """
 
 from tocsin.errors import CheckpointRefused
-from tocsin.exchange.signatures import keep_cosigned
-from tocsin.exchange.watch import Origins, Watch, cosign_tree
 from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
 from tocsin.tlog.checkpoint import parse_checkpoint
 from tocsin.tlog.witness import Held, judge, parse_request
+from tocsin.watch.origins import Origins, Watch, cosign_tree
+from tocsin.watch.signatures import keep_cosigned
 
 
 def add_checkpoint(office: Office, origins: Origins, request: str, *, now: int) -> str:

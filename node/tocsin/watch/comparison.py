@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from tocsin.errors import Malformed, MalformedLog, NotFound, OriginStopped, RecordRefused
-from tocsin.exchange.growth import Growth, grow
-from tocsin.exchange.ours import Ours
-from tocsin.exchange.watch import Origins, Watch
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.release.office import Office
 from tocsin.tlog.checkpoint import parse_checkpoint
 from tocsin.tlog.evidence import Kind
 from tocsin.v1 import log_service_pb2 as v1
+from tocsin.watch.growth import Growth, grow
+from tocsin.watch.origins import Origins, Watch
+from tocsin.watch.ours import Ours
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,6 @@ from collections.abc import Iterator
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.errors import MalformedLog, NotPermitted, OriginStopped, ProofMismatch
-from tocsin.exchange.catching import is_old, not_the_tree, verify_own, verify_start
-from tocsin.exchange.growth import Growth
-from tocsin.exchange.signatures import cosigned, keep_cosigned, keys_of
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.vkey import log_name
@@ -31,6 +28,9 @@ from tocsin.tlog.checkpoint import (
 )
 from tocsin.tlog.merkle import verify_consistency
 from tocsin.tlog.note import MAX_SIGNATURES, Signature
+from tocsin.watch.catching import is_old, not_the_tree, verify_own, verify_start
+from tocsin.watch.growth import Growth
+from tocsin.watch.signatures import cosigned, keep_cosigned, keys_of
 
 _log = logging.getLogger(__name__)
 
