@@ -21,6 +21,7 @@ Packages, from the ground up; each imports only from those above it in this list
     store       where it rests: SQLite
     audit       what was decided: the decision log
     release     when it may go: proposals, approvals, dates, the linter; the bytes that go
+    watch       what others show of their logs: read, compared, cosigned, stopped
     exchange    how it travels: publish, outbox, receive, peer, worker
     interchange other people's formats: AVID, ATLAS, Inspect
     config      node.toml
