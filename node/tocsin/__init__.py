@@ -18,6 +18,7 @@ Packages, from the ground up; each imports only from those above it in this list
     records     what is said: issue, redact and verify (RFC 9901)
     people      who of us does something: persons, roles, what they sign
     policy      who may see what: parse, decide, explain, plan
+    tlog        what was issued, provably: trees, checkpoints, proofs, witnesses, evidence (C2SP)
     store       where it rests: SQLite
     audit       what was decided: the decision log
     release     when it may go: proposals, approvals, dates, the linter; the bytes that go
@@ -32,7 +33,7 @@ Packages, from the ground up; each imports only from those above it in this list
     logs        how the log is written
     process     run a node until it is told to stop
 
-`schema`, `identity`, `records`, `policy` and `interchange` are pure: bytes and values in, values or
+`schema`, `identity`, `records`, `policy`, `tlog` and `interchange` are pure: bytes and values in, values or
 errors out; time and randomness are arguments. The names below are imported when they are first used.
 """
 
