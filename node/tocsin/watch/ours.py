@@ -65,6 +65,9 @@ class Ours:
                 return False
             if checkpoint.checkpoint.size > row.size:
                 self._hold(by=by.org)
+                # Who saw more of our log may hold what it stands for. It is asked, also where nothing is sent that
+                # could tell us more, and where it is a reader.
+                self._office.store.recoveries.begin(by.org, now=self._now)
                 return True
             self._stop(by=by.org)
         return False
