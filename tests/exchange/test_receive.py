@@ -259,6 +259,34 @@ class TestEquivocation:
         assert self.refused(b, page) == ["record"]
         assert b.store.records.get(logged.digest).standing is Standing.CURRENT
 
+    def go_on_with(self, b):
+        """Take from A again, as people say it, and read its log anew."""
+        b.store.logs.resume(A, now=b.now)
+        b.store.logs.cut(A, 0)
+        b.now += 1
+
+    def test_what_people_have_gone_on_with_does_not_stop_it_again(self, b, pair):
+        page = page_of(*pair)
+        assert self.refused(b, page) == ["entries"]
+        self.go_on_with(b)
+        received = b.take(page_of(*pair, make_record(), now=b.now))
+        assert (received.records, received.refused) == (2, 1)
+        assert refusals(b) == [(2, "EQUIVOCATION")]
+        assert {b.store.records.get(record.digest).standing for record in pair} == {Standing.EQUIVOCAL}
+        third = make_record({"title": "to d"}, record_id=pair[0].record_id)
+        assert self.refused(b, page_of(third, first=4, now=b.now)) == ["entries", "entries"]
+
+    def test_nor_does_a_record_that_its_log_does_not_have(self, b, pair):
+        logged, hidden = pair
+        b.take(page_of(logged))
+        proof = notary.prove(A, entry_of(logged))
+        assert self.refused(b, page_of(raw(hidden, hidden.token, proof=proof), first=2)) == ["record"]
+        self.go_on_with(b)
+        received = b.take(page_of(raw(hidden, hidden.token, proof=proof), make_record(), first=2, now=b.now))
+        assert (received.records, received.refused) == (1, 1)
+        assert refusals(b) == [(2, "NOT_INCLUDED")]
+        assert b.store.records.get(logged.digest).standing is Standing.CURRENT
+
     def test_one_that_was_taken_before_there_were_logs_is_kept_as_evidence_with_the_other(self, b, pair):
         b.store.records.add(pair[0], received_from=A, now=NOW)
         received = b.take(page_of(pair[1]))

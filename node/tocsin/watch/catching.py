@@ -15,7 +15,7 @@ from tocsin.store.delivery import Logs
 from tocsin.store.evidence import LogRow
 from tocsin.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from tocsin.tlog.entry import id_half
-from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_rollback, shown_at
+from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, is_rollback, parse_evidence, shown_at
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import consistency_roots, inclusion_proof
 from tocsin.watch.growth import Growth
@@ -93,14 +93,38 @@ def verify_start(org: OrgId, checkpoint: VerifiedCheckpoint, growth: Growth) -> 
 def find_two_entries(
     logs: Logs, origin: Organisation, checkpoint: VerifiedCheckpoint, *, since: int
 ) -> Evidence | None:
-    """Return two entries of a tree that is read whole, one of them behind an entry, that share an id half."""
-    size = checkpoint.checkpoint.size
-    for name in logs.repeated(origin.org, since=since):
+    """Return two entries of a tree that is read whole, one of them behind an entry, that share an id half.
+
+    A log is never without those that it once had: what people have gone on with is passed over.
+    """
+    names = logs.repeated(origin.org, since=since)
+    known = {entry for one in explained(logs, origin.org) for entry in _named_by(one)} if names else set()
+    for name in names:
         first, *others = logs.named(origin.org, name)
-        other = next(one for one in others if one.entry != first.entry)
-        entries = tuple(_included(logs, origin.org, number, size) for number in (first.number, other.number))
-        return _evidence(origin, Kind.ENTRIES, checkpoint, entries=entries)
+        for other in others:
+            if other.entry != first.entry and not {first.entry, other.entry} <= known:
+                size, numbers = checkpoint.checkpoint.size, (first.number, other.number)
+                entries = tuple(_included(logs, origin.org, number, size) for number in numbers)
+                return _evidence(origin, Kind.ENTRIES, checkpoint, entries=entries)
     return None
+
+
+def explained(logs: Logs, org: OrgId) -> list[Evidence]:
+    """Return the evidence against an origin with which people have gone on since: the same stops nothing again."""
+    resumed = logs.get(org).resumed
+    return [parse_evidence(found.bundle) for found in logs.evidence(org) if found.at <= resumed]
+
+
+def is_explained(logs: Logs, org: OrgId, evidence: Evidence) -> bool:
+    """Say whether people have gone on with the same: two entries that are known, or a record."""
+    if evidence.kind is Kind.ENTRIES:
+        return _named_by(evidence) <= {entry for one in explained(logs, org) for entry in _named_by(one)}
+    return bool(evidence.record) and evidence.record in {one.record for one in explained(logs, org)}
+
+
+def _named_by(evidence: Evidence) -> set[bytes]:
+    """Return two entries that share an id half."""
+    return {one.entry for one in evidence.entries} if evidence.kind is Kind.ENTRIES else set()
 
 
 def find_other_record(logs: Logs, origin: Organisation, entry: bytes, record: str) -> Evidence | None:
@@ -110,7 +134,8 @@ def find_other_record(logs: Logs, origin: Organisation, entry: bytes, record: st
     if not record or not others or any(one.entry == entry for one in others):
         return None
     held, other = verify_own(origin, row.checkpoint), _included(logs, origin.org, others[0].number, row.signed)
-    return _evidence(origin, Kind.RECORD, held, entries=(other,), record=record)
+    found = _evidence(origin, Kind.RECORD, held, entries=(other,), record=record)
+    return None if is_explained(logs, origin.org, found) else found
 
 
 def is_old(checkpoint: VerifiedCheckpoint, origin: Organisation, row: LogRow) -> bool:
