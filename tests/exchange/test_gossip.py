@@ -13,6 +13,7 @@ from tests.support.organisations import NOW, make_details, signer
 from tests.watch.branches import Branch, cosigned, entry, founded, junk
 from tocsin.encoding import dump_json
 from tocsin.errors import CheckpointRefused, OriginStopped, PeerMisbehaved, PeerRefused, QuotaExceeded, TocsinError
+from tocsin.exchange import receive
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.gossip import compare, read_on
 from tocsin.exchange.pull import _pull
@@ -664,3 +665,18 @@ class TestFetching:
         a.post()
         hears(b, a)
         assert not any(text.startswith(A) for text in side_of(a).comparison().ask(B).checkpoints)
+
+    def test_a_page_of_whom_was_caught_meanwhile_is_not_stored(self, a, b, monkeypatch):
+        a.post()
+        hears(b, a)
+        true = receive.check_entries
+
+        def caught(*arguments):
+            checked = true(*arguments)
+            b.store.logs.stop(A, "it was caught", now=NOW)
+            return checked
+
+        monkeypatch.setattr(receive, "check_entries", caught)
+        before = b.state()
+        assert failure(side_of(b).accept, A, a.page_for(B)) == (OriginStopped, "ORIGIN_STOPPED")
+        assert b.state() == before

@@ -421,6 +421,28 @@ class TestProofs:
             assert refused(watch(a, now=NOW + 9).verify_logged, *call) == (ProofMismatch, "NOT_CONSISTENT")
         assert row(a).stopped == ""
 
+    def test_a_log_that_is_cut_meanwhile_is_no_damaged_store(self, a, branch):
+        read(a, branch)
+        failures, done = [], threading.Event()
+
+        def cut():
+            while not done.is_set():
+                with a.store.transaction():
+                    a.store.logs.cut(C, 0)
+                    a.store.logs.append(C, branch.shelf.kept, list(branch.shelf.hashes.items()), size=0, now=NOW)
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        try:
+            for _ in range(200):
+                watch(a).require(branch.note())
+        except Exception as error:  # noqa: BLE001 -- told below
+            failures.append(error)
+        finally:
+            done.set()
+            thread.join()
+        assert failures == []
+
 
 class TestGoingOn:
     def test_what_was_shown_until_then_stops_nobody_again(self, a, branch):
@@ -521,6 +543,26 @@ class TestLines:
         note = branch.note()
         watch(a).extend(a.origin(C), branch.growth(0, note=cosigned(note, A, at=NOW - 5)))
         assert held_lines(a).count(f"{A}/witness") == 1
+
+    def test_what_we_have_not_cosigned_is_cosigned_when_it_is_shown_again(self, a, branch):
+        """Our clock was behind what we had said last, and the log does not grow any more."""
+        read(a, branch, 3, now=NOW + 100)
+        read(a, branch, now=NOW + 50)
+        assert f"{A}/witness" not in held_lines(a)
+        watch(a, now=NOW + 50).look(branch.note(at=NOW + 1))
+        assert f"{A}/witness" not in held_lines(a)
+        watch(a, now=NOW + 100).look(branch.note(at=NOW + 2))
+        assert (held_lines(a).count(f"{A}/witness"), row(a).cosigned) == (1, 5)
+
+    def test_nor_is_what_an_empty_log_is_shown_with_filled_up(self, a, branch):
+        empty = Branch(C)
+        watch(a).look(empty.note() + junk(60))
+        assert held_lines(a) == [f"{C}/tocsin", f"{C}/witness"]
+        watch(a).look(cosigned(empty.note(at=NOW + 1), B))
+        assert held_lines(a) == [f"{C}/tocsin", f"{C}/witness", f"{B}/witness"]
+        assert row(a).cosigned == 0
+        read(a, branch, at=NOW + 2)
+        assert row(a).signed == 5
 
     def test_what_a_receipt_tells_is_our_line_alone(self, a, branch):
         read(a, branch)

@@ -235,6 +235,7 @@ class _Intake:
         with store.transaction():
             if store.intake.cursor(peer) != held or not texts.are_held():
                 return None
+            self._watch.verify_taking(OrgId(peer))  # it may have been caught since
             store.peers.note_received(peer, now=self._now)
             if not checked:
                 return Received(cursor=format_cursor(held), unchanged=len(page.entries))

@@ -84,6 +84,7 @@ class Watch:
         self._origins = origins
         self._now = now
         self._verified: dict[str, VerifiedCheckpoint] = {}
+        self._found: set[str] = set()
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
         """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
@@ -185,13 +186,18 @@ class Watch:
             raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
         origin, checkpoint = known
         self.verify_taking(origin.org)
-        row = self._logs.get(origin.org)
-        is_more = checkpoint.checkpoint.size > row.size
+        if text in self._found:
+            return known
+        with self._office.store.transaction():  # the log may be cut meanwhile
+            row = self._logs.get(origin.org)
+            is_more = checkpoint.checkpoint.size > row.size
+            is_read = not is_more and TransparencyLog(self._logs, origin.org).begins_with(checkpoint)
         if is_more and not is_old(checkpoint, origin, row):
             raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata={"origin": origin.org})
-        if is_more or not TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
+        if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
+        self._found.add(text)
         return known
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
@@ -207,11 +213,12 @@ class Watch:
         try:
             return self._verify_proof(origin, proof, entry)
         except (MalformedLog, ProofMismatch):  # whatever came along: what is read of the log may say more
-            caught = find_other_record(self._logs, origin, entry, record)
+            with self._office.store.transaction():
+                caught = find_other_record(self._logs, origin, entry, record)
+                if caught is not None:
+                    self._keep(origin, caught)
             if caught is None:
                 raise
-        with self._office.store.transaction():
-            self._keep(origin, caught)
         raise _stopped(origin.org, STOPPED[caught.kind])
 
     def cosigned(self, org: OrgId) -> str:
@@ -254,6 +261,11 @@ class Watch:
             now=self._now,
         )
 
+    def _has_cosigned(self, text: str) -> bool:
+        """Say whether one of the lines under a checkpoint is ours."""
+        own = witness_name(self._office.organisation.org)
+        return any(line.name == own for line in parse_checkpoint(text).note.signatures)
+
     def _witness(self, name: str) -> tuple[Verifier, ...]:
         """Return the keys of a witness that is known here, or our own."""
         org = OrgId(name.removesuffix("/witness"))
@@ -278,7 +290,8 @@ class Watch:
                 return row
         tree = checkpoint.checkpoint
         if tree.size <= row.size and TransparencyLog(self._logs, origin.org).begins_with(checkpoint):
-            self._logs.set_checkpoint(origin.org, checkpoint.text, signed=tree.size, now=self._now)
+            text = self.put_together(origin, checkpoint, "")
+            self._logs.set_checkpoint(origin.org, text, signed=tree.size, now=self._now)
         else:
             self._logs.cut(origin.org, 0)
         return self._logs.get(origin.org)
@@ -316,9 +329,15 @@ class Watch:
         if checkpoint.checkpoint.size != row.signed or checkpoint.text == row.checkpoint:
             return
         if not row.checkpoint:  # that a log is empty is said at a time as well
-            self._logs.set_checkpoint(origin.org, checkpoint.text, signed=0, now=self._now)
+            text = self.put_together(origin, checkpoint, "")
+            self._logs.set_checkpoint(origin.org, text, signed=0, now=self._now)
             return
         text = self.put_together(origin, verify_own(origin, row.checkpoint), checkpoint.note.signatures)
+        if row.signed and not self._has_cosigned(text) and begins_with_cosigned(self._logs, row, row.signed):
+            line = cosign_tree(
+                self._office, origin.org, checkpoint, now=self._now
+            )  # our clock was behind, or our key went
+            text = self.put_together(origin, verify_own(origin, text), line)
         if text != row.checkpoint:
             self._logs.set_checkpoint(origin.org, text, signed=row.signed, now=self._now)
             keep_cosigned(self._logs, origin.org, text, now=self._now)
