@@ -1,4 +1,7 @@
-"""Nothing that does not go shows: neither what policy hides, nor what waits, nor that anything was decided about it."""
+"""Nothing that does not go shows: neither what policy hides, nor what waits, nor that anything was decided about it.
+
+The log of its issuer says that something was issued, and no more (docs/threats.md, "What shows, and to whom").
+"""
 
 from dataclasses import replace
 
@@ -37,6 +40,19 @@ def test_a_partner_sees_the_same_whatever_does_not_go(a, case):
     assert [entry.sequence for entry in second.entries] == [2]
     assert (first.more, second.more) == (False, False)
     assert a.page_for(B, second.cursor) is None
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_the_log_shows_that_something_was_issued_and_nothing_of_it(a, b, case):
+    rules, hide = HIDDEN[case]
+    a.set_policies(lab_b=AT_ONCE + rules)
+    b.hears(a)
+    hide(a)
+    b.hears(a)
+    entries = b.store.logs.entries(A, start=0, limit=10)
+    assert [len(entry) for entry in entries] == ([] if case == "nothing" else [64])
+    for row in a.store._db.rows("SELECT issuer, record_id, digest FROM records"):
+        assert not any(str(word).encode() in entry for word in row for entry in entries)
 
 
 NOBODY = {
