@@ -18,7 +18,6 @@ from tests.watch.branches import Branch, cosigned, entry, junk, words
 from tocsin.audit.log import Log
 from tocsin.errors import (
     CheckpointRefused,
-    MalformedEncoding,
     MalformedIdentity,
     MalformedLog,
     MalformedName,
@@ -595,14 +594,11 @@ class TestCompare:
             await node.log.Compare(v1.CompareRequest(evidence=[bytes(MAX_MESSAGE_BYTES)]))
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-    @pytest.mark.parametrize(
-        ("document", "error", "reason"),
-        [(b"junk", MalformedIdentity, "BAD_IDENTITY"), (b"{}", MalformedIdentity, "BAD_IDENTITY")],
-    )
+    @pytest.mark.parametrize("document", [b"junk", b"{}", b"\xff"])
     @served_to
-    async def test_an_identity_document_that_is_none_is_refused(self, node, document, error, reason):
+    async def test_an_identity_document_that_is_none_is_refused(self, node, document):
         found = await refusal(node.log.Compare(v1.CompareRequest(identity=document)))
-        assert found in {(error, reason), (MalformedEncoding, "BAD_JSON")}
+        assert found == (MalformedIdentity, "BAD_IDENTITY")
 
     @served_to
     async def test_the_document_of_somebody_else_is_refused(self, node):
