@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange import notary
 from tests.exchange.pages import ANOTHER_FEED, FEED, a_tag, cursor, further, log, page_of, proved, raw, raw_of
-from tests.exchange.parties import NARROW, A, B, C, founded
+from tests.exchange.parties import HOUR, NARROW, A, B, C, founded
 from tests.store.making import make_record, record_id
 from tests.support.organisations import NOW
 from tocsin.errors import (
@@ -273,8 +273,23 @@ class TestEquivocation:
         assert (received.records, received.refused) == (2, 1)
         assert refusals(b) == [(2, "EQUIVOCATION")]
         assert {b.store.records.get(record.digest).standing for record in pair} == {Standing.EQUIVOCAL}
+
+    def test_nor_when_others_find_out_later(self, b, c, pair):
+        self.refused(b, page_of(*pair))
+        self.go_on_with(b)
+        b.take(page_of(make_record(), now=b.now))
+        c.now = b.now = b.now + HOUR
+        with pytest.raises(OriginStopped):
+            c.take(page_of(*pair, now=c.now, audience=C))
+        b.hears(c)
+        assert (b.store.logs.get(A).stopped, len(b.store.logs.evidence(A))) == ("", 1)
+
+    def test_a_third_record_does(self, b, pair):
+        self.refused(b, page_of(*pair))
+        self.go_on_with(b)
+        b.take(page_of(*pair, now=b.now))
         third = make_record({"title": "to d"}, record_id=pair[0].record_id)
-        assert self.refused(b, page_of(third, first=4, now=b.now)) == ["entries", "entries"]
+        assert self.refused(b, page_of(third, first=3, now=b.now)) == ["entries", "entries"]
 
     def test_nor_does_a_record_that_its_log_does_not_have(self, b, pair):
         logged, hidden = pair

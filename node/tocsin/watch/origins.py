@@ -53,6 +53,7 @@ from tocsin.watch.catching import (
     find_fork,
     find_other_record,
     find_two_entries,
+    is_explained,
     is_old,
     not_the_tree,
     verify_own,
@@ -243,6 +244,8 @@ class Watch:
         verify_evidence(evidence, known=origin)
         row, shown = self._logs.get(origin.org), [verify_own(origin, text) for text in evidence.checkpoints]
         if row.stopped or any(is_old(one, origin, row) for one in shown):
+            return
+        if is_explained(self._logs, origin.org, evidence):
             return
         with self._office.store.transaction():
             self._keep(origin, evidence)
