@@ -21,7 +21,7 @@ faults: $(VENV)/ready
 	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/cli/test_demo.py
 
 bench: $(VENV)/ready
-	for each in decisions plan isolation; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done
+	for each in decisions plan isolation log; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 dev: $(VENV)/ready
 	@echo "ready: . $(BIN)/activate"

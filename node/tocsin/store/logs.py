@@ -1,9 +1,10 @@
 """This module keeps transparency logs: our own, and what we have read of those of the origins that we follow."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from tocsin.errors import StoreCorrupt
-from tocsin.store.connection import Connections, Row
+from tocsin.store.connection import Connections, Row, Value
 from tocsin.store.evidence import CheckpointRow, EvidenceRow, LoggedRow, LogRow
 
 _HALF = 32
@@ -76,15 +77,17 @@ class SqliteLogs:
     def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return the hashes of nodes, in order. Raises StoreCorrupt where one is missing, and says which."""
         log = self._id(origin)
-        found: dict[tuple[int, int], bytes] = {}
+        found: dict[tuple[Value, Value], Value] = {}
         for start in range(0, len(wanted), _NODES_AT_ONCE):
             found |= self._find(log, wanted[start : start + _NODES_AT_ONCE])
-        for level, number in wanted:
-            if (level, number) not in found:
-                raise StoreCorrupt("a node of a log is missing", where=f"{origin}: level {level}, number {number}")
-        return [found[level, number] for level, number in wanted]
+        try:
+            return [_blob(found[node]) for node in wanted]
+        except KeyError as missing:
+            level, number = missing.args[0]
+            where = f"{origin}: level {level}, number {number}"
+            raise StoreCorrupt("a node of a log is missing", where=where) from None
 
-    def _find(self, log: int, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    def _find(self, log: int, wanted: Sequence[tuple[int, int]]) -> dict[tuple[Value, Value], Value]:
         """Return what there is of some nodes, in one statement: a proof needs twenty of them.
 
         The join is in the order in which it is written (CROSS), each node by its key.
@@ -94,9 +97,9 @@ class SqliteLogs:
             f"WITH wanted (level, number) AS (VALUES {places})"  # noqa: S608 (placeholders alone)
             " SELECT node.level, node.number, node.hash FROM wanted CROSS JOIN log_nodes AS node"
             " ON node.log = ? AND node.level = wanted.level AND node.number = wanted.number",
-            [*(part for node in wanted for part in node), log],
+            [*chain.from_iterable(wanted), log],
         )
-        return {(int(level or 0), int(number or 0)): _blob(digest) for level, number, digest in rows}
+        return {(level, number): digest for level, number, digest in rows}
 
     def entries(self, origin: str, *, start: int, limit: int) -> tuple[bytes, ...]:
         """Return entries by their numbers, from one on."""

@@ -16,8 +16,7 @@ A leaf here is the hash of an entry, never the entry: see `leaf_hash`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from tocsin.errors import MalformedLog, ProofMismatch
@@ -252,21 +251,28 @@ def _split(begin: int, end: int) -> int:
     return begin + (1 << (end - begin - 1).bit_length() - 1)
 
 
-def _cover(begin: int, end: int) -> Iterator[Node]:
-    """Yield the complete subtrees that make up a subtree, largest first."""
+def _cover(begin: int, end: int) -> list[Node]:
+    """Return the complete subtrees that make up a subtree, largest first."""
+    cover = []
     while begin < end:
         level = (end - begin).bit_length() - 1
-        yield Node(level, begin >> level)
+        cover.append(Node(level, begin >> level))
         begin += 1 << level
+    return cover
 
 
 def _hashes(ranges: Sequence[_Range], read: Reader) -> tuple[bytes, ...]:
     """Return the hash of each subtree, and ask the reader once for all."""
-    covers = [list(_cover(begin, end)) for begin, end in ranges]
-    found = iter(_ask(read, [node for cover in covers for node in cover]))
-    parts = [[next(found) for _ in cover] for cover in covers]
-    # From the right: each part is larger than all that follow it.
-    return tuple(reduce(lambda right, left: node_hash(left, right), reversed(each)) for each in parts)
+    covers = [_cover(*each) for each in ranges]
+    found = _ask(read, [node for cover in covers for node in cover])
+    hashes, at = [], 0
+    for cover in covers:
+        *lefts, reached = found[at : at + len(cover)]
+        for left in reversed(lefts):  # from the right: each part is larger than all that follow it
+            reached = node_hash(left, reached)
+        hashes.append(reached)
+        at += len(cover)
+    return tuple(hashes)
 
 
 def _ask(read: Reader, nodes: Sequence[Node]) -> Sequence[bytes]:
