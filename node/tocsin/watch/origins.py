@@ -337,9 +337,8 @@ class Watch:
             return
         text = self.put_together(origin, verify_own(origin, row.checkpoint), checkpoint.note.signatures)
         if row.signed and not self._has_cosigned(text) and begins_with_cosigned(self._logs, row, row.signed):
-            line = cosign_tree(
-                self._office, origin.org, checkpoint, now=self._now
-            )  # our clock was behind, or our key went
+            # Our clock was behind when it was read, or our key is another now.
+            line = cosign_tree(self._office, origin.org, checkpoint, now=self._now)
             text = self.put_together(origin, verify_own(origin, text), line)
         if text != row.checkpoint:
             self._logs.set_checkpoint(origin.org, text, signed=row.signed, now=self._now)
