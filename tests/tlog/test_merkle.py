@@ -23,7 +23,6 @@ from tocsin.tlog.merkle import (
     inclusion_proof,
     leaf_hash,
     node_hash,
-    remembering,
     root,
     verify_consistency,
     verify_inclusion,
@@ -142,24 +141,6 @@ def test_proving_reads_few_nodes_and_asks_once(order, data):
         ask()
         assert NODES.read <= 2 * new.bit_length()
         assert NODES.calls <= 1
-
-
-@given(st.lists(orders, min_size=1, max_size=8), st.integers(0, 12), st.integers(0, 40))
-def test_a_reader_that_remembers_says_what_the_other_does(asked, level, most):
-    recall = remembering(NODES, level=level, most=most)
-    for old, new in asked:
-        assert inclusion_proof(old - 1, new, recall) == TREE.inclusion(old - 1, new)
-        assert consistency_proof(old, new, recall) == TREE.consistency(old, new)
-
-
-def test_a_reader_that_remembers_asks_again_only_for_what_is_low():
-    recall = remembering(NODES, level=8)
-    inclusion_proof(4_000, MOST, recall)
-    NODES.forget()
-    inclusion_proof(4_000, MOST, recall)
-    low = [1 for level in range(8)]  # a sibling on each of these levels
-    low += [1 for level in range(8) if MOST >> level & 1]  # and the right edge, which is put together
-    assert 0 < NODES.read <= len(low)
 
 
 def test_appending_nothing_completes_nothing():

@@ -54,30 +54,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(_NODE + left + right).digest()
 
 
-def remembering(read: Reader, *, level: int = 8, most: int = 2**16) -> Reader:
-    """Return a reader that asks another once only for what is at a level or above.
-
-    Those nodes are few, each is over many leaves, and what is complete never
-    changes; so a proof in a large tree reads little more than one in a small
-    one. At most so many nodes are kept, some 10 MB.
-
-    The other reader MUST have nothing but what is committed: a node that is
-    rolled back would be remembered.
-    """
-    known: dict[Node, bytes] = {}
-
-    def recall(nodes: Sequence[Node]) -> list[bytes]:
-        missing = [node for node in nodes if node not in known]
-        found = dict(zip(missing, _ask(read, missing), strict=True))
-        hashes = [found[node] if node in found else known[node] for node in nodes]
-        if len(known) + len(found) > most:
-            known.clear()
-        known.update((node, value) for node, value in found.items() if node.level >= level)
-        return hashes
-
-    return recall
-
-
 def append(size: int, leaves: Sequence[bytes], read: Reader) -> list[tuple[Node, bytes]]:
     """Return every node that becomes complete when leaves follow a tree of a size, level by level.
 
