@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from tocsin.encoding import JSON, parse_json
 from tocsin.errors import (
+    CheckpointRefused,
     Malformed,
     MalformedIdentity,
     MalformedLog,
@@ -108,6 +109,12 @@ def verify_file(data: bytes, known: Known) -> Verdict:
             _verify_evidence(data, known, verdict)
         elif "\n\n\u2014 " in text:
             _verify_checkpoint(data, known, verdict)
+        elif known.quorum is not None:
+            raise CheckpointRefused(
+                "there is no proof in the file, and so nothing that the policy asks for",
+                reason="NO_QUORUM",
+                hint="ask its origin for the record with its proof: tocsin show ID --proof",
+            )
         else:
             read = _parse(text.removesuffix("\n").removesuffix("\r"))
             _verify_issued(read, known, verdict)
@@ -211,6 +218,13 @@ def _signed_by(organisation: Organisation, text: str | bytes) -> VerifiedCheckpo
 def _cosigned(checkpoint: VerifiedCheckpoint, known: Known) -> Logged:
     """Return who cosigned a checkpoint: the quorum, or of the organisations whose documents were given all that did."""
     if known.quorum is not None:
+        origin = checkpoint.checkpoint.origin
+        if known.quorum.logs and known.quorum.vkeys_of(origin) is None:
+            raise CheckpointRefused(
+                f"the policy is for other logs than {origin!r}",
+                reason="NO_QUORUM",
+                hint="name the log in it, or leave its log lines out",
+            )
         found = known.quorum.verify(checkpoint, now=known.now)
         return Logged(checkpoint, found, known.quorum.cosigned_at(found))
     vkeys = [vkey for organisation in known.organisations.values() for vkey in organisation.witness_vkeys]

@@ -290,3 +290,20 @@ def test_the_largest_record_there_is_fits_into_a_file(verify):
     shown = verify(format_proof(large, most=MAX_FILE))
     assert "step 3, " in shown.err  # read, and refused for the disclosure that is none
     assert "[BAD_JSON]" in shown.err
+
+
+def test_a_policy_is_not_met_by_a_record_without_its_proof(verify, folder):
+    policy = folder / "witnesses.tlog"
+    policy.write_text(f"witness aisi {AISI.organisation.witness_vkey}\nquorum aisi\n")
+    shown = verify(RECORD.token, "--policy", policy)
+    assert (shown.code, "[NO_QUORUM]" in shown.err, "tocsin show ID --proof" in shown.err) == (4, True, True)
+
+
+def test_a_policy_for_other_logs_is_met_by_none_of_this_one(verify, folder):
+    policy, proof = folder / "witnesses.tlog", format_proof(proof_of(entry_of(RECORD), AISI))
+    rest = f"witness aisi {AISI.organisation.witness_vkey}\nquorum aisi\n"
+    policy.write_text(f"log {UNI.organisation.log_vkey}\n{rest}")
+    shown = verify(proof, "--policy", policy)
+    assert (shown.code, "the policy is for other logs" in shown.err) == (4, True)
+    policy.write_text(f"log {LAB.organisation.log_vkey}\n{rest}")
+    assert verify(proof, "--policy", policy).code == 0

@@ -6,16 +6,20 @@ from dataclasses import replace
 import pytest
 
 from tests.desk.conftest import FINDING
-from tests.support.organisations import NOW, signer
+from tests.support.organisations import NOW, found, signer
 from tocsin.desk.home import open_home
 from tocsin.desk.papers import load_papers
-from tocsin.desk.rotation import rotate_key
+from tocsin.desk.rotation import revoke_key, rotate_key
+from tocsin.desk.witnessing import newest_with_cosignatures
 from tocsin.errors import CheckpointRefused, LogInconsistent
+from tocsin.identity.names import OrgId
 from tocsin.identity.root import named_log_vkeys
-from tocsin.identity.vkey import log_name
+from tocsin.identity.vkey import log_name, witness_name
 from tocsin.store.model import AuditFilter
-from tocsin.tlog.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from tocsin.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint, verify_checkpoint
 from tocsin.tlog.log import OwnLog
+from tocsin.tlog.proof import MAX_FILE, parse_proof
+from tocsin.v1 import desk_service_pb2 as v1
 
 DAY = 86_400
 
@@ -168,3 +172,26 @@ def test_what_is_shown_is_never_signed_over_another_tree_than_was_signed(issued)
             log.show(now=NOW)
         assert refused.value.reason == "LOG_INCONSISTENT"
         assert issued.home.store.logs.get(log.org).checkpoint == text
+
+
+def test_what_others_cosigned_stands_under_the_key_of_today_once_the_old_one_was_stolen(issued):
+    home, witness = issued.home, found("aisi.example")
+    with home.store.transaction():
+        shown = home.tlog.show(now=NOW)
+    old = verify_checkpoint(shown, origin=log_name(home.organisation.org), vkeys=[home.tlog.vkey])
+    line = cosign(old, name=witness_name(OrgId("aisi.example")), signer=witness.witness, now=NOW)
+    home.store.logs.keep_checkpoint(home.organisation.org, shown + line, size=3, signatures=3, now=NOW)
+    steal(issued)
+    go_on(issued)
+    newest = newest_with_cosignatures(home.store, home.organisation.org)
+    verify_checkpoint(newest, origin=log_name(home.organisation.org), vkeys=home.organisation.log_vkeys)
+    assert line in newest
+
+
+def test_the_proof_of_a_record_is_given_also_when_its_key_was_revoked(issued):
+    home = issued.home
+    (record, *_) = issued.desk.list_records(v1.ListRecordsRequest(), issued.me).records
+    revoke_key(home.layout, home.record_signer.key_id, now=NOW, at=NOW, random=secrets.token_bytes)
+    go_on(issued)
+    proof = issued.desk.prove_record(v1.ProveRecordRequest(id=record.digest), issued.me).proof
+    assert parse_proof(proof, most=MAX_FILE).extra.startswith(b"ey")

@@ -322,6 +322,13 @@ def test_without_a_file_one_is_proposed_of_our_log_and_our_peers(office):
     assert quorum.groups["peers"].threshold == 2
 
 
+def test_an_empty_file_is_none_since_a_shell_makes_it_before_anything_is_proposed(office):
+    office.home.layout.witnesses.write_text("")
+    told = policy(office)
+    assert not told.found
+    assert told.proposal
+
+
 def test_with_one_peer_it_is_the_quorum_and_with_none_our_own_key_is(office):
     assert parse_quorum(policy(office).proposal).rule == LAB_B
     office.desk.remove_peer(v1.RemovePeerRequest(org=LAB_B), office.me)

@@ -376,5 +376,5 @@ class Federation(RuleBasedStateMachine):
                     assert "discoverers" not in self.parties[partner].store.records.get(digest).content
 
 
-Federation.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
+Federation.TestCase.settings = settings(max_examples=20, stateful_step_count=40)
 TestFederation = Federation.TestCase

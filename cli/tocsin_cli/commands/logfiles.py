@@ -201,10 +201,14 @@ def evidence(session: Session, *, org: str, folder: Path | None, as_json: bool) 
 def _save(session: Session, one: v1.LogEvidence, folder: Path) -> Path:
     found = session.call(v1.GetEvidenceRequest(digest=one.digest), v1.GetEvidenceResponse)
     # Nothing that a node says is written anywhere else.
-    name = f"{parse_org(one.org)}-{one.kind}-{one.digest[:ID_LENGTH]}.json"
-    file = folder / name.replace("/", "_")
+    file = folder / evidence_file(one)
     save(file, found.bundle)
     return file
+
+
+def evidence_file(one: v1.LogEvidence) -> str:
+    """Return the name under which evidence is saved."""
+    return f"{parse_org(one.org)}-{one.kind}-{one.digest[:ID_LENGTH]}.json".replace("/", "_")
 
 
 def evidence_row(one: v1.LogEvidence) -> Sequence[Cell | str]:

@@ -10,7 +10,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import RECORD_KIND_FINDING, TLP_GREEN
 from tocsin_cli import output
 from tocsin_cli.commands.log import EVIDENCE_COLUMNS
-from tocsin_cli.commands.logfiles import evidence_row
+from tocsin_cli.commands.logfiles import evidence_file, evidence_row
 from tocsin_cli.commands.verify import print_verdict
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, Member, Node
 from tocsin_cli.demo.story import Story, view
@@ -18,7 +18,6 @@ from tocsin_cli.offline import Known, verify_file
 from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import now
 
-FILE = Path("evidence.json")
 CONTENT: dict[str, object] = {
     "finding_kind": "vulnerability",
     "severity": "high",
@@ -94,10 +93,11 @@ def _prove(story: Story) -> None:
     found = session.call(v1.ListEvidenceRequest(org=LAB_A.org), v1.ListEvidenceResponse).evidence
     output.table(EVIDENCE_COLUMNS, [evidence_row(one) for one in found])
     bundle = session.call(v1.GetEvidenceRequest(digest=found[-1].digest), v1.GetEvidenceResponse).bundle
-    output.data(f"\nanybody  $ tocsin verify {FILE} --identity lab-a.tocsin\n")
+    file = Path(evidence_file(found[-1]))
+    output.data(f"\nanybody  $ tocsin verify {file} --identity lab-a.tocsin\n")
     lab_a = parse_identity(Layout(story.network[LAB_A].home).document.read_bytes(), now=now())
     verdict = verify_file(bundle, Known({lab_a.org: lab_a}, now()))
-    print_verdict(FILE, verdict)
+    print_verdict(file, verdict)
     if verdict.error is not None:
         raise verdict.error
     output.data()
@@ -105,4 +105,4 @@ def _prove(story: Story) -> None:
         f"Nothing more is taken from {LAB_A.org}. Next, people of both talk to its people, show other partners the "
         "evidence, and decide about what they hold; only when it is explained:"
     )
-    output.data(f"\n$ tocsin log resume {LAB_A.org}")
+    output.data(f"\n{LAB_B.org}  $ tocsin log resume {LAB_A.org}")

@@ -11,8 +11,11 @@ from tocsin.exchange.receive import read_again
 from tocsin.identity.names import OrgId, parse_org
 from tocsin.identity.vkey import log_name
 from tocsin.people.person import Person
+from tocsin.records.record import parse_record
 from tocsin.release.ledger import go_on
+from tocsin.release.quarantine import BEFORE_ANY
 from tocsin.store.evidence import EvidenceRow
+from tocsin.store.model import StoredRecord
 from tocsin.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from tocsin.tlog.entry import id_half, record_entry
 from tocsin.tlog.evidence import parse_evidence, verify_evidence
@@ -42,7 +45,7 @@ class Proving:
         """
         stored = self._store.records.find(request.id, version=request.version)
         if not request.without_record:
-            load_record(self._home, stored)  # it is all there, and is what was signed
+            self._verify_signed(stored)
         entry = record_entry(stored.record_id, stored.version, decode_base64url(stored.digest))
         log = TransparencyLog(self._store.logs, OrgId(stored.issuer))
         index = next((one.number for one in log.shelf.named(log.org, id_half(entry)) if one.entry == entry), None)
@@ -125,6 +128,16 @@ class Proving:
     def _note(self, org: OrgId, caller: Person, details: dict[str, JSON]) -> None:
         entry = Entry(Event.LOG_RESUMED, person=caller.name, partner=org, details=details)
         self._home.log.append(entry, now=self._room.clock())
+
+    def _verify_signed(self, stored: StoredRecord) -> None:
+        """Verify that all of a record is there, and is what was signed.
+
+        A proof is what a record needs whose key was revoked since: who asks for it judges by the witnesses.
+        """
+        if not stored.token:
+            load_record(self._home, stored)  # which says why nothing is held
+        origin = origin_of(self._home, stored.issuer)
+        parse_record(stored.token).verify(origin, now=stored.issued_at, logged_at=BEFORE_ANY)
 
     def _best_checkpoint(self, org: OrgId, *, least: int) -> VerifiedCheckpoint | None:
         """Return the checkpoint of so many entries at least with the most signatures; of several, the newest.

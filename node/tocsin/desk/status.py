@@ -133,12 +133,9 @@ class Status:
                 yield f"{said}, on {_day(row.at)}{by}: peers are asked for what was lost"
         for org in sorted(store.recoveries.open()):
             yield f"{org} is still to be asked for what this store has lost"
-        for row in store.audit.list(AuditFilter(act=Event.PEER_CHANGED, since=recently), limit=BATCH):
-            if not row.person:
-                yield (
-                    f"{row.partner} showed a newer identity document on {_day(row.at)}, signed as the one before "
-                    f"demands: see what changed: tocsin audit show --partner {row.partner}"
-                )
+        shown = store.audit.list(AuditFilter(act=Event.PEER_CHANGED, since=recently), limit=BATCH)
+        for org, at in {row.partner: row.at for row in shown if not row.person}.items():
+            yield f"{org} showed a newer identity document on {_day(at)}: tocsin audit show --partner {org}"
         refused = store.audit.list(AuditFilter(act=Event.RECEIPT_REFUSED, since=recently), limit=BATCH)
         for org in sorted({row.partner for row in refused}):
             yield f"{org} gave a receipt that was refused: tocsin audit show --partner {org}"

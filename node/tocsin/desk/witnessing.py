@@ -17,13 +17,13 @@ from tocsin.errors import CheckpointRefused, MalformedLog, SignatureMismatch
 from tocsin.exchange.directory import known_organisation
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.identity.vkey import NoteAlgorithm
+from tocsin.identity.vkey import NoteAlgorithm, log_name
 from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
 from tocsin.tlog.checkpoint import SignedCheckpoint, cosignatures, parse_checkpoint
 from tocsin.tlog.judgement import quorum_of
 from tocsin.tlog.log import TransparencyLog
-from tocsin.tlog.note import Note, Verifier, parse_verifier
+from tocsin.tlog.note import MAX_SIGNATURES, Note, Verifier, format_note, parse_verifier
 from tocsin.tlog.quorum import MAX_LINES, MAX_POLICY, Quorum, parse_quorum
 
 MOST_LOOKED_AT: Final = 200
@@ -70,6 +70,8 @@ def load_log_policy(layout: Layout) -> LogPolicy:
     except OSError as error:
         return LogPolicy(found=True, quorum=_NOBODY, problem=f"cannot be read: {cause(error)}")
     text = data.decode("utf-8", "replace")
+    if not text.strip():  # as a shell makes it before `tocsin log policy > FILE` has run
+        return LogPolicy(found=False)
     try:
         return LogPolicy(found=True, text=text, quorum=parse_quorum(data))
     except MalformedLog as error:
@@ -127,10 +129,15 @@ def who_cosigned(store: Store, org: str, *, verifiers: Iterable[Verifier], now: 
 def newest_with_cosignatures(store: Store, org: str) -> str:
     """Return the newest checkpoint of a log, with the cosignatures that are kept of that tree; empty: there is none."""
     row = store.logs.get(org)
-    body = row.checkpoint.partition("\n\n")[0]
-    texts = [each.checkpoint for each in store.logs.checkpoints(org, least=row.signed) if each.size == row.signed]
-    kept = [text for text in texts if text.partition("\n\n")[0] == body]
-    return kept[-1] if kept else row.checkpoint
+    if not row.checkpoint:
+        return ""
+    note, own = parse_checkpoint(row.checkpoint).note, log_name(OrgId(org))
+    lines = {(line.name, line.key_hash): line for line in note.signatures}
+    for each in store.logs.checkpoints(org, least=row.signed):
+        kept = parse_checkpoint(each.checkpoint).note
+        if kept.text == note.text:  # what the log itself signed there may be by a key that counts no more
+            lines |= {(line.name, line.key_hash): line for line in kept.signatures if line.name != own}
+    return format_note(Note(note.text, tuple(lines.values())[:MAX_SIGNATURES]))
 
 
 def _is_held(store: Store, org: str, signed: SignedCheckpoint) -> bool:
