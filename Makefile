@@ -18,7 +18,7 @@ fuzz: $(VENV)/ready
 # Kills at every durable write, full and failing disks, a thousand schedules, two thousand ways to show two histories,
 # nodes in networks of their own; every public record in the demo.
 faults: $(VENV)/ready
-	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/cli/test_demo.py
+	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/exchange/test_preview.py tests/cli/test_demo.py
 
 bench: $(VENV)/ready
 	for each in decisions plan isolation log; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done
