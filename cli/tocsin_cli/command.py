@@ -9,6 +9,7 @@ The summary stands in the table because help shows it before the command is
 imported; a test holds it equal to the first line of the command's own help.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -39,6 +40,17 @@ class Section(NamedTuple):
     entries: tuple[Entry, ...]
 
 
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{42}", re.ASCII)
+"""A digest or a key id, base64url: one in 64 begins with a dash."""
+_SHIELD = "\x1f"
+
+
+def _unshielded(value: Any) -> Any:  # noqa: ANN401 - click's own
+    if isinstance(value, tuple):
+        return tuple(_unshielded(each) for each in value)
+    return value.removeprefix(_SHIELD) if isinstance(value, str) else value
+
+
 class Command(click.Command):
     """A command whose help starts with examples."""
 
@@ -47,8 +59,13 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is no text: a command line holds any bytes, and only the name of a file may."""
-        rest = super().parse_args(ctx, args)
+        """Refuse what is no text: a command line holds any bytes, and only the name of a file may.
+
+        An id may begin with a dash, and is no option for that.
+        """
+        shielded = [f"{_SHIELD}{arg}" if _DASHED_ID.fullmatch(arg) else arg for arg in args]
+        rest = super().parse_args(ctx, shielded)
+        ctx.params = {name: _unshielded(value) for name, value in ctx.params.items()}
         for value in ctx.params.values():
             for text in value if isinstance(value, tuple) else (value,):
                 if isinstance(text, str) and not _is_unicode(text):

@@ -187,3 +187,9 @@ def test_a_running_node_takes_a_new_certificate_over_and_its_people_reach_it(toc
         status = tocsin("status", "--json")
         assert status.code == 0
         assert json.loads(status.out)["organisation"]["version"] == 2
+
+
+def test_an_id_that_begins_with_a_dash_is_no_option(tocsin, home):
+    """One key id in 64 does."""
+    shown = tocsin("--home", home, "keys", "revoke", "-" + "h" * 42)
+    assert (shown.code, "-" + "h" * 42 in shown.err or "[NOT_FOUND]" in shown.err) == (6, True)
