@@ -3,7 +3,7 @@
     1. the policy for this peer accepts anything at all
     2. its quotas are not used up: before any signature is looked at      quota
     3. the page is the peer's, for us, and holds together                 page.parse_page
-       and so does its log, which was read as far as the page goes        watch.Watch
+       and so does its log, which was read as far as the page goes        watch.origins
     4. it follows what is stored, without a hole; what is stored already is left out
     5. as much of it as the quotas leave room for
     6. what the entries carry is verified, outside the transaction        check.check_entries

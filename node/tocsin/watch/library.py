@@ -8,7 +8,7 @@ from tocsin.release.office import Office
 from tocsin.tlog.entry import verify_length
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.proof import format_proof
-from tocsin.tlog.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, entry_bundle, parse_tile_path, tile
+from tocsin.tlog.tiles import TILE_HEIGHT, parse_tile_path, tile_file
 from tocsin.watch.origins import Origins
 
 CHECKPOINT: Final = "checkpoint"
@@ -63,12 +63,9 @@ class Library:
             return self.checkpoint(origin).encode()
         log, size = self._open(origin), self._logs.get(origin).signed
         wanted = parse_tile_path(path)
-        end = (wanted.number * TILE_WIDTH + wanted.width) << TILE_HEIGHT * max(wanted.level, 0)
-        if end > size:
+        if wanted.begin + (wanted.width << TILE_HEIGHT * max(wanted.level, 0)) > size:
             raise NotFound(f"the log of {origin} has no such tile")
-        if wanted.level == ENTRIES:
-            return entry_bundle(self._logs.entries(origin, start=wanted.number * TILE_WIDTH, limit=wanted.width))
-        return tile(wanted.level, wanted.number, wanted.width, log.read)
+        return tile_file(wanted, log.read, lambda start, limit: self._logs.entries(origin, start=start, limit=limit))
 
     def _open(self, origin: OrgId) -> TransparencyLog:
         """Return a log that is held and goes on; raises NotFound for any other."""
