@@ -10,6 +10,7 @@ from tocsin.tlog.checkpoint import verify_checkpoint
 from tocsin.tlog.entry import record_entry
 from tocsin.tlog.log import OwnLog
 from tocsin.tlog.proof import verify_proof
+from tocsin.tlog.reading import examine
 
 LAB = found("lab-a.example")
 ORG = LAB.organisation.org
@@ -112,13 +113,13 @@ def test_what_is_not_what_was_signed_is_found_at_once(log, store, statement, sai
 def test_damage_below_a_tree_that_is_whole_is_found_by_reading_all_of_it(log, store, statement, said):
     damaged(log, store, statement)
     log.verify(VKEYS)
-    found = list(log.damage())
+    found = list(examine(log, signed=log.size, root=log.root(log.size)))
     assert [line[: len(begin)] for line, begin in zip(found, said, strict=True)] == said
 
 
 def test_a_whole_log_has_no_damage(log):
     log.issue(*ENTRIES, now=NOW)
-    assert list(log.damage()) == []
+    assert list(examine(log, signed=log.size, root=log.root(log.size))) == []
 
 
 def test_keys_of_somebody_else_sign_nothing_of_ours(store):

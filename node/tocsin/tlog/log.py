@@ -10,7 +10,7 @@ signed. Whoever calls decides what is one transaction: an entry and what it is
 about are kept together or not at all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,10 +33,10 @@ from tocsin.tlog.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
-    node_hash,
     root,
 )
 from tocsin.tlog.proof import LogProof
+from tocsin.tlog.reading import examine
 
 
 class Standing(Protocol):
@@ -200,26 +200,13 @@ class OwnLog(TransparencyLog):
         if signed.checkpoint.size != standing.size:  # 2
             raise _inconsistent(f"it has {standing.size} entries, and {signed.checkpoint.size} were signed")
         if not self.begins_with(signed):  # 3
-            raise _inconsistent(next(self.damage(), "its nodes do not lead to the root that was signed"))
+            tree = signed.checkpoint
+            raise _inconsistent(next(examine(self, signed=tree.size, root=tree.root)))
 
     def is_current(self) -> bool:
         """Say whether its checkpoint is signed by the key that signs today; where nothing was signed, it is."""
         standing = self.shelf.get(self.org)
         return not (standing.size or standing.checkpoint) or self._signed(standing.checkpoint) is not None
-
-    def damage(self) -> Iterator[str]:
-        """Yield which entries, and which nodes, do not fit together; it reads everything."""
-        for number in range(self.size):
-            (entry,) = self.shelf.entries(self.org, start=number, limit=1) or (b"",)
-            if [leaf_hash(entry)] != [*self.read([Node(0, number)])]:
-                yield f"entry {number} is not the one that was logged"
-        for level in range(1, self.size.bit_length()):
-            for number in range(self.size >> level):
-                left, right, node = self.read(
-                    [Node(level - 1, 2 * number), Node(level - 1, 2 * number + 1), Node(level, number)]
-                )
-                if node_hash(left, right) != node:
-                    yield f"the node over entries {number << level} to {((number + 1) << level) - 1} is another"
 
     def issue(self, *entries: bytes, now: int) -> None:
         """Append what is issued, and sign the log over it. The caller holds the transaction.

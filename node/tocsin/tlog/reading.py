@@ -9,11 +9,13 @@ has bits, so that a log of any length can be read, from a shelf or from a wire.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tocsin.errors import MalformedLog
-from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import HASH_BYTES, Node, leaf_hash, node_hash, root
+
+if TYPE_CHECKING:  # a log that does not hold together is read by this to say where
+    from tocsin.tlog.log import TransparencyLog
 
 BATCH: Final = 256
 """Entries read at once: those of one tile."""
@@ -71,7 +73,9 @@ class Reading:
         self._kept = {node: value for node, value in self._kept.items() if node.number == (self.size >> node.level) - 1}
 
 
-def batches(log: TransparencyLog, *, size: int, stops: Sequence[int] = ()) -> Iterator[tuple[list[bytes], list[bytes]]]:
+def batches(
+    log: "TransparencyLog", *, size: int, stops: Sequence[int] = ()
+) -> Iterator[tuple[list[bytes], list[bytes]]]:
     """Yield the first entries of a log that is kept, with the nodes that they complete, cut at some sizes.
 
     An entry that is missing is yielded empty, which no entry is.
@@ -88,7 +92,7 @@ def batches(log: TransparencyLog, *, size: int, stops: Sequence[int] = ()) -> It
         at = until
 
 
-def examine(log: TransparencyLog, *, signed: int, root: bytes) -> Iterator[str]:
+def examine(log: "TransparencyLog", *, signed: int, root: bytes) -> Iterator[str]:
     """Yield what in a log is not what was signed: a checkpoint of so many entries, with this root. It reads everything.
 
     Raises StoreCorrupt where a node is missing.
