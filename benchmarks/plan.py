@@ -19,11 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.decisions import EXAMPLES, PARTNERS
 from tests.support.nodes import Place, make_place
 from tests.support.organisations import found
 from tests.support.wire import now
 
+from benchmarks.decisions import EXAMPLES, PARTNERS
 from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home, open_home
 from tocsin.identity.names import new_record_id

@@ -1,0 +1,95 @@
+"""This module runs the chapters, prints their figures, and writes them down when it measured the large sizes."""
+
+import argparse
+import importlib
+import os
+import platform
+import sqlite3
+import ssl
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.figures import Figure, Scale
+from benchmarks.progress import Steps
+from benchmarks.report import Chapter, markdown, print_table
+
+HERE = Path(__file__).parent
+CHAPTERS = ("verify",)
+"""In this order; each is a module of this package."""
+VERSIONS = ("cryptography", "pynacl", "grpcio", "protobuf", "orjson")
+
+
+def main() -> int:
+    """Measure, print, and write down; 1 where a chapter could not be measured."""
+    asked = _arguments()
+    scale = Scale(full=asked.full, runs=asked.runs)
+    with Steps() as steps:
+        chapters = [_measure(name, scale, steps) for name in asked.chapters or CHAPTERS]
+    print_table(chapters, Console(width=None if sys.stdout.isatty() else 160))
+    if asked.full:
+        _write(chapters, asked)
+    return 1 if any(chapter.failed for chapter in chapters) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"one of {', '.join(CHAPTERS)} (default: all)")
+    parser.add_argument("--full", action="store_true", help="also the large sizes; writes RESULTS.md and the plot")
+    parser.add_argument(
+        "--runs", type=int, default=Scale().runs, help="turns of what alternates (default: %(default)s)"
+    )
+    asked = parser.parse_args()
+    if unknown := set(asked.chapters) - set(CHAPTERS):
+        parser.error(f"no such chapter: {', '.join(sorted(unknown))}")
+    return asked
+
+
+def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
+    """Measure one chapter; what goes wrong in it does not keep the others from being measured."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    figures: list[Figure] = []
+    failed = ""
+    steps.say(module.TITLE)
+    try:
+        for figure in module.measure(scale, steps):
+            figures.append(figure)
+            steps.say(f"  {figure.name}: {figure.ratio.median:.2f} of {figure.of}")
+    except Exception as error:  # noqa: BLE001  (the other chapters are still worth their time)
+        traceback.print_exc()
+        failed = f"{type(error).__name__}: {error}"
+    return Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed)
+
+
+def _write(chapters: Sequence[Chapter], asked: argparse.Namespace) -> None:
+    from benchmarks.plot import draw
+
+    command = " ".join(("python -m benchmarks", *asked.chapters, "--full"))
+    remarks = (HERE / "LIMITS.md").read_text()
+    (HERE / "RESULTS.md").write_text(markdown(chapters, machine=_machine(), command=command, remarks=remarks))
+    draw(chapters, HERE / "growth.png")
+
+
+def _machine() -> tuple[str, ...]:
+    """Say what machine it is, and the versions of what the figures depend on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    return (
+        f"{os.cpu_count()} cores, {model}, {platform.system()} {platform.release().partition('-')[0]}",
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION} (of Python)",
+        ", ".join(f"{name} {version(name)}" for name in VERSIONS),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
