@@ -11,8 +11,7 @@ again, so a hidden group hides the names inside it.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from tocsin.encoding import JSON, MAX_DEPTH, decode_base64url, dump_json, encode_base64url, parse_json
 from tocsin.errors import DisclosureMismatch, MalformedRecord
@@ -28,8 +27,7 @@ MAX_DISCLOSURES = 512
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
-@dataclass(frozen=True, slots=True)
-class Disclosure:
+class Disclosure(NamedTuple):
     """A disclosure in its place: the text as sent, the path in the processed payload, the value as signed."""
 
     encoded: str
@@ -72,41 +70,29 @@ def unfold(
     claims = folds.unfold_object(payload, ())  # 3b to 3f
     if len(set(folds.digests)) != len(folds.digests):  # 4
         raise DisclosureMismatch("a digest occurs more than once", reason="DUP_DIGEST")
-    if folds.members or folds.elements:  # 5
-        count = len(folds.members) + len(folds.elements)
-        raise DisclosureMismatch(f"no place fits {count} of the disclosures", reason="BAD_DISCLOSURE")
+    if folds.waiting:  # 5
+        raise DisclosureMismatch(f"no place fits {len(folds.waiting)} of the disclosures", reason="BAD_DISCLOSURE")
     return claims, tuple([folds.placed[order] for order in sorted(folds.placed)])
 
 
+_Waiting: TypeAlias = "tuple[int, str, str | None, JSON]"
+"""A disclosure whose digest has not turned up: its place in the token, its text, its name (of an element None), its
+value. A plain tuple: there are a dozen in each record, and a class of their own would cost as much as their digests."""
+
+
 class _Folds:
-    """The disclosures that wait for their digests to turn up, and what was met on the way.
+    """The disclosures that wait for their digests to turn up, by digest, and what was met on the way."""
 
-    Waiting disclosures are kept as (place in the token, text, …) by digest.
-    """
-
-    __slots__ = ("digests", "elements", "members", "placed")
+    __slots__ = ("digests", "placed", "waiting")
 
     def __init__(self, disclosures: Iterable[str]) -> None:
-        self.members: dict[str, tuple[int, str, str, JSON]] = {}
-        self.elements: dict[str, tuple[int, str, JSON]] = {}
+        self.waiting: dict[str, _Waiting] = {}
         self.digests: list[str] = []
         self.placed: dict[int, Disclosure] = {}
         for order, encoded in enumerate(disclosures):
-            self._read(encoded, order)
-
-    def _read(self, encoded: str, order: int) -> None:
-        items = parse_json(decode_base64url(encoded)) if encoded else None
-        digest = digest_of(encoded)
-        if digest in self.members or digest in self.elements:
-            raise DisclosureMismatch("a disclosure was sent twice", reason="BAD_DISCLOSURE")
-        match items:
-            case [str(), str(name), value]:
-                self.members[digest] = (order, encoded, name, value)
-            case [str(), value]:
-                self.elements[digest] = (order, encoded, value)
-            case _:
-                problem = "a disclosure is neither [salt, name, value] nor [salt, value]"
-                raise DisclosureMismatch(problem, reason="BAD_DISCLOSURE")
+            self.waiting[digest_of(encoded)] = _read(encoded, order)
+            if len(self.waiting) <= order:
+                raise DisclosureMismatch("a disclosure was sent twice", reason="BAD_DISCLOSURE")
 
     def unfold(self, value: JSON, path: Path) -> JSON:
         """Return the value as far as it is disclosed."""
@@ -121,46 +107,66 @@ class _Folds:
         _verify_depth(path)
         claims: dict[str, JSON] = {}
         for name, value in members.items():
-            if name in (SD, SD_ALG, ELLIPSIS):
+            if name in _OF_FORM:
                 _verify_reserved(name, path)
             else:
                 claims[name] = self.unfold(value, (*path, name)) if isinstance(value, (dict, list)) else value
         if SD in members:
-            for order, encoded, name, value in self._members_of(members[SD]):
+            for waiting in self._members_of(members[SD]):
+                name = cast("str", waiting[2])
                 if name in RESERVED or name in claims:
                     raise DisclosureMismatch("a disclosed name is reserved or taken", reason="CLAIM_COLLISION")
                 if name == SD_ALG:
                     raise _misplaced_hash()
-                here = (*path, name)
-                self.placed[order] = Disclosure(encoded, here, value)
-                claims[name] = self.unfold(value, here)
+                claims[name] = self._place(waiting, (*path, name))
         return claims
 
-    def _members_of(self, digests: JSON) -> list[tuple[int, str, str, JSON]]:
+    def _members_of(self, digests: JSON) -> list[_Waiting]:
+        """Return the disclosed members of an object, in the order they were sent, and take note of its digests."""
         if not isinstance(digests, list) or not set(map(type, digests)) <= {str}:
             raise MalformedRecord("_sd is not a list of digests", reason="BAD_STRUCTURE")
-        texts = cast("list[str]", digests)
+        texts, waiting = cast("list[str]", digests), self.waiting
         self.digests += texts
-        return sorted([self.members.pop(digest) for digest in self.members.keys() & texts])
+        found = [digest for digest in waiting.keys() & texts if waiting[digest][2] is not None]
+        return sorted([waiting.pop(digest) for digest in found])
 
     def unfold_list(self, elements: list[JSON], path: Path) -> list[JSON]:
         """Return the plain and the disclosed elements, in their order."""
         _verify_depth(path)
         shown: list[JSON] = []
         for element in elements:
-            here = (*path, len(shown))
             if not isinstance(element, dict) or ELLIPSIS not in element:
-                shown.append(self.unfold(element, here))
+                shown.append(self.unfold(element, (*path, len(shown))))
                 continue
             digest = element[ELLIPSIS]
             if len(element) != 1 or not isinstance(digest, str):
                 raise MalformedRecord("'...' stands beside other members or holds no digest", reason="BAD_STRUCTURE")
             self.digests.append(digest)
-            if digest in self.elements:
-                order, encoded, value = self.elements.pop(digest)
-                self.placed[order] = Disclosure(encoded, here, value)
-                shown.append(self.unfold(value, here))
+            if digest in self.waiting and self.waiting[digest][2] is None:
+                shown.append(self._place(self.waiting.pop(digest), (*path, len(shown))))
         return shown
+
+    def _place(self, waiting: _Waiting, path: Path) -> JSON:
+        """Put a disclosure in its place, and return its value as far as that is disclosed."""
+        order, encoded, _, value = waiting
+        self.placed[order] = Disclosure(encoded, path, value)
+        return self.unfold(value, path) if isinstance(value, (dict, list)) else value
+
+
+_OF_FORM = frozenset({SD, SD_ALG, ELLIPSIS})
+_OF_MEMBER, _OF_ELEMENT = 3, 2  # items of a disclosure
+
+
+def _read(encoded: str, order: int) -> _Waiting:
+    """Read a disclosure, whichever of the two forms it has."""
+    items = parse_json(decode_base64url(encoded)) if encoded else None
+    if isinstance(items, list) and items and isinstance(items[0], str):
+        if len(items) == _OF_MEMBER and isinstance(items[1], str):
+            return order, encoded, items[1], items[2]
+        if len(items) == _OF_ELEMENT:
+            return order, encoded, None, items[1]
+    problem = "a disclosure is neither [salt, name, value] nor [salt, value]"
+    raise DisclosureMismatch(problem, reason="BAD_DISCLOSURE")
 
 
 def _verify_depth(path: Path) -> None:

@@ -8,6 +8,7 @@ All elements of a list are treated alike, so no path holds an index.
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from tocsin.encoding import JSON
 from tocsin.errors import MalformedRecord
@@ -16,6 +17,9 @@ from tocsin.records.envelope import PLAIN
 from tocsin.schema.contract import ELEMENT
 
 CONTENT = "content"
+
+MOST_PATHS = 4096
+"""Paths that are remembered: records repeat the same few hundred, and each step of one is looked at once."""
 
 # A name with a dot or a bracket in it could be written so that it reads as the path of another field.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -40,11 +44,10 @@ def read_paths(claims: Mapping[str, JSON], *, disclosures: Iterable[Disclosure])
     Raises MalformedRecord (MISSING_CLAIM, BAD_STRUCTURE, BAD_CLAIM).
     """
     paths = set()
-    for disclosure in disclosures:
-        _verify_place(disclosure.path)
-        _verify_recursive(disclosure.value)
-        _verify_name(disclosure.path[-1])
-        paths.add(field_path(disclosure.path))
+    for _, path, value in disclosures:
+        paths.add(_verified_path(path))
+        if isinstance(value, (dict, list)):
+            _verify_recursive(value)
     content = claims[CONTENT]
     if SD in claims or not isinstance(content, dict):
         raise MalformedRecord("something beside content is hidden, or content is no object", reason="BAD_STRUCTURE")
@@ -62,19 +65,26 @@ def _verify_name(step: str | int) -> None:
         raise MalformedRecord("a field has a name that no contract could give it", reason="BAD_CLAIM")
 
 
-def _verify_place(path: Path) -> None:
+@lru_cache(MOST_PATHS)
+def _verified_path(path: Path) -> str:
+    """Return the field path of a disclosure; refuse one beside content, or behind a name that no field can have.
+
+    What passes is remembered, so every name is looked at: a longer one must not be kept.
+    """
     if path[0] in PLAIN and path[0] != CONTENT:
         raise MalformedRecord(f"{path[0]} must be plain", reason="MISSING_CLAIM")
     if path[0] != CONTENT:
         raise MalformedRecord("something beside content is hidden", reason="BAD_STRUCTURE")
+    for step in path[1:]:
+        _verify_name(step)
+    return field_path(path)
 
 
-def _verify_recursive(value: JSON) -> None:
+def _verify_recursive(value: dict[str, JSON] | list[JSON]) -> None:
     """Check that a group or list holds nothing but digests."""
-    is_recursive = True
     if isinstance(value, dict):
         is_recursive = value.keys() == {SD}
-    elif isinstance(value, list):
+    else:
         is_recursive = all([isinstance(element, dict) and ELLIPSIS in element for element in value])
     if not is_recursive:
         raise MalformedRecord("a part of a group or list cannot be withheld alone", reason="BAD_STRUCTURE")

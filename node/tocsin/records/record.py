@@ -36,6 +36,8 @@ from tocsin.schema.twin import derive_twins, verify_twins
 
 RECORD_TYPE = "tocsin-record+sd-jwt"
 
+_ENVELOPE = tuple(one.name for one in fields(Envelope))
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -155,7 +157,7 @@ class UnverifiedRecord:
         check_disclosed(envelope.kind, content)  # 7
         verify_twins(envelope.kind, content)
         return VerifiedRecord(
-            **{one.name: getattr(envelope, one.name) for one in fields(envelope)},
+            **{name: getattr(envelope, name) for name in _ENVELOPE},
             digest=self.digest,
             key_id=self.key_id,
             token=self.token,

@@ -52,9 +52,9 @@ def split_sdjwt(token: str) -> UnverifiedSdJwt:
     """
     if len(token) > MAX_TOKEN:
         raise MalformedRecord(f"the token is longer than {MAX_TOKEN} characters", reason="TOO_COMPLEX")
-    if token.count("~") > MAX_DISCLOSURES + 1:
+    issuer_jwt, *disclosures, last = token.split("~", MAX_DISCLOSURES + 2) if "~" in token else ("", token)
+    if len(disclosures) > MAX_DISCLOSURES:
         raise MalformedRecord(f"the token has more than {MAX_DISCLOSURES} disclosures", reason="TOO_COMPLEX")
-    issuer_jwt, *disclosures, last = token.split("~") if "~" in token else ("", token)
     if not issuer_jwt:
         raise MalformedRecord("an SD-JWT has a JWT in front and a tilde at its end", reason="BAD_FORM")
     return UnverifiedSdJwt(issuer_jwt, tuple(disclosures), key_binding=last)
