@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import quote
 
 from sqlite_utils import Database
 
 from tocsin.errors import HomeDamaged, StoreCorrupt
-from tocsin.store.damage import RESTORE_HINT, reported
+from tocsin.store.damage import RESTORE_HINT, report, reported
 from tocsin.store.migrations import KNOWN, migrate
 from tocsin.store.schema import APPLICATION_ID
 from tocsin.store.snapshot import COPY, copy_to
@@ -89,7 +90,7 @@ class Connections:
             if self._closed:
                 raise RuntimeError("the store is closed")
             if self._writing_thread is not None:
-                with self._database.atomic():
+                with _part(self._database.conn):
                     yield
                 return
             self._writing_thread = threading.get_ident()
@@ -188,23 +189,25 @@ class Connections:
         connection: sqlite3.Connection = self._database.conn
         return connection
 
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
+    def _reader(self) -> "_Reader":
         """Lend a connection that reads: the writing one to the thread that is in a transaction."""
+        return _Reader(self)
+
+    def lend(self) -> tuple[sqlite3.Connection, bool]:
+        """Return a connection that reads, and whether it must be given back."""
+        if self._writing_thread == threading.get_ident():
+            return self._database.conn, False
+        if self._closed:
+            raise RuntimeError("the store is closed")
         with reported(self.path):
-            if self._writing_thread == threading.get_ident():
-                yield self._database.conn
-                return
-            if self._closed:
-                raise RuntimeError("the store is closed")
-            connection = self._borrow()
-            try:
-                yield connection
-            finally:
-                if self._closed:
-                    connection.close()
-                else:
-                    self._readers.append(connection)
+            return self._borrow(), True
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Take back a connection that was lent."""
+        if self._closed:
+            connection.close()
+        else:
+            self._readers.append(connection)
 
     def _borrow(self) -> sqlite3.Connection:
         """Return a connection that nobody reads through."""
@@ -212,6 +215,43 @@ class Connections:
             return self._readers.pop()
         except IndexError:  # not `if self._readers`: another thread may take the last one in between
             return _connect(self.path, mode="ro")
+
+
+class _Reader:
+    """A connection that is lent for as long as the context lasts."""
+
+    __slots__ = ("_connection", "_connections", "_is_lent")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection, self._is_lent = self._connections.lend()
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_lent:
+            self._connections.give_back(self._connection)
+        report(error, self._connections.path)
+
+
+@contextmanager
+def _part(connection: sqlite3.Connection) -> Iterator[None]:
+    """Undo what is done inside if it fails, and leave the transaction around it as it was.
+
+    All have one name, and the innermost counts: a name for each would be a statement to compile for each.
+    """
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # some errors end it, with all its parts
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")
 
 
 def _require_file(path: Path, *, create: bool) -> None:

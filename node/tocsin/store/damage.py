@@ -6,9 +6,8 @@ is a bug and stays what it is.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt, TocsinError
 
@@ -25,20 +24,34 @@ _UNUSABLE = (*_FULL, *_FAILED, "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PER
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 
 
-@contextmanager
-def reported(path: Path, *, opening: bool = False) -> Iterator[None]:
+class reported:  # noqa: N801  (a context, as those of contextlib are: every statement stands in one)
     """Raise what SQLite says about the store's state as an error of ours; let every other error through.
 
     A disk that is full or fails is a passing thing while the node runs, since
     nothing was changed; while the store is opened it is one that does not open.
     """
-    try:
-        yield
-    except sqlite3.Error as error:
+
+    __slots__ = ("_opening", "_path")
+
+    def __init__(self, path: Path, *, opening: bool = False) -> None:
+        self._path = path
+        self._opening = opening
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        report(error, self._path, opening=self._opening)
+
+
+def report(error: BaseException | None, path: Path, *, opening: bool = False) -> None:
+    """Raise an error of ours for one that says what is wrong with the store, and nothing for any other."""
+    if isinstance(error, sqlite3.Error):
         ours = translate(error, path, opening=opening)
-        if ours is None:
-            raise
-        raise ours from error
+        if ours is not None:
+            raise ours from error
 
 
 def translate(error: sqlite3.Error, path: Path, *, opening: bool = False) -> TocsinError | None:
