@@ -18,7 +18,7 @@ receipts, it has lost the one for this page, and gets another.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin.errors import NotPermitted, PeerMisbehaved, StaleCursor
@@ -38,7 +38,7 @@ from tocsin.policy.clauses import Accept
 from tocsin.release.due import SCRUB_SECONDS
 from tocsin.release.office import Office
 from tocsin.store.model import EntryKind, Outcome, Position
-from tocsin.store.protocol import Store
+from tocsin.store.protocol import Records, Store
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.watch.origins import Watch
 
@@ -136,19 +136,18 @@ def read_again(store: Store, peer: OrgId) -> bool:
 class _Texts:
     """What was held when the entries were verified: whoever delivers the same record may have been quicker."""
 
-    def __init__(self, office: Office) -> None:
-        self._records = office.store.records
-        self._read: dict[str, str | None] = {}
+    def __init__(self, records: Records, entries: Iterable[PageEntry]) -> None:
+        self._records = records
+        self._digests = sorted({entry.digest for entry in entries if entry.digest})
+        self._read = records.tokens(self._digests)
 
     def of(self, digest: str) -> str | None:
-        """Return the text held for a digest."""
-        if digest not in self._read:
-            self._read[digest] = self._records.token(digest)
-        return self._read[digest]
+        """Return the text held for the digest of one of the entries."""
+        return self._read.get(digest)
 
     def are_held(self) -> bool:
         """Say whether what was read still is what is held."""
-        return all(self._records.token(digest) == text for digest, text in self._read.items())
+        return self._records.tokens(self._digests) == self._read
 
 
 def _behind(page: VerifiedPage, held: Position | None, *, pushed: bool) -> tuple[PageEntry, ...]:
@@ -216,7 +215,7 @@ class _Intake:
         fitting = within_quota(store, wanted, sender.org, accept=self._accept, now=self._now)  # 5
         if wanted and not fitting:
             raise over_quota(sender.org)
-        texts = _Texts(self._office)
+        texts = _Texts(store.records, fitting)
         terms = Terms(sender, ours, self._accept, origins, texts.of, self._watch, self._office, self._now)
         checked = check_entries(fitting, terms)  # 6
         return self._commit(page, checked, held=held, texts=texts, is_again=is_again)  # 7

@@ -82,7 +82,8 @@ class Taking:
             return Outcome.RETRACTED, ""
         note_dates(self._store, record)
         withheld = [note for note in checked.entry.withheld if note.path not in record.paths]
-        self._store.intake.note_withheld(self._peer, record.digest, withheld)
+        if withheld or added is not Added.NEW:  # of what is new, nothing was said before
+            self._store.intake.note_withheld(self._peer, record.digest, withheld)
         if added in (Added.NEW, Added.GROWN) and record.relay == MAY_RELAY:
             withdraw(self._office, record.supersedes, now=self._now)  # what was proposed of the version before
             self._queue(self._onward, record.digest, issuer=record.issuer)

@@ -25,8 +25,9 @@ MOST_PATHS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
+@lru_cache(MOST_PATHS)
 def field_path(path: Path) -> str:
-    """Return the field path of what stands at a path below `content`."""
+    """Return the field path of what stands at a path below `content`, in a record that was verified."""
     text = ""
     for step in path[1:]:
         text += ELEMENT if isinstance(step, int) else f".{step}" if text else step

@@ -75,6 +75,10 @@ class Records(Protocol):
         the candidates), or EQUIVOCATION where the version stands twice.
         """
 
+    def tokens(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return the text held for each of these digests; what is not held is left out."""
+        ...
+
     def token(self, digest: str) -> str | None:
         """Return the SD-JWT text held for a digest; None where nothing is, or nothing any more."""
 

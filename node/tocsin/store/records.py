@@ -90,6 +90,15 @@ class SqliteRecords:
         )
         return None if row is None else str(row[0])
 
+    def tokens(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return the text held for each of these digests."""
+        rows = self._db.rows(
+            "SELECT r.digest, h.token FROM json_each(?) AS d JOIN records AS r ON r.digest = d.value"
+            " JOIN holdings AS h ON h.record = r.id",
+            (json.dumps([*digests]),),
+        )
+        return {str(digest): str(token) for digest, token in rows}
+
     def versions(self, issuer: str, record_id: str) -> tuple[int, ...]:
         """Return the versions that are held, ascending."""
         rows = self._db.rows(

@@ -20,7 +20,10 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
+
+import pybase64
 
 from tocsin.errors import CheckpointRefused, MalformedLog, SignatureMismatch
 from tocsin.identity.signer import Signer
@@ -41,6 +44,9 @@ from tocsin.tlog.note import (
 
 MAX_CHECKPOINT: Final = 32 * 1024
 """Bytes: three lines and 64 signatures under the longest names that organisations have stay below."""
+
+MOST_REMEMBERED: Final = 128
+"""Checkpoints that are not read and verified again when they come again: of the largest, four mebibytes."""
 
 CLOCK_SKEW: Final = 300
 """Seconds that a witness's clock may be ahead of ours, as for records and their expiry."""
@@ -95,8 +101,11 @@ class Cosignature:
     line: Signature = field(repr=False)
 
 
+@lru_cache(MOST_REMEMBERED)
 def parse_checkpoint(text: str | bytes) -> SignedCheckpoint:
     """Read a checkpoint, of our logs or of others.
+
+    What reads well is remembered: every record of a page comes with the same one.
 
     Raises MalformedLog (BAD_NOTE, BAD_CHECKPOINT).
     """
@@ -150,6 +159,12 @@ def verify_checkpoint(text: str | bytes, *, origin: str, vkeys: Sequence[str]) -
     Raises MalformedLog (BAD_NOTE, BAD_CHECKPOINT), also for a verifier key
     that is none of a log, and CheckpointRefused (UNSIGNED_CHECKPOINT).
     """
+    return _verify_checkpoint(text, origin, tuple(vkeys))
+
+
+@lru_cache(MOST_REMEMBERED)
+def _verify_checkpoint(text: str | bytes, origin: str, vkeys: tuple[str, ...]) -> VerifiedCheckpoint:
+    """Verify it; what verifies is remembered by its exact text and keys, and does so for ever."""
     verifiers = [parse_verifier(vkey, algorithm=NoteAlgorithm.ED25519) for vkey in vkeys]
     signed = parse_checkpoint(text)  # 1
     if signed.checkpoint.origin != origin:  # 2
@@ -241,10 +256,10 @@ def number_of(text: str) -> int | None:
 def hash_of(line: str) -> bytes | None:
     """Return the hash whose only base64 this is, or None."""
     try:
-        raw = base64.b64decode(line, validate=True)
+        raw = pybase64.b64decode(line, validate=True)
     except ValueError:  # binascii.Error, or characters beyond ASCII
         return None
-    return raw if len(raw) == HASH_BYTES and base64.b64encode(raw).decode("ascii") == line else None
+    return raw if len(raw) == HASH_BYTES and pybase64.b64encode_as_string(raw) == line else None
 
 
 def _verify_cosignature(line: Signature, candidates: Sequence[Verifier], *, text: str) -> Cosignature:

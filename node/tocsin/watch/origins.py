@@ -85,7 +85,7 @@ class Watch:
         self._origins = origins
         self._now = now
         self._verified: dict[str, VerifiedCheckpoint] = {}
-        self._found: set[str] = set()
+        self._found: dict[str, tuple[Organisation, VerifiedCheckpoint]] = {}
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
         """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
@@ -182,13 +182,13 @@ class Watch:
         Raises as `look` does, StaleCheckpoint where the log was not read that
         far, and PeerMisbehaved where another tree was.
         """
+        if text in self._found:
+            return self._found[text]
         known = self.verify(text)
         if known is None:
             raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
         origin, checkpoint = known
         self.verify_taking(origin.org)
-        if text in self._found:
-            return known
         with self._office.store.transaction():  # the log may be cut meanwhile
             row = self._logs.get(origin.org)
             is_more = checkpoint.checkpoint.size > row.size
@@ -198,7 +198,7 @@ class Watch:
         if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
-        self._found.add(text)
+        self._found[text] = known
         return known
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
