@@ -14,8 +14,7 @@ one of two clocks is wrong, and what the sender signed with a key that its
 identity document here does not have yet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tocsin.errors import (
@@ -142,8 +141,11 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
         raise NotPermitted(f"our policy does not accept from {terms.sender.org} what others issued")
     unverified = _whole(entry, held=held)
     _look_at_key(unverified, terms)
-    with _in_its_time(unverified.issued_at, terms):
+    try:
         record = unverified.verify(_organisation(origin, terms), now=terms.now, logged_at=BEFORE_ANY)
+    except RecordExpired:
+        _verify_not_early(unverified, terms)
+        raise
     if origin == terms.ours:
         return record
     if is_relayed and record.relay != MAY_RELAY:
@@ -166,9 +168,12 @@ def _check_retraction(entry: PageEntry, terms: Terms) -> VerifiedRetraction:
     if about and parse_record(about).issuer != unverified.issuer:
         raise UntrustedIssuer("the record that is retracted is another organisation's", reason="KEY_NOT_OF_ISSUER")
     _look_at_key(unverified, terms)
-    with _in_its_time(unverified.issued_at, terms):
-        origin = _organisation(unverified.issuer, terms)
+    origin = _organisation(unverified.issuer, terms)
+    try:
         retraction = unverified.verify(origin, now=terms.now, logged_at=BEFORE_ANY)
+    except RecordExpired:
+        _verify_not_early(unverified, terms)
+        raise
     if retraction.issuer != terms.ours:
         _verify_logged(entry, retraction, terms)
         verify_known_in_time(terms.office, origin, retraction, now=terms.now)
@@ -201,15 +206,10 @@ def _look_at_key(unverified: UnverifiedRecord | UnverifiedRetraction, terms: Ter
         raise _AnotherDay(_unknown_key(terms.sender.org))
 
 
-@contextmanager
-def _in_its_time(issued_at: int, terms: Terms) -> Iterator[None]:
+def _verify_not_early(unverified: UnverifiedRecord | UnverifiedRetraction, terms: Terms) -> None:
     """Tell what is from the future from what has expired; only what verifies otherwise gets this far."""
-    try:
-        yield
-    except RecordExpired:
-        if issued_at > terms.now + CLOCK_SKEW:
-            raise _AnotherDay(_too_early(terms.sender.org)) from None
-        raise
+    if unverified.issued_at > terms.now + CLOCK_SKEW:
+        raise _AnotherDay(_too_early(terms.sender.org)) from None
 
 
 def _too_early(peer: OrgId) -> RecordExpired:

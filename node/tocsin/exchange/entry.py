@@ -25,6 +25,7 @@ page was made: the same entry on another page comes with another one.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from tocsin.encoding import JSON, encode_base64url
@@ -129,7 +130,7 @@ class PageEntry:
 def disclosed_paths(record: VerifiedRecord, disclosures: Iterable[str]) -> tuple[str, ...]:
     """Return the field paths of some disclosures of a record, in order: what a statement says of them."""
     went = frozenset(disclosures)
-    return tuple(sorted({field_path(held.path) for held in record.disclosures if held.encoded in went}))
+    return tuple(sorted({field_path(path) for encoded, path, _ in record.disclosures if encoded in went}))
 
 
 def read_entry(entry: v1.Entry, claim: JSON, sender: OrgId) -> PageEntry:
@@ -189,7 +190,7 @@ def _is_well_formed(entry: PageEntry) -> bool:
 def _read_disclosed(value: JSON, where: str, sender: OrgId) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_PATHS:
         raise broken(f"{where} does not list what is disclosed", sender)
-    paths = tuple(path for path in value if isinstance(path, str) and _is_path(path))
+    paths = tuple([path for path in value if isinstance(path, str) and _is_path(path)])
     if len(paths) != len(value) or list(paths) != sorted(set(paths)):
         raise broken(f"{where} does not list what is disclosed by its paths, in order", sender)
     return paths
@@ -230,7 +231,12 @@ def _read_tag(value: JSON, where: str, sender: OrgId) -> str:
 
 
 def _is_path(path: str) -> bool:
-    return len(path) <= _MAX_PATH and _PATH.fullmatch(path) is not None
+    return len(path) <= _MAX_PATH and _has_form(path)
+
+
+@lru_cache(MAX_PATHS)  # they are the same in every record of a kind
+def _has_form(path: str) -> bool:
+    return _PATH.fullmatch(path) is not None
 
 
 def _withheld_claim(note: WithheldPath) -> dict[str, JSON]:

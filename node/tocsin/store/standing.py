@@ -20,8 +20,10 @@ from tocsin.schema.contract import TLPS
 from tocsin.store.connection import Connections
 from tocsin.store.model import Standing
 
-_OF_VERSION = "SELECT id FROM records WHERE issuer = ? AND record_id = ? AND version = ? LIMIT 1"
-_NEWEST = "SELECT coalesce(max(version), 0) FROM records WHERE issuer = ? AND record_id = ?"
+_OF_VERSION = "SELECT id FROM records WHERE issuer = ?1 AND record_id = ?2 AND version = ?3 LIMIT 1"
+_TWIN_AND_NEWEST = f"""
+    SELECT ({_OF_VERSION}), (SELECT coalesce(max(version), 0) FROM records WHERE issuer = ?1 AND record_id = ?2)
+"""
 # Of what says the same the latest version has it all: however many there are, these are few.
 _RETRACTIONS = """
     SELECT action, max(version), tlp FROM retractions WHERE issuer = ? AND record_id = ? GROUP BY action, tlp
@@ -83,14 +85,13 @@ def make_room(db: Connections, record: VerifiedRecord, over: Tombstone) -> Stand
     if over.withdrawn:
         return Standing.PURGED if over.purged else Standing.WITHDRAWN
     key = (record.issuer, record.record_id)
-    twins = db.rows(_OF_VERSION, (*key, record.version))
-    if twins:  # where there are several, they have met already
-        db.execute("UPDATE records SET standing = ? WHERE id = ?", (Standing.EQUIVOCAL, *twins[0]))
+    twin, newest = db.row(_TWIN_AND_NEWEST, (*key, record.version)) or (None, 0)
+    if twin is not None:  # where there are several, they have met already
+        db.execute("UPDATE records SET standing = ? WHERE id = ?", (Standing.EQUIVOCAL, twin))
         return Standing.EQUIVOCAL
-    newest = db.number(_NEWEST, key)
-    if record.version < newest:
+    if record.version < int(newest or 0):
         return Standing.REPLACED
-    for before in db.rows(_OF_VERSION, (*key, newest)):  # evidence stays evidence
+    for before in db.rows(_OF_VERSION, (*key, newest)) if newest else ():  # evidence stays evidence
         db.execute(
             "UPDATE records SET standing = ? WHERE id = ? AND standing = ?",
             (Standing.REPLACED, *before, Standing.CURRENT),
