@@ -14,6 +14,7 @@ JSON        RFC 8259 within I-JSON (RFC 7493): UTF-8, no byte order mark, no
 
 import json
 import math
+from itertools import chain
 from typing import NoReturn, TypeAlias
 
 import orjson
@@ -131,11 +132,14 @@ def _finite_number(text: str) -> float:
 
 
 def _is_shallow(value: JSON, levels: int) -> bool:
-    if isinstance(value, dict):
-        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value.values())
-    if isinstance(value, list):
-        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value)
-    return True
+    """Say whether arrays and objects reach no deeper than so many levels."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = [one for one in layer if isinstance(one, (dict, list))]
+        if not inner:
+            return True
+        layer = [*chain.from_iterable(one.values() if isinstance(one, dict) else one for one in inner)]
+    return False
 
 
 def _refuse(problem: str) -> NoReturn:

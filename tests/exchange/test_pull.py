@@ -58,7 +58,10 @@ class Side:
     def last_held(self, org):
         return ""
 
-    def accept(self, org, page):
+    def prepare(self, org, page):
+        return {}
+
+    def accept(self, org, page, *, prepared):
         self.taken.append(page.cursor)
         return Received(cursor=self._room or page.cursor)
 

@@ -8,10 +8,12 @@ is given up once, and its feed read from the beginning.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCheckpoint, StaleCursor, TocsinError
+from tocsin.exchange.ahead import Prepared, looked_ahead
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.gossip import compare, read_on
@@ -21,7 +23,7 @@ from tocsin.exchange.receive import Received
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
-from tocsin.v1.exchange_service_pb2 import Page, RecoverResponse
+from tocsin.v1.exchange_service_pb2 import Page, PullResponse, RecoverResponse, SubscribeResponse
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
 """By these reasons a peer says that it never takes a receipt as it is."""
@@ -65,16 +67,21 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
     await compare(client, org, side=side)
     await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
+    look = partial(_prepare, org, side)
     try:
-        async with aclosing(client.subscribe(cursor)) as answers:
-            async for answer in answers:
+        async with (
+            aclosing(client.subscribe(cursor)) as answers,
+            aclosing(looked_ahead(answers, look)) as coming,
+            _handing_over(client, org, side=side) as hand,
+        ):
+            async for answer, prepared in coming:
                 side.note_clock(org, answer.now)
                 if not answer.HasField("page"):
                     yield None
                     continue
-                received = await _take(client, answer.page, cursor, org, side=side)
+                received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
                 cursor = received.cursor
-                await hand_over(client, org, side=side)
+                await hand()
                 yield received
                 if cursor != answer.page.cursor:
                     return
@@ -163,6 +170,27 @@ async def hand_over(client: Client, org: OrgId, *, side: Side) -> None:
         await asyncio.to_thread(side.handed_over, org, receipts)
 
 
+@asynccontextmanager
+async def _handing_over(client: Client, org: OrgId, *, side: Side) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Yield what hands over receipts while the next page is taken in; it waits for the ones before, as the end does."""
+    handing: asyncio.Task[None] | None = None
+
+    async def hand() -> None:
+        nonlocal handing
+        if handing is not None:
+            await handing
+        handing = asyncio.create_task(hand_over(client, org, side=side))
+
+    try:
+        yield hand
+        if handing is not None:
+            await handing
+    finally:
+        if handing is not None:
+            handing.cancel()
+            await asyncio.gather(handing, return_exceptions=True)
+
+
 async def recover_from(client: Client, org: OrgId, *, side: Side) -> None:
     """Ask a peer for what our store has lost, if it is to be asked; what it gives back is kept page by page."""
     after, empty = await asyncio.to_thread(side.to_recover, org), 0
@@ -203,30 +231,55 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
     progress = Progress()
     await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
-    may_begin_again = True
+    look = partial(_prepare, org, side)
+    may_begin_again = has_more = True
+    while has_more:
+        async with (
+            aclosing(_pages(client, cursor)) as answers,
+            aclosing(looked_ahead(answers, look)) as coming,
+            _handing_over(client, org, side=side) as hand,
+        ):
+            while has_more:
+                try:
+                    answer, prepared = await anext(coming)
+                except PeerRefused as error:
+                    if not may_begin_again or error.metadata[PEER_REASON] != "STALE_CURSOR":
+                        raise
+                    may_begin_again, cursor = False, ""
+                    await give_back(client, org, side=side)
+                    await asyncio.to_thread(side.begin_again, org)
+                    break
+                side.note_clock(org, answer.now)
+                has_more = answer.HasField("page")
+                if not has_more:
+                    break
+                received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
+                if received.cursor == cursor:
+                    raise PeerMisbehaved(f"{org} sends the same page again and again")
+                cursor = received.cursor
+                await hand()
+                progress = progress.plus(received)
+                yield progress
+                if cursor != answer.page.cursor:  # not all of it was taken: what was asked for ahead leaves a hole
+                    break
+
+
+async def _pages(client: Client, cursor: str) -> AsyncGenerator[PullResponse, None]:
+    """Ask for page after page, until there is none."""
     while True:
-        try:
-            answer = await client.pull(cursor)
-        except PeerRefused as error:
-            if not may_begin_again or error.metadata[PEER_REASON] != "STALE_CURSOR":
-                raise
-            may_begin_again, cursor = False, ""
-            await give_back(client, org, side=side)
-            await asyncio.to_thread(side.begin_again, org)
-            continue
-        side.note_clock(org, answer.now)
+        answer = await client.pull(cursor)
+        yield answer
         if not answer.HasField("page"):
             return
-        received = await _take(client, answer.page, cursor, org, side=side)
-        if received.cursor == cursor:
-            raise PeerMisbehaved(f"{org} sends the same page again and again")
-        cursor = received.cursor
-        await hand_over(client, org, side=side)
-        progress = progress.plus(received)
-        yield progress
+        cursor = answer.page.cursor
 
 
-async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
+async def _prepare(org: OrgId, side: Side, answer: PullResponse | SubscribeResponse) -> Prepared:
+    """Look at the page of an answer ahead, if there is one."""
+    return await asyncio.to_thread(side.prepare, org, answer.page) if answer.HasField("page") else {}
+
+
+async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side, prepared: Prepared) -> Received:
     """Take a page in that was asked for from a cursor.
 
     A peer with a new feed says STALE_CURSOR first. One that goes from feed to
@@ -237,7 +290,7 @@ async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Si
     looked = set[OrgId]()
     while True:
         try:
-            return await asyncio.to_thread(side.accept, org, page)
+            return await asyncio.to_thread(side.accept, org, page, prepared=prepared)
         except StaleCheckpoint as error:
             origin = OrgId(error.metadata["origin"])
             if origin in looked:

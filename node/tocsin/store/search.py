@@ -6,8 +6,6 @@ what somebody types is what is looked for. The index holds what this node may
 read, for its own people; nothing a peer can ask reads it.
 """
 
-from collections.abc import Iterator
-
 from tocsin.errors import MalformedRequest
 from tocsin.records.record import VerifiedRecord
 from tocsin.store.connection import Connections
@@ -52,19 +50,23 @@ def replace(db: Connections, row: int, record: VerifiedRecord) -> None:
 
 def _texts(record: VerifiedRecord) -> tuple[str, str, str]:
     """Return title, everything else that is written in the record, and its names."""
-    title = record.content.get("title")
-    rest = {name: value for name, value in record.content.items() if name != "title"}
+    content = record.content
+    title = content.get("title")
+    body: list[str] = []
+    for name, value in content.items():
+        if name != "title":
+            _collect(value, body)
     names = f"{record.record_id} {record.digest} {record.issuer}"
-    return title if isinstance(title, str) else "", "\n".join(_strings(rest)), names
+    return title if isinstance(title, str) else "", "\n".join(body), names
 
 
-def _strings(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value."""
+def _collect(value: object, texts: list[str]) -> None:
+    """Add every text in a JSON value."""
     if isinstance(value, str):
-        yield value
+        texts.append(value)
     elif isinstance(value, dict):
         for member in value.values():
-            yield from _strings(member)
+            _collect(member, texts)
     elif isinstance(value, list):
         for element in value:
-            yield from _strings(element)
+            _collect(element, texts)

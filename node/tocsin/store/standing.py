@@ -20,9 +20,10 @@ from tocsin.schema.contract import TLPS
 from tocsin.store.connection import Connections
 from tocsin.store.model import Standing
 
-_OF_VERSION = "SELECT id FROM records WHERE issuer = ?1 AND record_id = ?2 AND version = ?3 LIMIT 1"
-_TWIN_AND_NEWEST = f"""
-    SELECT ({_OF_VERSION}), (SELECT coalesce(max(version), 0) FROM records WHERE issuer = ?1 AND record_id = ?2)
+_OF_VERSION = "SELECT id FROM records WHERE issuer = ? AND record_id = ? AND version = ? LIMIT 1"
+_TWIN_AND_NEWEST = """
+    SELECT (SELECT id FROM records WHERE issuer = ?1 AND record_id = ?2 AND version = ?3 LIMIT 1),
+        (SELECT coalesce(max(version), 0) FROM records WHERE issuer = ?1 AND record_id = ?2)
 """
 # Of what says the same the latest version has it all: however many there are, these are few.
 _RETRACTIONS = """

@@ -53,6 +53,7 @@ CLOCK_SKEW: Final = 300
 
 _TIME_BYTES = 8
 _FEWEST_LINES = 3
+_HASH_CHARACTERS = 44
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # 2^63 - 1 has 19 digits
 
 
@@ -255,6 +256,11 @@ def number_of(text: str) -> int | None:
 
 def hash_of(line: str) -> bytes | None:
     """Return the hash whose only base64 this is, or None."""
+    return _hash_of(line) if len(line) == _HASH_CHARACTERS else None
+
+
+@lru_cache(4096)  # the proofs of a page share most of their hashes
+def _hash_of(line: str) -> bytes | None:
     try:
         raw = pybase64.b64decode(line, validate=True)
     except ValueError:  # binascii.Error, or characters beyond ASCII
