@@ -38,7 +38,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 
 TITLE = "Ingest, end to end"
 ABOUT = "Two nodes in processes of their own, mutual TLS, pages of up to 256 records."
-RECORDS = int(os.environ.get("N", 20_000))
+RECORDS = 20_000
 SAMPLE = 1_000  # signatures that OpenSSL verifies at a time
 CALLS_IDLE = 400
 CALL_EVERY_SECONDS = 0.02
@@ -117,19 +117,22 @@ def take_in(origin: Origin, receiver: Place, folder: Path) -> Run:
     """Let a fresh copy of the receiver take everything from a fresh copy of the sender."""
     ours, theirs = copied(origin.place, folder / "sender"), copied(receiver, folder / "receiver")
     busy: list[float] = []
-    with sending(ours, origin.pages, log=folder / "sender.log") as said:
-        with serving(theirs, log=folder / "receiver.log", **UNLIMITED), desk(theirs) as stub:
+    with (
+        sending(ours, origin.pages, log=folder / "sender.log") as said,
+        serving(theirs, log=folder / "receiver.log", **UNLIMITED),
+        desk(theirs) as stub,
+    ):
 
-            def call() -> float:
-                return timed(lambda: stub.GetPeer(v1.GetPeerRequest(org=ours.org)) and None)
+        def call() -> float:
+            return timed(lambda: stub.GetPeer(v1.GetPeerRequest(org=ours.org)) and None)
 
-            while "acknowledged" not in said:
-                busy.append(call())
-                time.sleep(CALL_EVERY_SECONDS)
-                if said.get("ended"):
-                    raise RuntimeError((folder / "sender.log").read_text()[-2000:])
-            time.sleep(REST_SECONDS)
-            idle = [call() for _ in range(CALLS_IDLE)]
+        while "acknowledged" not in said:
+            busy.append(call())
+            time.sleep(CALL_EVERY_SECONDS)
+            if "ended" in said:
+                raise RuntimeError(f"the sender has ended: {(folder / 'sender.log').read_text()[-2000:]}")
+        time.sleep(REST_SECONDS)
+        idle = [call() for _ in range(CALLS_IDLE)]
     shutil.rmtree(folder)
     return Run(said["acknowledged"] - said["asked"], idle, busy)
 
