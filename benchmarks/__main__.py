@@ -19,7 +19,7 @@ from benchmarks.progress import Steps
 from benchmarks.report import Chapter, markdown, print_table
 
 HERE = Path(__file__).parent
-CHAPTERS = ("ingest", "verify")
+CHAPTERS = ("ingest", "verify", "taxii")
 """In this order; each is a module of this package."""
 VERSIONS = ("cryptography", "pynacl", "grpcio", "protobuf", "orjson")
 
