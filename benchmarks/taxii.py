@@ -41,8 +41,8 @@ As it is published, OpenTAXII answers 500 on collections and on every POST: its 
 does not write. One line in `taxii_wsgi.py` has them written, as its maintainers do since. Besides, a limit for the size
 of a message is set, without which it takes none.
 
-Both page by {MAX_ENTRIES}, the most that a page of ours holds. OpenTAXII can also give everything in one answer, held in
-memory by it and by its client: that is faster for as long as it fits, and stands beside the others.
+Both page by {MAX_ENTRIES}, the most that a page of ours holds. OpenTAXII can also give everything in one answer, held
+in memory by it and by its client: that is faster for as long as it fits, and stands beside the others.
 """
 
 OURS, WHOLE = "Tocsin", "in one answer"

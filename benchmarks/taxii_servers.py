@@ -1,13 +1,13 @@
 """This module runs TAXII servers and their client: installed once, on loopback, ended when they were measured."""
 
 import json
+import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 from benchmarks.figures import Seconds
@@ -83,23 +83,25 @@ def serve(server: str, folder: Path) -> Iterator[Client]:
     with log.open("ab") as output:
         process = subprocess.Popen([*command, "--log-level", "warning", application], stdout=output, stderr=output)
     try:
-        address = _DISCOVERY[server].format(port=port)
-        _wait(f"http://127.0.0.1:{port}/", process, log)
-        driver = [str(PYTHON), str(HERE / "taxii_client.py"), address]
-        with subprocess.Popen(driver, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        _wait(port, process, log)
+        driver = [str(PYTHON), str(HERE / "taxii_client.py"), _DISCOVERY[server].format(port=port)]
+        direct = {**os.environ, "NO_PROXY": "127.0.0.1"}
+        with subprocess.Popen(driver, env=direct, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             yield Client(client)
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=1)  # noqa: S310  (our own)
-        except urllib.error.HTTPError:
-            return  # it answers, whatever it says
-        except OSError:
-            time.sleep(0.05)
+        with closing(HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)) as connection:
+            try:
+                connection.request("GET", "/")
+                connection.getresponse()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return  # it answers, whatever it says
     raise RuntimeError(f"the TAXII server did not start:\n{log.read_text(errors='replace')[-2000:]}")
