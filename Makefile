@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PLOT   := benchmarks/.cache/plot
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: demo test fuzz faults bench dev check proto docs lock clean
+.PHONY: demo test fuzz faults bench bench-full dev check proto docs lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/tocsin demo
@@ -20,16 +23,23 @@ fuzz: $(VENV)/ready
 faults: $(VENV)/ready
 	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/exchange/test_preview.py tests/cli/test_demo.py
 
+# Under 20 minutes; with the large sizes, hours, then benchmarks/RESULTS.md and its plot are written anew.
 bench: $(VENV)/ready
-	for each in decisions plan isolation log; do PYTHONPATH=. $(BIN)/python -m benchmarks.$$each || exit 1; done
+	PYTHONPATH=. $(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/ready $(PLOT)/ready
+	PYTHONPATH=.:$(PLOT) $(BIN)/python -m benchmarks --full
 
 dev: $(VENV)/ready
 	@echo "ready: . $(BIN)/activate"
 
 $(VENV)/ready: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable . && touch $@
+
+$(PLOT)/ready: requirements-bench.lock | $(VENV)/ready
+	$(INSTALL) --require-hashes --upgrade --target $(@D) -r requirements-bench.lock && touch $@
 
 check: $(VENV)/ready
 	$(BIN)/ruff check && $(BIN)/ruff format --check && PYTHONPATH=node:cli $(BIN)/lint-imports --no-cache
@@ -40,8 +50,9 @@ proto: $(VENV)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
 
 lock:
-	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -o requirements.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) --group bench -c requirements-dev.lock -o requirements-bench.lock && $(COMPILE) --group taxii -o benchmarks/taxii.lock
 
 docs: $(VENV)/ready
 	$(BIN)/python scripts/document_commands.py

@@ -18,7 +18,7 @@ from tocsin_cli.demo.network import free_ports
 HERE = Path(__file__).parent
 LOCK = HERE / "taxii.lock"
 ENVIRONMENT = HERE / ".cache" / "taxii-venv"
-PYTHON = ENVIRONMENT / "bin" / "python"
+PYTHON = (str(ENVIRONMENT / "bin" / "python"), "-I")  # nothing that lies on our own path
 START_SECONDS = 30
 
 OPENTAXII, MEDALLION = "OpenTAXII", "medallion"
@@ -33,7 +33,7 @@ def install(steps: Steps) -> None:
         return
     steps.say("  installing OpenTAXII, medallion and taxii2-client, this once")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [*PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
     ready.write_text(LOCK.read_text())
 
@@ -78,13 +78,13 @@ def serve(server: str, folder: Path) -> Iterator[Client]:
     port = free_ports(1)[0]
     application = "taxii_wsgi:" + _APPLICATIONS[server].format(folder=str(folder))
     # One process, as a node is; its threads keep connections, which is what the client is fastest with.
-    command = [str(PYTHON), "-m", "gunicorn", "--chdir", str(HERE), "--bind", f"127.0.0.1:{port}", "--threads", "2"]
+    command = [*PYTHON, "-m", "gunicorn", "--chdir", str(HERE), "--bind", f"127.0.0.1:{port}", "--threads", "2"]
     log = folder / f"{server}.log"
     with log.open("ab") as output:
         process = subprocess.Popen([*command, "--log-level", "warning", application], stdout=output, stderr=output)
     try:
         _wait(port, process, log)
-        driver = [str(PYTHON), str(HERE / "taxii_client.py"), _DISCOVERY[server].format(port=port)]
+        driver = [*PYTHON, str(HERE / "taxii_client.py"), _DISCOVERY[server].format(port=port)]
         direct = {**os.environ, "NO_PROXY": "127.0.0.1"}
         with subprocess.Popen(driver, env=direct, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             yield Client(client)
