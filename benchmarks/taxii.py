@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.nodes import Place
 from tests.support.processes import desk, serving
@@ -45,101 +46,72 @@ Both page by {MAX_ENTRIES}, the most that a page of ours holds. OpenTAXII can al
 in memory by it and by its client: that is faster for as long as it fits, and stands beside the others.
 """
 
-OURS, WHOLE = "Tocsin", "in one answer"
 TURNS = {1_000: 5, 10_000: 3, 50_000: 1}
-"""How often everything is fetched, at most: at 50,000 it takes OpenTAXII minutes."""
-ADDING = 6.0
-FETCHING = {10_000: 2.0, 50_000: 10.0}
-FETCHING_LAST = {10_000: 5.0, 50_000: 30.0}
-"""The targets."""
+"""The sizes, and how often everything is fetched at each, at most: at 50,000 it takes OpenTAXII minutes."""
+SMALLEST = min(TURNS)
 SINGLES = 10  # added in one turn, by a call each
 LAST = 100
+
+OURS, WHOLE = "Tocsin", "OpenTAXII in one answer"
+ALL, SINGLY, BATCHED, LATEST = "fetch all", "add one at a time", f"add {BATCH} at once", f"fetch the last {LAST}"
+TARGETS = {
+    SINGLY: dict.fromkeys(TURNS, 6.0),
+    BATCHED: dict.fromkeys(TURNS, 6.0),
+    ALL: {10_000: 2.0, 50_000: 10.0},
+    LATEST: {10_000: 5.0, 50_000: 30.0},
+}
+OTHERS = {WHOLE: WHOLE, MEDALLION: "medallion's memory (quadratic: no fair headline)"}
+
+
+class Measured(NamedTuple):
+    """What it took both sides to add or fetch so many objects in one turn."""
+
+    what: str
+    count: int
+    times: Found
+
+    def rate(self, side: str) -> float:
+        """Return how many objects a second it were."""
+        return self.count / statistics.median(self.times[side])
 
 
 def measure(scale: Scale, steps: Steps) -> Iterator[Figure]:
     install(steps)
+    at_smallest: dict[str, Measured] = {}
     for size in TURNS if scale.full else tuple(TURNS)[:-1]:
-        yield from _at(size, scale, steps)
+        for measured in _at(size, scale, steps):
+            yield from _figures(size, measured, at_smallest.setdefault(measured.what, measured))
 
 
-def _at(size: int, scale: Scale, steps: Steps) -> Iterator[Figure]:
+def _at(size: int, scale: Scale, steps: Steps) -> Iterator[Measured]:
     """Fill both sides, and measure them at that size."""
-    servers = (OPENTAXII, MEDALLION) if size == min(TURNS) else (OPENTAXII,)
+    servers = (OPENTAXII, MEDALLION) if size == SMALLEST else (OPENTAXII,)
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as root, ExitStack() as running:
         folder = Path(root)
         theirs = {server: running.enter_context(serve(server, folder)) for server in servers}
         sides = Sides(size, folder, theirs, steps)
-        yield from _fetching(size, sides.fetch_everything(min(scale.runs, TURNS[size])))
-        yield from _on_top(size, *sides.add_on_top(scale.runs))
+        yield sides.fetch_everything(min(scale.runs, TURNS[size]))
+        yield from sides.add_on_top(scale.runs)
 
 
-def _fetching(size: int, times: Found) -> Iterator[Figure]:
-    """Say how long it took to fetch everything."""
-    what, rates = f"fetch all of {size:,}", _rates(times, size)
+def _figures(size: int, measured: Measured, at_smallest: Measured) -> Iterator[Figure]:
+    """Say how the two compare, and how much longer an object takes each of them than at the smallest size."""
+    what, _, times = measured
+    grown = [f"{side} {at_smallest.rate(side) / measured.rate(side):.1f}" for side in (OURS, OPENTAXII)]
     yield Figure(
-        what,
+        f"{what}, {size:,} there",
         ratio_of(times, OPENTAXII, OURS),
-        of=f"OpenTAXII, pages of {MAX_ENTRIES}",
-        at_least=FETCHING.get(size),
+        of=OPENTAXII,
+        at_least=TARGETS[what].get(size),
         size=size,
-        series="fetch all",
-        plain=rates,
-        note=f"{len(times[OURS])} turns",
+        series=what,
+        plain=", ".join(f"{side} {measured.rate(side):,.0f} a second" for side in times),
+        note=f"times as long for each as at {SMALLEST:,}: {', '.join(grown)}" if size > SMALLEST else "",
     )
-    yield Figure(
-        what,
-        ratio_of(times, WHOLE, OURS),
-        of="OpenTAXII, one answer of all",
-        size=size,
-        series="fetch all, their side in one answer",
-    )
-    if MEDALLION in times:
-        yield Figure(
-            what,
-            ratio_of(times, MEDALLION, OURS),
-            of="medallion in memory",
-            size=size,
-            note="quadratic, since it copies all it has for every call: no fair headline",
-        )
-
-
-def _on_top(size: int, singly: Found, in_batches: Found, last: Found) -> Iterator[Figure]:
-    """Say how long it took to add something and to fetch it, where there is so much already."""
-    for what, times, count in (
-        ("one at a time", singly, SINGLES),
-        (f"{BATCH} at once", in_batches, BATCH),
-    ):
-        yield Figure(
-            f"add {what}, to {size:,}",
-            ratio_of(times, OPENTAXII, OURS),
-            of="OpenTAXII",
-            at_least=ADDING,
-            size=size,
-            series=f"add {what}",
-            plain=_rates(times, count),
-        )
-    what = f"fetch the last {LAST} of {size:,}"
-    yield Figure(
-        what,
-        ratio_of(last, OPENTAXII, OURS),
-        of=f"OpenTAXII, pages of {MAX_ENTRIES}",
-        at_least=FETCHING_LAST.get(size),
-        size=size,
-        series=f"fetch the last {LAST}",
-        plain=_rates(last, LAST),
-    )
-    yield Figure(
-        what,
-        ratio_of(last, WHOLE, OURS),
-        of="OpenTAXII, one answer of all",
-        size=size,
-        series=f"fetch the last {LAST}, their side in one answer",
-    )
-
-
-def _rates(times: Found, count: int) -> str:
-    """Return how many a second it were on each side."""
-    return ", ".join(f"{name} {count / statistics.median(took):,.0f} a second" for name, took in times.items())
+    for other, named in OTHERS.items():
+        if other in times:
+            series = f"{what}, of {named}" if other == WHOLE else ""
+            yield Figure(f"{what}, {size:,} there", ratio_of(times, other, OURS), of=named, size=size, series=series)
 
 
 class Nodes:
@@ -200,7 +172,7 @@ class Sides:
         """Run our nodes, with what they hold by now."""
         return _running(self._homes, *self._places)
 
-    def fetch_everything(self, runs: int) -> Found:
+    def fetch_everything(self, runs: int) -> Measured:
         """Fetch all there is, in turns; by our peer always for the first time."""
 
         def ours() -> Seconds:
@@ -216,9 +188,9 @@ class Sides:
             works[name] = partial(client.fetch, self.size, limit=MAX_ENTRIES)
         works[WHOLE] = partial(self.theirs[OPENTAXII].fetch, self.size)
         with self._steps.counting(f"fetch {self.size:,}", runs * len(works)) as done:
-            return take_turns(runs, works, step=done)
+            return Measured(ALL, self.size, take_turns(runs, works, step=done))
 
-    def add_on_top(self, runs: int) -> tuple[Found, Found, Found]:
+    def add_on_top(self, runs: int) -> Iterator[Measured]:
         """Add one at a time, add a batch, fetch the last hundred: each in turns."""
         theirs = self.theirs[OPENTAXII]
 
@@ -228,12 +200,13 @@ class Sides:
                 ours.add(range(LAST), at_once=LAST)
                 return ours.fetch(LAST)
 
-            def adding(count: int, at_once: int) -> Found:
+            def adding(what: str, count: int, at_once: int) -> Measured:
                 adds = {OURS: ours.add, OPENTAXII: theirs.add}
                 works = {name: partial(add, range(count), at_once=at_once) for name, add in adds.items()}
-                return take_turns(runs, works, step=done)
+                return Measured(what, count, take_turns(runs, works, step=done))
 
-            singly, in_batches = adding(SINGLES, 1), adding(BATCH, BATCH)
+            yield adding(SINGLY, SINGLES, 1)
+            yield adding(BATCHED, BATCH, BATCH)
             ours.fetch(self.size + runs * (SINGLES + BATCH))
             before = now()
             theirs.add(range(LAST), at_once=LAST)
@@ -242,4 +215,4 @@ class Sides:
                 OPENTAXII: partial(theirs.fetch, LAST, limit=MAX_ENTRIES, added_after=before),
                 WHOLE: partial(theirs.fetch, LAST, added_after=before),
             }
-            return singly, in_batches, take_turns(runs, works, step=done)
+            yield Measured(LATEST, LAST, take_turns(runs, works, step=done))
