@@ -23,12 +23,12 @@ fuzz: $(VENV)/ready
 faults: $(VENV)/ready
 	TOCSIN_FAULTS=1 $(BIN)/pytest -n 2 -q tests/faults tests/exchange/test_simulator.py tests/exchange/test_histories.py tests/exchange/test_preview.py tests/cli/test_demo.py
 
-# Under 20 minutes; with the large sizes, hours, then benchmarks/RESULTS.md and its plot are written anew.
+# Under 20 minutes; with the large sizes hours, and then benchmarks/RESULTS.md and its plot are written.
 bench: $(VENV)/ready
 	PYTHONPATH=. $(BIN)/python -m benchmarks
 
 bench-full: $(VENV)/ready $(PLOT)/ready
-	PYTHONPATH=.:$(PLOT) $(BIN)/python -m benchmarks --full
+	PYTHONPATH=. $(BIN)/python -m benchmarks --full
 
 dev: $(VENV)/ready
 	@echo "ready: . $(BIN)/activate"

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from benchmarks.progress import Steps
 from benchmarks.report import Chapter, markdown, print_table
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE / ".cache" / "plot"))  # matplotlib lies there, out of the way of all that is measured
 CHAPTERS = ("ingest", "verify", "taxii")
 """In this order; each is a module of this package."""
 VERSIONS = ("cryptography", "pynacl", "grpcio", "protobuf", "orjson")
@@ -44,6 +46,8 @@ def _arguments() -> argparse.Namespace:
         "--runs", type=int, default=Scale().runs, help="turns of what alternates (default: %(default)s)"
     )
     asked = parser.parse_args()
+    if asked.full and not find_spec("matplotlib"):
+        parser.error("--full draws a plot with matplotlib, which `make bench-full` installs")
     if unknown := set(asked.chapters) - set(CHAPTERS):
         parser.error(f"no such chapter: {', '.join(sorted(unknown))}")
     return asked
