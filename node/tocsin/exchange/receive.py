@@ -91,21 +91,18 @@ def accept_page(
 ) -> Received:
     """Verify a page of a peer and store what is good in it, in the steps above.
 
-    `onward` are the active partners to whom policy may pass on what others
-    issued; `origins` returns an organisation whose identity was confirmed here;
-    `signer` is one of our delivery keys; `prepared` is what was looked at ahead;
-    `pushed` says that the peer chose
-    where the page begins, and not we; `lacks_receipt` that it may have lost the
+    `onward` are the active partners to whom policy may pass on what others issued; `origins` returns an organisation
+    whose identity was confirmed here; `signer` is one of our delivery keys; `prepared` is what was looked at ahead;
+    `pushed` says that the peer chose where the page begins, and not we; `lacks_receipt` that it may have lost the
     receipt for a page that is known here.
 
     The caller MUST have made sure that the page came from this sender, and
     that the peering is active. Call it off the event loop.
 
-    Raises NotPermitted where nothing is accepted, PeerMisbehaved where the page
-    breaks the protocol, QuotaExceeded, RecordExpired and IdentityOutdated where
-    nothing of it is taken now, and StaleCursor, with our cursor in its metadata, where a pushed
-    page does not follow it; StaleCheckpoint where a log has to be read first, and
-    OriginStopped where nothing is taken from the sender. Nothing is stored then.
+    Raises NotPermitted where nothing is accepted, PeerMisbehaved where the page breaks the protocol, QuotaExceeded,
+    RecordExpired and IdentityOutdated where nothing of it is taken now, StaleCursor, with our cursor in its metadata,
+    where a pushed page does not follow it, StaleCheckpoint where a log has to be read first, and OriginStopped where
+    nothing is taken from the sender. Nothing is stored then.
     """
     if accept is None:  # 1
         raise NotPermitted(f"our policy accepts nothing from {sender.org}", hint="add an [accept] table to its policy")
