@@ -17,7 +17,6 @@ from google.protobuf.message import Message
 from tocsin.config import DESK_MESSAGE_BYTES
 from tocsin.errors import NodeNotRunning, ProfileMissing, TocsinError, Unauthenticated
 from tocsin.identity.certificate import certificate_pem
-from tocsin.services.errors import from_rpc_error
 from tocsin_cli.profile import Profile
 
 Answer = TypeVar("Answer", bound=Message)
@@ -63,6 +62,8 @@ class NodeDesk:
 
     def _error_of(self, error: grpc.RpcError) -> TocsinError:
         """Return what went wrong. The handshake of somebody unknown is just closed: TLS says no more."""
+        from tocsin.services.errors import from_rpc_error  # and what errors are told in: most calls succeed
+
         found = from_rpc_error(error)
         gone = isinstance(found, NodeNotRunning) and error.code() == grpc.StatusCode.UNAVAILABLE
         if gone and self._is_listening():

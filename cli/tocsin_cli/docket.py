@@ -2,18 +2,20 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from tocsin.desk.messages import seen_message
 from tocsin.desk.title import one_line
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
 from tocsin_cli.commands.record import print_lines
 from tocsin_cli.document import claim, timestamp_text
-from tocsin_cli.output import Cell, Column
-from tocsin_cli.proposed import Proposed
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import now
 from tocsin_cli.view import ID_LENGTH, disclosed_fields, kind_of, marking_text, record_lines
+
+if TYPE_CHECKING:
+    from tocsin_cli.proposed import Proposed
 
 ANSWERS = {"released": "granted", "rejected": "declined"}
 """States of what a partner asks for, in its own words."""
@@ -60,8 +62,10 @@ def print_review_hint(waiting: Iterable[v1.Waiting]) -> None:
         output.hint(f"somebody else has to agree: tocsin review show {reviews[0][:ID_LENGTH]}")
 
 
-def print_release(found: v1.Review, proposed: Sequence[Proposed]) -> None:
+def print_release(found: v1.Review, proposed: "Sequence[Proposed]") -> None:
     """Print every field that would go, and to whom, read from the bytes themselves."""
+    from tocsin.desk.messages import seen_message  # and the node's rooms: `tocsin post` only hints at a docket
+
     agreed = f" ({', '.join(found.approved_by)})" if found.approved_by else ""
     _print_heading(found, "release")
     output.pairs(

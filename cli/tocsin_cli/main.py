@@ -185,8 +185,7 @@ def cli(ctx: click.Context, home: Path | None, profile: str) -> None:
     session = Session(home, profile=profile)
     ctx.obj = session
     ctx.call_on_close(session.close)
-    if not output.is_colour_wanted():
-        ctx.color = False
+    ctx.color = output.colour()
 
 
 def run(arguments: Sequence[str]) -> int:

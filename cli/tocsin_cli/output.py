@@ -4,6 +4,8 @@ Text from records, peers and files is data: before a terminal sees it, every
 character that a terminal would obey instead of show becomes U+FFFD. Colour is
 for terminals only, and for none where NO_COLOR is set or TERM is dumb; the
 words say the same without it. Lines are at most 100 columns wide.
+
+Whatever lays text out is imported when something is: help and errors need none of it.
 """
 
 import json
@@ -15,14 +17,15 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from tocsin.errors import TocsinError
+    from tocsin_cli.grid import Cell, Column
 
 WIDEST = 100
 """Columns; a longer line is hard to follow, and hard to paste into a mail."""
@@ -41,9 +44,6 @@ FOR_ALL = frozenset({"--home", "--profile"})
 
 LABEL_COLUMNS = 17
 MARK_COLUMNS = 4
-_GAP = 2
-_LEAST = 24  # columns of a flexible column, below which a spare one has to go
-_FEWEST = 12  # columns of a flexible column, below which the table is rather wider than the screen
 
 TLP_STYLES = {
     "RED": "bold red",
@@ -55,26 +55,14 @@ TLP_STYLES = {
 SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow"}
 
 
-class Column(NamedTuple):
-    """One column of a table: a flexible one is cut, or wrapped, where the line is too short, a spare one left out."""
-
-    title: str
-    flexible: bool = False
-    right: bool = False
-    wraps: bool = False
-    spare: bool = False
-
-
-class Cell(NamedTuple):
-    """One cell of a table, with a style that only a terminal sees."""
-
-    text: str
-    style: str = ""
-
-
 def is_colour_wanted() -> bool:
     """Say whether anything but plain text may be printed at all."""
     return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def colour() -> bool | None:
+    """Say whether colour is printed: True everywhere, False nowhere, None on a terminal."""
+    return (True if os.environ.get("FORCE_COLOR") else None) if is_colour_wanted() else False
 
 
 def width() -> int:
@@ -88,45 +76,36 @@ def clean(text: str) -> str:
     return _OBEYED.sub("\ufffd", text.replace("\t", "    "))
 
 
-def console(columns: int = 0) -> "Console":
-    """Return a console that takes text as it is: no markup, no emoji codes, no guessing of colours."""
+def render(what: "RenderableType") -> None:
+    """Print something of rich, without the blanks it fills lines with, and with nothing in it taken for markup."""
     from rich.console import Console
 
-    colour = "auto" if is_colour_wanted() else None
-    return Console(width=columns or width(), color_system=colour, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
-
-
-def render(what: "RenderableType", *, columns: int = 0) -> None:
-    """Print something of rich, without the blanks it fills lines with; as wide as the screen, or as it has to be."""
-    screen = console(columns)
+    system = "auto" if is_colour_wanted() else None
+    screen = Console(width=width(), color_system=system, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
     with screen.capture() as captured:
         screen.print(what)
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), color=True)
 
 
 def styled(text: str, style: str = "") -> None:
-    """Print one paragraph in a style, wrapped."""
-    from rich.text import Text
+    """Print text in a style, wrapped."""
+    from tocsin_cli.grid import wrap
 
-    render(Text(clean(text), style=style))
+    paint("\n".join(line for paragraph in clean(text).split("\n") for line in wrap(paragraph, width())), style)
 
 
 def paint(text: str, style: str) -> None:
     """Print lines that are laid out already, in a style."""
-    from rich.text import Text
+    from tocsin_cli.grid import coloured
 
-    if not style:
-        data(text)
-        return
-    render(Text(clean(text), style=style, no_wrap=True, overflow="ignore"))
+    click.echo("\n".join(coloured(line, style) for line in clean(text).split("\n")))
 
 
-def marked(mark: Cell, text: str) -> None:
+def marked(mark: "Cell", text: str) -> None:
     """Print one line of data behind a short mark in a style, however long it is."""
-    from rich.text import Text
+    from tocsin_cli.grid import coloured
 
-    line = Text.assemble((f"{mark.text:<{MARK_COLUMNS}}", mark.style), f"  {clean(text)}")
-    render(line, columns=max(width(), line.cell_len))
+    click.echo(coloured(f"{mark.text:<{MARK_COLUMNS}}", mark.style) + f"  {clean(text)}")
 
 
 def raw(content: bytes) -> None:
@@ -224,46 +203,10 @@ def minute(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> None:
-    """Print rows under headings, leaving out columns that are empty, and spare ones where the line is too short.
-
-    Only flexible columns are cut: an id or a name that is not whole is of no use, so the terminal may wrap the line.
-    """
-    from rich.table import Table
-    from rich.text import Text
+def table(columns: "Sequence[Column]", rows: "Iterable[Sequence[Cell | str]]") -> None:
+    """Print rows under headings."""
+    from tocsin_cli.grid import Cell, lay_out
 
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    needed = [_needed(column, [row[at].text for row in cells]) for at, column in enumerate(columns)]
-    used = [at for at in range(len(columns)) if not cells or any(row[at].text for row in cells)]
-    for spare in [at for at in reversed(used) if columns[at].spare]:
-        least = _LEAST if any(columns[at].flexible for at in used) else 0
-        if _left(columns, needed=needed, used=used) < least:
-            used.remove(spare)
-    left = max(_left(columns, needed=needed, used=used), _FEWEST)
-    widths = {at: min(needed[at], left) if columns[at].flexible else needed[at] for at in used}
-    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for at in used:
-        grid.add_column(
-            columns[at].title.upper(),
-            width=widths[at],
-            justify="right" if columns[at].right else "left",
-            no_wrap=not columns[at].wraps,
-            overflow="fold" if columns[at].wraps else "ellipsis",
-        )
-    for row in cells:
-        grid.add_row(*(Text(clean(row[at].text), style=row[at].style) for at in used))
-    render(grid, columns=max(width(), sum(widths.values()) + _GAP * len(used)))
-
-
-def _needed(column: Column, texts: Sequence[str]) -> int:
-    """Return the columns of the screen that the longest text of a column takes."""
-    from rich.cells import cell_len
-
-    return max(cell_len(clean(text)) for text in (column.title, *texts))
-
-
-def _left(columns: Sequence[Column], *, needed: Sequence[int], used: Sequence[int]) -> int:
-    """Return the columns of the screen that are left for each flexible column."""
-    flexible = sum(columns[at].flexible for at in used)
-    fixed = sum(needed[at] + _GAP for at in used if not columns[at].flexible)
-    return (width() - fixed) // max(flexible, 1) - _GAP
+    cleaned = [[Cell(clean(cell.text), cell.style) for cell in row] for row in cells]
+    click.echo("\n".join(lay_out(columns, cleaned, width=width())))

@@ -37,7 +37,6 @@ from tocsin.identity.keys import generate_ed25519, generate_p256, load_private_k
 from tocsin.identity.names import KeyId, OrgId, parse_endpoint, parse_org
 from tocsin.identity.root import Organisation, parse_identity, update_identity
 from tocsin.identity.signer import FileSigner, Signer, load_signer
-from tocsin.people.card import make_card
 from tocsin.people.person import parse_person_name
 from tocsin_cli.command import UsageProblem
 
@@ -73,6 +72,8 @@ class PersonKeys:
 
     def card(self, name: str) -> str:
         """Return how the person introduces itself to its node."""
+        from tocsin.people.card import make_card  # and the signatures of records: only who is new needs a card
+
         return make_card(name, signer=self.signer, certificate=self.certificate)
 
 

@@ -25,11 +25,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Interval
-
 from tocsin.errors import HomeDamaged, MalformedConfig
 
 if TYPE_CHECKING:
+    from annotated_types import Interval
     from pydantic import ValidationError
 
 CONFIG_FILE = "node.toml"
@@ -82,12 +81,12 @@ class NodeConfig:
     desk_listen: str = ""
     strict: bool = False
     passphrase_file: str = ""
-    heartbeat_seconds: Annotated[float, Interval(ge=0.05, le=300)] = DEFAULT_HEARTBEAT_SECONDS
-    drain_seconds: Annotated[float, Interval(ge=0, le=60)] = DEFAULT_DRAIN_SECONDS
-    retry_cap_seconds: Annotated[float, Interval(ge=0.05, le=86_400)] = DEFAULT_RETRY_CAP_SECONDS
-    streams_per_peer: Annotated[int, Interval(ge=1, le=64)] = DEFAULT_STREAMS_PER_PEER
-    calls_per_minute: Annotated[int, Interval(ge=1, le=1_000_000)] = DEFAULT_CALLS_PER_MINUTE
-    verify_seconds_per_minute: Annotated[float, Interval(ge=0.1, le=600)] = DEFAULT_VERIFY_SECONDS_PER_MINUTE
+    heartbeat_seconds: "Annotated[float, Interval(ge=0.05, le=300)]" = DEFAULT_HEARTBEAT_SECONDS
+    drain_seconds: "Annotated[float, Interval(ge=0, le=60)]" = DEFAULT_DRAIN_SECONDS
+    retry_cap_seconds: "Annotated[float, Interval(ge=0.05, le=86_400)]" = DEFAULT_RETRY_CAP_SECONDS
+    streams_per_peer: "Annotated[int, Interval(ge=1, le=64)]" = DEFAULT_STREAMS_PER_PEER
+    calls_per_minute: "Annotated[int, Interval(ge=1, le=1_000_000)]" = DEFAULT_CALLS_PER_MINUTE
+    verify_seconds_per_minute: "Annotated[float, Interval(ge=0.1, le=600)]" = DEFAULT_VERIFY_SECONDS_PER_MINUTE
     metrics_listen: str = ""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -100,13 +99,14 @@ def load_config(home: Path) -> NodeConfig:
     for each problem where it does not read.
     """
     # A quarter of a second that commands which need no setting do not spend.
+    from annotated_types import Interval
     from pydantic import ValidationError, create_model, field_validator
     from pydantic_settings import BaseSettings, SettingsConfigDict
 
     class Base(BaseSettings):
         model_config = SettingsConfigDict(extra="forbid", env_prefix=_ENVIRONMENT)
 
-    hints = get_type_hints(NodeConfig, include_extras=True)
+    hints = get_type_hints(NodeConfig, localns={"Interval": Interval}, include_extras=True)
     settings: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in fields(NodeConfig)}
     checks = {
         "listen_has_its_form": field_validator("listen", "desk_listen", "metrics_listen")(_check_listen),

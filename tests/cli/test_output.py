@@ -6,12 +6,14 @@ import json
 import unicodedata
 
 import pytest
+from rich.cells import cell_len
 
 from tests.cli.messages import organisation, peer, record
 from tests.support.shared import shared
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.document import document
+from tocsin_cli.grid import wrap
 
 HOSTILE = {
     "an escape sequence": "\x1b]0;owned\x07title",
@@ -72,6 +74,14 @@ def test_bytes_are_base64_in_a_document():
     assert document(v1.GetIdentityResponse(document=b"\x00\xff"))["document"] == "AP8="
 
 
+def test_colour_goes_where_it_is_asked_for(tocsin, desk, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    desk(v1.ListRecordsResponse(records=[record(severity="critical")], total=1))
+    shown = tocsin("list").out
+    assert "\x1b[31m\x1b[1mcritical\x1b[0m" in shown
+
+
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
 def test_nobody_gets_colour_who_does_not_want_it(tocsin, desk, monkeypatch, variable):
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -117,6 +127,21 @@ def test_ids_and_names_are_never_cut_however_narrow_the_screen(tocsin, desk, mon
     assert peers.split("\n")[0].split() == ["ORGANISATION", "STATE", "RECEIVED", "SENT", "WAITING", "PROBLEM"]
     assert one.envelope.record_id in shown
     assert one.digest in shown
+
+
+def test_text_that_takes_two_columns_a_character_is_cut_and_padded_by_what_it_takes(tocsin, desk):
+    wide, plain = "日本語のタイトル" * 10, "a plain title"
+    desk(v1.ListRecordsResponse(records=[record(title=wide), record(title=plain)], total=2))
+    heading, one, other = tocsin("list").out.splitlines()
+    assert cell_len(one) <= output.WIDEST
+    assert "…  " in one
+    assert cell_len(one.split("lab-")[0]) == len(other.split("lab-")[0]) == heading.index("FROM")
+
+
+def test_a_word_longer_than_its_column_is_broken_and_other_text_between_words():
+    reason = "NOT_SHARED: " + "x" * 150 + " and some words more"
+    assert list(wrap(reason, 100)) == ["NOT_SHARED:", "x" * 100, "x" * 50 + " and some words more"]
+    assert list(wrap("", 100)) == [""]
 
 
 @pytest.mark.parametrize("form", ["show", "list", "csv", "markdown", "jsonl"])

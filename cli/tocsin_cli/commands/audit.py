@@ -12,7 +12,7 @@ from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, complete_partner, group, json_option
 from tocsin_cli.commands.record import Since, print_lines
 from tocsin_cli.document import document, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH, Line, disclosed_fields, field_text
 

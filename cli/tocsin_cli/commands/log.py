@@ -9,7 +9,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, UsageProblem, complete_partner, group, json_option
 from tocsin_cli.document import counted, document, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 
 _HERE = "tocsin_cli.commands.log"

@@ -18,7 +18,7 @@ from tocsin_cli import output
 from tocsin_cli.command import Command, UsageProblem, complete_partner, json_option
 from tocsin_cli.commands.log import EVIDENCE_COLUMNS
 from tocsin_cli.document import counted, document
-from tocsin_cli.output import Cell
+from tocsin_cli.grid import Cell
 from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH
 

@@ -6,7 +6,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, complete_partner, json_option
 from tocsin_cli.document import claim, document
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH
 

@@ -21,7 +21,7 @@ from tocsin_cli.command import (
 )
 from tocsin_cli.commands.identity import print_organisation
 from tocsin_cli.document import claim, counted, document, duration, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session, now
 
 _HERE = "tocsin_cli.commands.peer"

@@ -16,7 +16,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Section, UsageProblem, group, input_path, json_option, read_input
 from tocsin_cli.document import claim, document
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.profile import PersonKeys, Profile, default_folder, make_keys, new_profile
 from tocsin_cli.session import Session, now, wait_for_lock
 

@@ -21,7 +21,7 @@ from tocsin_cli.ask import is_agreed
 from tocsin_cli.command import Command, UsageProblem, input_path, json_option
 from tocsin_cli.commands.policy import LEGEND, Named, cell_of, read_policies, refuse_problems, subject_of
 from tocsin_cli.document import claim, document
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH, disclosed_fields, waiting_text
 

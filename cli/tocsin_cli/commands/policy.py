@@ -32,7 +32,7 @@ from tocsin_cli.command import (
     read_input,
 )
 from tocsin_cli.document import claim, document
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 
 FOLDER = "policies/"

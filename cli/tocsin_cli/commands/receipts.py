@@ -15,7 +15,7 @@ from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.command import Command, Entry, Function, Section, complete_partner, group, json_option
 from tocsin_cli.document import document
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.proof import FORMAT, Evidence, rebuild, stated_entries
 from tocsin_cli.session import Session
 

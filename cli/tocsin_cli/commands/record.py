@@ -13,8 +13,7 @@ from tocsin.v1.record_pb2 import Tlp
 from tocsin_cli import output
 from tocsin_cli.command import Command, UsageProblem, json_option
 from tocsin_cli.document import claim, document, rfc3339
-from tocsin_cli.output import Cell, Column
-from tocsin_cli.redraft import redraft
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session, now
 from tocsin_cli.view import (
     LABEL_COLUMNS,
@@ -208,6 +207,8 @@ def _draft_of(record: v1.Record) -> str:
         raise UsageProblem(f"{short_id(record)} is of {record.envelope.iss}: only its origin amends it", hint)
     if not record.content.fields:
         raise UsageProblem(f"{short_id(record)} has no content any more", "post it anew, from a file of yours")
+    from tocsin_cli.redraft import redraft  # and whatever reads the files that people write
+
     return redraft(record)
 
 

@@ -16,7 +16,7 @@ from tocsin_cli.command import Command, UsageProblem, input_path, json_option
 from tocsin_cli.commands.amend import CORRECTED, send_amendment
 from tocsin_cli.commands.draft import override_option, read_changes
 from tocsin_cli.document import claim, document, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session
 from tocsin_cli.view import ID_LENGTH
 

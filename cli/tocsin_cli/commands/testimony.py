@@ -10,7 +10,7 @@ from tocsin.identity.root import Organisation, parse_identity
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
 from tocsin_cli.document import counted, rfc3339
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.proof import Delivered, Proof, missing_numbers, parse_evidence, verify_chain, verify_evidence
 from tocsin_cli.session import now as clock
 from tocsin_cli.view import ID_LENGTH, disclosed_fields

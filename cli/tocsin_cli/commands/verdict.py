@@ -10,7 +10,7 @@ from tocsin_cli.command import Command, complete_partner, json_option
 from tocsin_cli.commands.record import Since, age_of, print_record
 from tocsin_cli.docket import print_review_hint
 from tocsin_cli.document import claim, document, timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import Session, now
 from tocsin_cli.view import BAR, waiting_text
 

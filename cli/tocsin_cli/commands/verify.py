@@ -17,8 +17,8 @@ from tocsin.tlog.quorum import Quorum, parse_quorum
 from tocsin_cli import output
 from tocsin_cli.command import Command, input_path, json_option, read_input
 from tocsin_cli.document import counted, rfc3339
+from tocsin_cli.grid import Cell
 from tocsin_cli.offline import WHAT_IT_READS, Issued, Known, Logged, Verdict, verify_file
-from tocsin_cli.output import Cell
 from tocsin_cli.session import now as clock
 from tocsin_cli.steps import Outcome, Walk
 from tocsin_cli.view import disclosed_fields

@@ -13,7 +13,7 @@ from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member, Node
 from tocsin_cli.demo.records import demo_records
 from tocsin_cli.demo.story import Row, Story, wait_until
 from tocsin_cli.document import timestamp_text
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.view import kind_of, tlp_of
 
 IMPORT_TLP = "GREEN"

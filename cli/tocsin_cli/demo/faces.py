@@ -14,8 +14,8 @@ from tocsin_cli.commands.logfiles import evidence_file, evidence_row
 from tocsin_cli.commands.verify import print_verdict
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, Member, Node
 from tocsin_cli.demo.story import Story, view
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.offline import Known, verify_file
-from tocsin_cli.output import Cell, Column
 from tocsin_cli.session import now
 
 CONTENT: dict[str, object] = {

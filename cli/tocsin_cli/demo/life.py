@@ -16,7 +16,7 @@ from tocsin_cli.commands.retract import ANSWER_COLUMNS, answer_row
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member
 from tocsin_cli.demo.story import Row, Story, view, wait_until
 from tocsin_cli.document import content_of, rfc3339
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.proof import Evidence, Proof, missing_numbers, verify_chain, verify_evidence
 from tocsin_cli.session import Session, now
 from tocsin_cli.view import disclosed_fields, kind_of, short_id

@@ -9,7 +9,7 @@ from tocsin_cli.demo.compare import print_views, richness
 from tocsin_cli.demo.network import AISI, LAB_A, LAB_B, MEMBERS, Member
 from tocsin_cli.demo.reader import try_to_publish
 from tocsin_cli.demo.story import Row, Story, view
-from tocsin_cli.output import Cell, Column
+from tocsin_cli.grid import Cell, Column
 from tocsin_cli.session import now
 from tocsin_cli.view import disclosed_fields
 

@@ -12,7 +12,7 @@ from tocsin.errors import PeerMisbehaved
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli import output
 from tocsin_cli.demo.network import AISI, LAB_B, Member, Network
-from tocsin_cli.output import Cell
+from tocsin_cli.grid import Cell
 
 ARRIVAL_SECONDS = 45.0
 """Longest wait for records to arrive; 1,250 of them take a few seconds on a laptop."""
