@@ -20,7 +20,6 @@ import click
 
 from tocsin_cli import output
 from tocsin_cli.command import Entry, LazyGroup, Section
-from tocsin_cli.session import Session
 
 EXIT_OUTPUT = 1  # as click does it where it notices first
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -182,6 +181,8 @@ EXAMPLES = (
 @click.pass_context
 def cli(ctx: click.Context, home: Path | None, profile: str) -> None:
     """Exchange AI-safety records with other organisations, each field under your own policy."""
+    from tocsin_cli.session import Session
+
     session = Session(home, profile=profile)
     ctx.obj = session
     ctx.call_on_close(session.close)
