@@ -98,13 +98,9 @@ def load_config(home: Path) -> NodeConfig:
     Raises HomeDamaged where the file is missing, MalformedConfig with a line
     for each problem where it does not read.
     """
-    # A quarter of a second that commands which need no setting do not spend.
+    # Time that commands which need no setting do not spend.
     from annotated_types import Interval
-    from pydantic import ValidationError, create_model, field_validator
-    from pydantic_settings import BaseSettings, SettingsConfigDict
-
-    class Base(BaseSettings):
-        model_config = SettingsConfigDict(extra="forbid", env_prefix=_ENVIRONMENT)
+    from pydantic import ConfigDict, ValidationError, create_model, field_validator
 
     hints = get_type_hints(NodeConfig, localns={"Interval": Interval}, include_extras=True)
     settings: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in fields(NodeConfig)}
@@ -112,11 +108,12 @@ def load_config(home: Path) -> NodeConfig:
         "listen_has_its_form": field_validator("listen", "desk_listen", "metrics_listen")(_check_listen),
         "metrics_stay_here": field_validator("metrics_listen")(_check_loopback),
     }
-    model = create_model("NodeSettings", __base__=Base, __validators__=checks, **settings)
-    written = _load_toml(home / CONFIG_FILE)
-    overruled = {name for name in settings if _ENVIRONMENT + name.upper() in os.environ}
+    config = ConfigDict(extra="forbid")
+    model = create_model("NodeSettings", __config__=config, __validators__=checks, **settings)
+    variables = {name: f"{_ENVIRONMENT}{name.upper()}" for name in settings}
+    overruled = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
     try:
-        read = model(**{name: value for name, value in written.items() if name not in overruled})
+        read = model(**_load_toml(home / CONFIG_FILE) | overruled)
     except ValidationError as error:
         raise MalformedConfig(
             "the settings of the node are not right",

@@ -8,18 +8,14 @@ under one of these names becomes a member of the JSON line, and nothing else
 does: `peer`, `record`, `request_id`, `duration_s`. A line of text is for people, who read all of it in the message.
 """
 
+import json
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final
-
-import structlog
-from structlog.stdlib import ProcessorFormatter
+from datetime import UTC, datetime
+from typing import Final
 
 MEMBERS: Final = ("peer", "record", "request_id", "duration_s")
 """What a line may say beside its event: ids and numbers, by which lines of many nodes are put together."""
-
-Members = MutableMapping[str, Any]
 
 
 def write_logs(*, level: str, form: str) -> None:
@@ -31,31 +27,30 @@ def write_logs(*, level: str, form: str) -> None:
     root.setLevel(level.upper())
 
 
-def formatter(form: str) -> ProcessorFormatter:
+def formatter(form: str) -> logging.Formatter:
     """Return what makes a line of a record: `text` or `json`."""
-    shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(MEMBERS),
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-    ]
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=True) if form == "json" else _render_text
-    last = [_only_text, ProcessorFormatter.remove_processors_meta, _in_order, renderer]
-    return ProcessorFormatter(processors=last, foreign_pre_chain=shared)
+    return _Json() if form == "json" else _Text()
 
 
-def _only_text(_logger: object, _method: str, members: Members) -> Members:
-    """Name the type of an exception and leave out what it says, which may hold anything."""
-    raised = members.pop("exc_info", None)
-    if isinstance(raised, tuple) and raised[0] is not None:
-        members["event"] = f"{members['event']}: {raised[0].__name__}"
-    return members
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line for people."""
+        return f"{_time_of(record)} {record.levelname} {record.name}: {_event_of(record)}"
 
 
-def _in_order(_logger: object, _method: str, members: Members) -> Members:
-    order = ("ts", "level", "event", *MEMBERS, "logger")
-    return {name: members[name] for name in order if name in members}
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line for programs."""
+        members = {"ts": _time_of(record), "level": record.levelname.lower(), "event": _event_of(record)}
+        members |= {name: vars(record)[name] for name in MEMBERS if name in vars(record)}
+        return json.dumps(members | {"logger": record.name}, default=str)
 
 
-def _render_text(_logger: object, _method: str, members: Members) -> str:
-    return f"{members['ts']} {members['level'].upper()} {members['logger']}: {members['event']}"
+def _time_of(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _event_of(record: logging.LogRecord) -> str:
+    """Return what happened; of an exception its type alone, for what it says may hold anything."""
+    raised = record.exc_info[0] if record.exc_info else None
+    return record.getMessage() + (f": {raised.__name__}" if raised else "")
