@@ -1,8 +1,8 @@
 import pytest
 
 from tests.support.organisations import found
+from tests.support.stores import new_store
 from tocsin.audit.log import Log
-from tocsin.store.sqlite import open_store
 
 LAB = found()
 
@@ -14,7 +14,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def store(path):
-    with open_store(path, create=True) as store:
+    with new_store(path) as store:
         yield store
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.cli.messages import NOON
 from tests.support.organisations import found as founded
+from tests.support.stores import new_store
 from tocsin.audit.entry import Entry, Event
 from tocsin.audit.log import Log
-from tocsin.store.sqlite import open_store
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin_cli.commands.audit import MOST_ENTRIES_A_PAGE
 
@@ -18,7 +18,7 @@ ORG = "lab-a.example"
 @pytest.fixture
 def entries(tmp_path):
     """Return what a node says of a log that it wrote."""
-    with open_store(tmp_path / "store.db", create=True) as store:
+    with new_store(tmp_path / "store.db") as store:
         log = Log(store, org=ORG, signer=founded(ORG).delivery)
         log.append(Entry(Event.FOUNDED, person="first"), now=NOON)
         log.append(

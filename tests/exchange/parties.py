@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import tempfile
 from functools import cache
+from pathlib import Path
 
 from tests.exchange import notary
 from tests.exchange.links import Link, run, side_of
@@ -74,11 +76,30 @@ ACCEPT = '[accept]\nkinds = ["*"]\nmax_per_hour = 2000\nrelayed = true\n'
 
 
 def policy_set(partners, *, floor=""):
-    """Return policies from rules by partner, each with a table that accepts everything."""
-    files = {f"{org}.toml": f'partner = "{org}"\n{rules}\n' for org, rules in partners.items()}
+    """Return policies from rules by partner, each with a table that accepts everything; nothing is decided yet."""
+    return dataclasses.replace(_parsed(tuple(partners.items()), floor))
+
+
+@cache
+def _parsed(partners, floor):
+    files = {f"{org}.toml": f'partner = "{org}"\n{rules}\n' for org, rules in partners}
     parsed = parse_policies({"floor.toml": floor} | files)
     assert not parsed.problems, parsed.problems
     return parsed
+
+
+@cache
+def blank(name):
+    """Return the store of an organisation that has its people and knows the others, and has said nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "blank.db"
+        with open_store(path, create=True) as store, store.transaction():
+            for person, roles in PEOPLE.items():
+                store.people.add(someone(person, name).person(*roles))
+            for org in sorted({A, B, C} - {name}):
+                document = founded(org).document
+                store.peers.add(org, document=document, role=PeerRole.MEMBER, state=PeerState.ACTIVE, now=NOW)
+        return path.read_bytes()
 
 
 class Party:
@@ -87,18 +108,15 @@ class Party:
     def __init__(self, name, path, *, shares=None, floor=""):
         self.founded: Founded = founded(name)
         self.org = self.founded.organisation.org
-        self.store = open_store(path / f"{name}.db", create=True)
+        disk = path / f"{name}.db"
+        disk.write_bytes(blank(name))
+        self.store = open_store(disk)
         self.now = NOW
         self.strict = False
         self.quorum = None
         self.shares = {}
         self._random = seeded(f"{name} office")
-        for person, roles in PEOPLE.items():
-            self.store.people.add(someone(person, self.org).person(*roles))
-        for org in {A, B, C} - {self.org}:
-            self.store.peers.add(
-                org, document=founded(org).document, role=PeerRole.MEMBER, state=PeerState.ACTIVE, now=NOW
-            )
+        for org in sorted({A, B, C} - {self.org}):
             self.shares[org] = (shares or {}).get(org, OPEN) + ACCEPT
         self.set_policies(floor=floor)
         notary.PARTIES[self.org] = self

@@ -13,6 +13,7 @@ from google.rpc import status_pb2
 
 from tests.support import wire
 from tests.support.organisations import signer
+from tests.support.stores import new_store
 from tests.support.wire import GENEROUS, NotingService, keys_of, now
 from tests.watch.branches import Branch, cosigned, entry, junk, words
 from tocsin.audit.log import Log
@@ -49,7 +50,6 @@ from tocsin.services.doorkeeper import PeerDoor
 from tocsin.services.listener import open_peer_port
 from tocsin.services.log import LogService
 from tocsin.store.model import PeerRole, PeerState
-from tocsin.store.sqlite import open_store
 from tocsin.tlog.checkpoint import CLOCK_SKEW, MAX_CHECKPOINT, parse_checkpoint, verify_checkpoint
 from tocsin.tlog.entry import ENTRY_BYTES
 from tocsin.tlog.evidence import Evidence, Kind, dump_evidence
@@ -116,7 +116,7 @@ async def stub(name, port):
 @asynccontextmanager
 async def served(folder, **more):
     whole = founded("server.example")
-    store = open_store(folder / "tocsin.db", create=True)
+    store = new_store(folder / "tocsin.db")
     office = Office(
         store=store,
         organisation=whole.organisation,

@@ -1,6 +1,6 @@
 import pytest
 
-from tocsin.store.sqlite import open_store
+from tests.support.stores import new_store
 
 
 @pytest.fixture
@@ -10,5 +10,5 @@ def path(tmp_path):
 
 @pytest.fixture
 def store(path):
-    with open_store(path, create=True) as store:
+    with new_store(path) as store:
         yield store

@@ -16,6 +16,7 @@ from tests.store.making import make_record, make_retraction
 from tests.store.test_receipts import receipt
 from tests.support.organisations import NOW
 from tests.support.shared import ROOT
+from tests.support.stores import new_store
 from tocsin.errors import HomeDamaged
 from tocsin.records.retraction import Action
 from tocsin.store import snapshot
@@ -76,7 +77,7 @@ class TestPurging:
 
     def test_what_a_killed_node_had_not_overwritten_is_overwritten_when_it_opens(self, path):
         record = secret_record()
-        with open_store(path, create=True) as store:
+        with new_store(path) as store:
             store.records.add(record, now=NOW)
         killed = f"""
 import os, signal, sys

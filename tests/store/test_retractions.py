@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.store.making import make_record, make_retraction, record_id, seen_by_others
 from tests.support.organisations import NOW, found
+from tests.support.stores import new_store
 from tocsin.errors import MalformedRequest
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import Action
 from tocsin.store.model import Added, RecordFilter, Standing
-from tocsin.store.sqlite import open_store
 
 CURRENT, REPLACED, EQUIVOCAL, WITHDRAWN, PURGED = (Standing(name) for name in Standing)
 NAME = record_id("taken back")
@@ -67,7 +67,7 @@ def test_the_order_of_arrival_does_not_matter(tmp_path, case):
     things, standings = WHERE_THEY_STAND[case]
     ends = []
     for number, order in enumerate(permutations(things)):
-        with open_store(tmp_path / f"{number}.db", create=True) as store:
+        with new_store(tmp_path / f"{number}.db") as store:
             for thing in (*order, order[0]):
                 take(store, thing)
             ends.append(state_of(store, things))
@@ -82,7 +82,7 @@ def test_any_part_of_a_history_comes_to_one_end(tmp_path_factory, order, length)
     part, ends = order[:length], []
     for things in (part, part[::-1], sorted(part, key=lambda thing: thing.digest)):
         path = tmp_path_factory.mktemp("order") / "tocsin.db"
-        with open_store(path, create=True) as store:
+        with new_store(path) as store:
             for thing in things:
                 take(store, thing)
             ends.append(state_of(store, part))

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import grpc.aio
 
 from tests.support.organisations import Founded, found, private_pem
+from tests.support.stores import new_store
 from tocsin.exchange.directory import Directory
 from tocsin.identity.certificate import TlsKeys, certificate_pem
 from tocsin.services.calls import Calls
 from tocsin.services.doorkeeper import PeerDoor, Quota, caller
 from tocsin.services.listener import open_peer_port
 from tocsin.store.model import PeerRole, PeerState
-from tocsin.store.sqlite import open_store
 from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1 import log_service_pb2
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
@@ -128,7 +128,7 @@ async def serve_port(
 ) -> AsyncIterator[Port]:
     server = founded("server.example")
     keys = keys_of(server)
-    store = open_store(folder / "tocsin.db", create=True)
+    store = new_store(folder / "tocsin.db")
     directory = Directory(store, own_certificate=keys.certificate)
     door = PeerDoor(directory, Calls(), quota=quota, clock=clock, contacted=contacted, monotonic=monotonic)
     service = NotingService()

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.organisations import NOW, found
+from tests.support.stores import new_store
 from tests.tlog.reference import Tree
 from tocsin.errors import LogInconsistent, MalformedLog
-from tocsin.store.sqlite import open_store
 from tocsin.tlog.checkpoint import verify_checkpoint
 from tocsin.tlog.entry import record_entry
 from tocsin.tlog.log import OwnLog
@@ -21,7 +21,7 @@ ENTRIES = [record_entry(f"68a3b439-a539-418d-a498-{number:012d}", 1, bytes([numb
 
 @pytest.fixture
 def store(tmp_path):
-    with open_store(tmp_path / "lab-a.db", create=True) as store:
+    with new_store(tmp_path / "lab-a.db") as store:
         yield store
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.organisations import NOW, found
+from tests.support.stores import new_store
 from tests.tlog.reference import Tree
 from tocsin.errors import MalformedLog, StoreCorrupt
-from tocsin.store.sqlite import open_store
 from tocsin.tlog.entry import record_entry
 from tocsin.tlog.log import OwnLog
 from tocsin.tlog.reading import BATCH, Reading, batches, examine
@@ -18,7 +18,7 @@ ENTRIES = [
 
 @pytest.fixture
 def store(tmp_path):
-    with open_store(tmp_path / "lab-a.db", create=True) as store:
+    with new_store(tmp_path / "lab-a.db") as store:
         yield store
 
 
