@@ -77,7 +77,8 @@ ACCEPT = '[accept]\nkinds = ["*"]\nmax_per_hour = 2000\nrelayed = true\n'
 
 def policy_set(partners, *, floor=""):
     """Return policies from rules by partner, each with a table that accepts everything; nothing is decided yet."""
-    return dataclasses.replace(_parsed(tuple(partners.items()), floor))
+    parsed = _parsed(tuple(partners.items()), floor)
+    return dataclasses.replace(parsed, policies=dict(parsed.policies))
 
 
 @cache

@@ -72,16 +72,18 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def refuses(doing, *errors):
     """Return the reason for which something is refused, and see that it was at once; empty: it was not."""
-    begun = time.thread_time()
-    reason = ""
-    try:
-        doing()
-    except TocsinError as error:
-        reason = error.reason
-    except errors:
-        reason = "UNREADABLE"
-    assert time.thread_time() - begun < SLOWEST_SECONDS
-    return reason
+    for _ in range(2):  # a collection of garbage may fall into one
+        begun = time.thread_time()
+        reason = ""
+        try:
+            doing()
+        except TocsinError as error:
+            reason = error.reason
+        except errors:
+            reason = "UNREADABLE"
+        if time.thread_time() - begun < SLOWEST_SECONDS:
+            return reason
+    raise AssertionError(f"it took more than {SLOWEST_SECONDS} s to say {reason!r}")
 
 
 def test_a_record_in_which_a_byte_is_another_is_none(pair):
