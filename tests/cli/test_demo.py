@@ -1,12 +1,13 @@
-"""The demo runs, says what it must, and leaves nothing behind."""
+"""The demo runs, says what it must, and leaves nothing behind; in the homes it keeps lies only what policy allows."""
 
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,20 @@ import pytest
 from tests.cli.serving import served
 from tests.support.command import TOCSIN, environment
 from tests.support.shared import shared
+from tocsin.desk.home import open_home
+from tocsin.records.record import parse_record
+from tocsin.store.model import RecordFilter
 
+LAB_A, LAB_B, AISI = "lab-a.example", "lab-b.example", "aisi.example"
+REVEALED = "[the exact text of the issue, 212 words"  # what the demo reveals to aisi in its last step
 LONGEST_DEMO_SECONDS = 60
 ALL = bool(os.environ.get("TOCSIN_FAULTS"))
 
 
-def demo(*arguments, folder):
+def demo(*arguments, folder, **variables):
     return subprocess.Popen(
         [*TOCSIN, "demo", *map(str, arguments)],
-        env=environment(TMPDIR=folder),
+        env=environment(TMPDIR=folder, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,10 +48,16 @@ def nodes_below(folder):
 def told(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     started = time.monotonic()
-    process = demo("--import", "atlas", atlas(folder), folder=folder)
+    arguments = ("--keep", folder / "three", "--import", "atlas", atlas(folder))
+    process = demo(*arguments, folder=folder, TOCSIN_LOG_LEVEL="debug")
     out, err = process.communicate(timeout=LONGEST_DEMO_SECONDS * 2)
     assert process.returncode == 0, out + err
     return out, err, time.monotonic() - started, folder
+
+
+@pytest.fixture(scope="module")
+def kept(told):
+    return told[3] / "three"
 
 
 def atlas(folder):
@@ -67,10 +79,10 @@ def atlas(folder):
     return path
 
 
-def test_the_demo_ends_within_a_minute_and_leaves_nothing_behind(told):
+def test_the_demo_ends_within_a_minute_and_leaves_nothing_behind_but_what_it_is_to_keep(told):
     _, _, seconds, folder = told
     assert seconds < LONGEST_DEMO_SECONDS
-    assert [path.name for path in folder.iterdir()] == ["case.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["case.yaml", "three"]
     assert nodes_below(folder) == []
 
 
@@ -131,23 +143,18 @@ def test_an_interrupted_demo_ends_its_nodes_and_removes_its_homes(tmp_path):
     assert nodes_below(tmp_path) == []
 
 
-def test_homes_are_kept_where_that_is_asked_for_and_nothing_is_overwritten(tmp_path):
-    kept = tmp_path / "three"
-    process = demo("--keep", kept, folder=tmp_path)
-    out, _ = process.communicate(timeout=LONGEST_DEMO_SECONDS)
-    assert process.returncode == 0
-    homes = ["aisi.example", "lab-a.example", "lab-b.example"]
-    assert sorted(path.name for path in kept.iterdir()) == [*homes, "profiles"]
+def test_homes_are_kept_where_that_is_asked_for_and_nothing_is_overwritten(told, kept, tmp_path):
+    assert sorted(path.name for path in kept.iterdir()) == [AISI, LAB_A, LAB_B, "profiles"]
     again = demo("--keep", kept, folder=tmp_path)
     _, err = again.communicate(timeout=LONGEST_DEMO_SECONDS)
     assert again.returncode == 9
     assert "HOME_EXISTS" in err
-    command = [*TOCSIN, "--profile", kept / "profiles" / "first@aisi.example", "list", "--json"]
-    with served(kept / "aisi.example"):
+    command = [*TOCSIN, "--profile", kept / "profiles" / f"first@{AISI}", "list", "--json"]
+    with served(kept / AISI):
         listed = subprocess.run(command, env=environment(), capture_output=True, check=True)
-    purged = said_by_the_copy = 1
-    shared = shared_with_aisi(out, "fields") + shared_with_aisi(out, "later")
-    assert json.loads(listed.stdout)["total"] == shared - purged + said_by_the_copy
+    imported = purged = said_by_the_copy = 1
+    shared = shared_with_aisi(told[0], "fields") + shared_with_aisi(told[0], "later")
+    assert json.loads(listed.stdout)["total"] == imported + shared - purged + said_by_the_copy
 
 
 def shared_with_aisi(out, how):
@@ -162,9 +169,11 @@ def test_records_of_avid_and_atlas_are_exchanged_every_one(tmp_path):
     reports, studies = shared("data/avid/reports.jsonl"), shared("data/atlas/ATLAS.yaml")
     if not ALL:
         reports = every_tenth(reports, tmp_path / "reports.jsonl")
-    process = demo("--import", "avid", reports, "--import", "atlas", studies, folder=tmp_path)
+    (tmp_path / "homes").mkdir()
+    process = demo("--import", "avid", reports, "--import", "atlas", studies, folder=tmp_path / "homes")
     out, err = process.communicate()
     assert process.returncode == 0, out + err
+    assert list((tmp_path / "homes").iterdir()) == nodes_below(tmp_path / "homes") == []
     imported = sum(int(line.split()[1].replace(",", "")) for line in out.splitlines() if line.startswith("imported "))
     table = out[out.index("RECORDS HELD") :].split("\n\n")[0].splitlines()[1:]
     held = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in table}
@@ -177,3 +186,42 @@ def test_records_of_avid_and_atlas_are_exchanged_every_one(tmp_path):
 def every_tenth(reports, sample):
     sample.write_text("".join(reports.read_text().splitlines(keepends=True)[::10]))
     return sample
+
+
+# What policy withholds is in no file of the partner's home: not in its store, its index, its log files.
+
+
+def bytes_of(home: Path) -> bytes:
+    """Return everything that lies in a home, and the store's rows once more: in the file pages cut them in pieces."""
+    with closing(sqlite3.connect(home / "tocsin.db")) as store:
+        rows = [line.encode() for line in store.iterdump()]
+    return b"\n".join([*(path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()), *rows])
+
+
+def secrets_of(home: Path) -> dict[str, str]:
+    """Return the texts in brackets of the posted records, each with the disclosure that carries it.
+
+    The example records write what is never for everybody in brackets.
+    """
+    with open_home(home, now=int(time.time())) as lab:
+        records = lab.store.records.list(RecordFilter(), page_size=100).records
+        held = [parse_record(lab.store.records.get(record.digest).token) for record in records]
+        verified = [record.verify(lab.organisation, now=int(time.time())) for record in held]
+    disclosures = [disclosure for record in verified for disclosure in record.disclosures]
+    return {d.value: d.encoded for d in disclosures if isinstance(d.value, str) and d.value.startswith("[")}
+
+
+def test_the_origin_holds_the_secrets_that_are_looked_for(kept):
+    secrets = secrets_of(kept / LAB_A)
+    held = bytes_of(kept / LAB_A)
+    assert len(secrets) >= 20
+    assert [text for text, encoded in secrets.items() if encoded.encode() not in held] == []
+
+
+@pytest.mark.parametrize(("partner", "revealed"), [(LAB_B, []), (AISI, [REVEALED])])
+def test_no_file_of_a_partner_holds_what_was_withheld_from_it(kept, partner, revealed):
+    held = bytes_of(kept / partner)
+    secrets = secrets_of(kept / LAB_A)
+    found = [text for text, encoded in secrets.items() if text.encode() in held or encoded.encode() in held]
+    assert [text for text in found if not text.startswith(tuple(revealed) or ("\0",))] == []
+    assert len(found) == len(revealed)
