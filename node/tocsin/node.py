@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Self
 
+from tocsin.caretaker import Caretaker
 from tocsin.config import NodeConfig, desk_socket_path
 from tocsin.desk.desk import Desk
 from tocsin.desk.home import Home
@@ -75,6 +76,7 @@ class Node:
             contacted=lambda org: self._workers.contacted(org),
         )
         self._contacts, self._rereading = Contacts(), Rereading()
+        self.caretaker = Caretaker(home.store, clock=clock)
         self._listeners: list[Listener] = []
         self.address = self.desk_address = self.metrics_address = ""
         self.desk_socket = desk_socket_path(home.layout.root)
@@ -125,6 +127,7 @@ class Node:
             await node.stop(0)
             raise
         await node._begin()
+        node.caretaker.start()
         return node
 
     async def reload(self, *, keys_only: bool = False) -> Renewal:
@@ -187,6 +190,7 @@ class Node:
         """Say that the node goes away, let running calls finish for `grace` seconds, and stop."""
         for listener in self._listeners:
             await listener.drain()
+        await self.caretaker.stop()
         await self._workers.stop()
         await self._timekeeper.stop()
         self._door.end_streams()

@@ -2,6 +2,7 @@
 
     SIGTERM, SIGINT   drain and stop; a second one ends the calls that are still running
     SIGHUP            read settings, identity, keys and certificates anew; anything wrong: say so, and change nothing
+    damage            drain and stop, where somebody met any in the store
 
 `once` fetches from every peer in place of staying in touch, and stops.
 """
@@ -38,7 +39,8 @@ def run(home_path: Path, *, once: bool = False) -> None:
 
     Raises HomeMissing, HomeDamaged, HomeLocked, KeyExposed, IdentityExpired,
     StoreCorrupt, MalformedConfig and PortBusy before anything is served. With
-    `once`, raises at its end what went wrong with a peer.
+    `once`, raises at its end what went wrong with a peer; without it, StoreCorrupt
+    where damage has ended it.
     """
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop listens: a reload asked for early is no end
@@ -91,10 +93,13 @@ async def _run_until_told(home: Home, config: NodeConfig) -> None:
         _log.info("figures are on http://%s/metrics", node.metrics_address)
     tell_ready("serving")
     keeping = asyncio.create_task(_keep_current(node, asked))
-    await told.wait()
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    ends = {asyncio.create_task(told.wait()), asyncio.create_task(node.caretaker.met_damage())}
+    _, others = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for task in (keeping, *others):
+        task.cancel()
+    await asyncio.gather(keeping, *others, return_exceptions=True)
     await _drain(node, hurry)
+    home.store.verify_whole()
 
 
 async def _drain(node: Node, hurry: asyncio.Event) -> None:

@@ -35,7 +35,7 @@ from tocsin.store.model import AuditFilter, EntryKind
 KEY = pyrage.x25519.Identity.from_str("AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX")
 TO, SECRET = str(KEY.to_public()), str(KEY)
 OTHER = pyrage.x25519.Identity.generate()
-BESIDE = {"tocsin.db-wal", "tocsin.db-shm"}  # SQLite makes them when it reads
+BESIDE = {"tocsin.db-wal", "tocsin.db-shm", "tocsin.db-left"}  # of the file beside them, and of no other
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tocsin.desk.rotation import renew_document, rotate_key
 from tocsin.errors import PeerUnreachable
 from tocsin.exchange.circuit import Contact, Contacts, Happened
 from tocsin.identity.certificate import DAY
-from tocsin.store.model import PeerRole, PeerState
+from tocsin.store.model import Examined, PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
 OK, WARN, FAIL, SKIP = (
@@ -185,8 +185,8 @@ def test_what_is_wrong_is_found_with_what_mends_it(office, monkeypatch, spoil, c
     assert any(hint in answer.hint for answer in answers)
 
 
-def test_a_store_that_is_damaged_is_found(office, monkeypatch):
-    monkeypatch.setattr(type(office.home.store), "problems", lambda _: iter(["entry 7 of the feed is missing"]))
+def test_what_was_found_when_the_store_was_read_is_told(office):
+    office.home.store.examined = Examined(NOW, ("entry 7 of the feed is missing",))
     (answer,) = [answer for answer in checks_of(office) if answer.check == "store"]
     assert (answer.verdict, answer.message) == (FAIL, "entry 7 of the feed is missing")
     assert "tocsin fsck" in answer.hint
@@ -208,10 +208,10 @@ def test_a_key_that_waits_is_told(root, open_office):
 
 
 def test_a_check_that_fails_by_itself_hides_no_other(office, monkeypatch):
-    def broken(_):
+    def broken(_, **__):
         raise ValueError("canary")
 
-    monkeypatch.setattr(type(office.home.store), "problems", broken)
+    monkeypatch.setattr(type(office.home.store), "examine", broken)
     answers = checks_of(office)
     (answer,) = [answer for answer in answers if answer.check == "store"]
     assert (answer.verdict, "canary" in answer.message) == (FAIL, False)

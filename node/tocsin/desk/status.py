@@ -94,6 +94,8 @@ class Status:
                 yield f"version {newer} of the identity document is in the home, and the node has not read it: {reload}"
         for path in home.layout.root_keys_here():
             yield f"{home.layout.relative(path)} is still on this machine: move it offline"
+        for problem in home.store.examined.problems if home.store.examined else ():
+            yield f"the store is not as it was written: {problem}: tocsin doctor"
         if stat.S_IMODE(home.layout.root.stat().st_mode) & FOR_OTHERS:
             yield f"others on this machine can look into the home: chmod 700 {home.layout.root}"
 

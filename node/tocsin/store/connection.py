@@ -19,7 +19,8 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from tocsin.errors import HomeDamaged, StoreCorrupt
-from tocsin.store.damage import RESTORE_HINT, report, reported
+from tocsin.store import left
+from tocsin.store.damage import RESTORE_HINT, Guard, reported
 from tocsin.store.migrations import KNOWN, migrate
 from tocsin.store.schema import APPLICATION_ID
 from tocsin.store.snapshot import COPY, copy_to
@@ -31,6 +32,7 @@ PAGE_SIZE = 8192
 signed here, padded with decoys; a tenth faster for those of 19 KiB that carry their source; no larger on disk. With
 16384 no two records of 8 KiB fit one page, and the file is 1.7 times as large (docs/decisions/0008)."""
 BUSY_SECONDS = 5.0  # a backup tool may hold the file for a moment; a second node cannot: the home has its own lock
+MOST_NAMED = 5  # of what is damaged
 CACHE_KIB = 16384  # of the writing connection; readers keep SQLite's 2 MiB
 
 _WRITER_PRAGMAS = (
@@ -45,10 +47,6 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",  # a file for what does not fit would lie outside of the home
 )
 
-# They are as long as all that was ever issued: read at every start, they would make it ever slower. The end of our own
-# log is held against the root that was signed at every start, a proof leads to it or is none, and fsck reads all.
-_UNREAD = frozenset({"log_entries", "log_nodes"})
-
 Value = str | int | bytes | None
 Row = tuple[Value, ...]
 
@@ -57,16 +55,18 @@ class Connections:
     """Hold the connections to one store; see the module's text for the rules."""
 
     def __init__(self, path: Path, *, page_size: int = PAGE_SIZE, create: bool = False) -> None:
-        """Open and check the store, and bring it to this version.
+        """Open the store, check it where it is not as it was left, and bring it to this version.
 
         Raises HomeDamaged where there is none (and `create` is not set), where
         it is another program's or a later version's; StoreCorrupt where it
         does not read as it was written.
         """
         self.path = path
+        self.guard = Guard(path)
         self._lock = threading.RLock()
         self._writing_thread: int | None = None
         self._readers: deque[sqlite3.Connection] = deque()
+        self._examining: sqlite3.Connection | None = None
         self._closed = False
         _require_file(path, create=create)
         with reported(path, opening=True):
@@ -74,6 +74,7 @@ class Connections:
             try:
                 connection.execute(f"PRAGMA page_size = {page_size}")  # counts only in a file without tables
                 _check(connection, path, is_new=create)
+                _take(path)
                 for pragma in _WRITER_PRAGMAS:
                     connection.execute(pragma)
                 self._database = Database(connection)
@@ -86,7 +87,7 @@ class Connections:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all of it or nothing; inside another transaction, a part that can fail by itself."""
-        with self._lock, reported(self.path):
+        with self._lock, self.guard:
             if self._closed:
                 raise RuntimeError("the store is closed")
             if self._writing_thread is not None:
@@ -109,7 +110,7 @@ class Connections:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other writers away for statements that cannot stand in a transaction, or should not hold up its end."""
-        with self._lock, reported(self.path):
+        with self._lock, self.guard:
             if self._closed or self._writing_thread is not None:
                 raise RuntimeError("the store is closed, or a transaction is open")
             yield
@@ -122,6 +123,27 @@ class Connections:
         """Write everything into the file and empty the write-ahead log; False where somebody still reads from it."""
         (busy, *_) = self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def damage(self) -> tuple[str, ...] | None:
+        """Read every page beside others, and let nobody to a store in which one is damaged; None: it was stopped."""
+        with self._reader() as connection:
+            self._examining = connection
+            try:
+                found = damage(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_INTERRUPT":
+                    raise
+                return None
+            finally:
+                self._examining = None
+        if found:
+            self.guard.condemn(found)
+        return found
+
+    def stop_examining(self) -> None:
+        """End a reading of every page that is under way in another thread."""
+        if (connection := self._examining) is not None:
+            connection.interrupt()
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the store as it is at one moment to a new file."""
@@ -165,12 +187,16 @@ class Connections:
         return row[0]
 
     def close(self) -> None:
-        """Close every connection that is not in use, and let no more be opened."""
+        """Close every connection that is not in use, and let no more be opened; closing twice does nothing more."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             while self._readers:
                 self._readers.pop().close()
             self._database.close()
+            if self.guard.is_whole:  # else it is read whole before anybody opens it again
+                left.leave(self.path)
 
     def _migrate(self, *, is_new: bool) -> None:
         """Bring the store to this version; one that holds something is copied first."""
@@ -197,9 +223,10 @@ class Connections:
         """Return a connection that reads, and whether it must be given back."""
         if self._writing_thread == threading.get_ident():
             return self._database.conn, False
+        self.guard.verify()
         if self._closed:
             raise RuntimeError("the store is closed")
-        with reported(self.path):
+        with self.guard:
             return self._borrow(), True
 
     def give_back(self, connection: sqlite3.Connection) -> None:
@@ -234,7 +261,7 @@ class _Reader:
     ) -> None:
         if self._is_lent:
             self._connections.give_back(self._connection)
-        report(error, self._connections.path)
+        self._connections.guard.report(error)
 
 
 @contextmanager
@@ -280,10 +307,15 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
-    """Refuse a file that is damaged, foreign, or of a later version."""
-    problems = _damage(connection)
-    if problems:
-        raise StoreCorrupt("the store is damaged", where=str(path), hint=RESTORE_HINT, details=tuple(problems))
+    """Refuse a file that is damaged, foreign, or of a later version.
+
+    All of it is read where it is not as it was left.
+    """
+    if not left.is_as_left(path):
+        if left.was_in_use(path):
+            logger.warning("the store was not closed: all of it is read before anything is served")
+        if problems := damage(connection):
+            raise StoreCorrupt("the store is damaged", where=str(path), hint=RESTORE_HINT, details=problems)
     if is_new:
         return
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -298,10 +330,16 @@ def _check(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
         )
 
 
-def _damage(connection: sqlite3.Connection) -> list[str]:
-    """Return what SQLite finds wrong with the pages of each table; not those of logs."""
-    tables = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    found = []
-    for table in ("sqlite_schema", *sorted(set(tables) - _UNREAD)):
-        found += [str(row[0]) for row in connection.execute(f'PRAGMA quick_check("{table}")')]
-    return [problem for problem in found if problem != "ok"][:5]
+def damage(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Read every page, and return what SQLite finds wrong with them."""
+    found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({MOST_NAMED})")]
+    return tuple(problem for problem in found if problem != "ok")
+
+
+def _take(path: Path) -> None:
+    """Keep that the store is in use, before it is changed."""
+    try:
+        left.take(path)
+    except OSError as error:
+        problem = f"the store cannot be used: {(error.strerror or 'unknown error').lower()}"
+        raise HomeDamaged(problem, where=f"{path}{left.NOTE}", hint="check free space and who owns the file") from None

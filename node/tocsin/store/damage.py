@@ -5,11 +5,15 @@ SQLite reports both through one exception class; its result codes
 is a bug and stays what it is.
 """
 
+import logging
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt, TocsinError
+
+logger = logging.getLogger(__name__)
 
 RESTORE_HINT = (
     "do not start the node on it; keep a copy of tocsin.db and tocsin.db-wal as they are, and restore the latest "
@@ -18,6 +22,7 @@ RESTORE_HINT = (
 
 # Primary result codes; an extended code begins with the name of its primary one.
 _CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_OF_THE_INDEX = "SQLITE_CORRUPT_VTAB"  # of words alone: what it was made from is whole
 _FULL = ("SQLITE_FULL",)
 _FAILED = ("SQLITE_IOERR",)
 _UNUSABLE = (*_FULL, *_FAILED, "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
@@ -52,6 +57,51 @@ def report(error: BaseException | None, path: Path, *, opening: bool = False) ->
         ours = translate(error, path, opening=opening)
         if ours is not None:
             raise ours from error
+
+
+class Guard:
+    """Does the same for one store while it is in use, and once its file was found damaged lets nobody to it any more.
+
+    What is left of a damaged file may be anything: whoever met the damage is
+    told, and everybody after.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._damage: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether nobody has met any damage."""
+        return not self._damage
+
+    def condemn(self, damage: Sequence[str]) -> None:
+        """Let nobody to the store any more, because of this damage."""
+        if self.is_whole:
+            self._damage = tuple(damage)
+            logger.error("the store is damaged, and nothing is read from it or written to it any more: %s", damage[0])
+
+    def verify(self) -> None:
+        """Verify that nobody has met any damage. Raises StoreCorrupt."""
+        if self._damage:
+            raise StoreCorrupt("the store is damaged", where=str(self._path), hint=RESTORE_HINT, details=self._damage)
+
+    def __enter__(self) -> None:
+        self.verify()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.report(error)
+
+    def report(self, error: BaseException | None) -> None:
+        """Raise an error of ours for one that says what is wrong with the store, and nothing for any other."""
+        try:
+            report(error, self._path)
+        except StoreCorrupt:
+            if getattr(error, "sqlite_errorname", "") != _OF_THE_INDEX:
+                self.condemn([str(error)])
+            raise
 
 
 def translate(error: sqlite3.Error, path: Path, *, opening: bool = False) -> TocsinError | None:

@@ -41,6 +41,7 @@ from tocsin.store.delivery import Feeds, Intake, Logs, Receipts, Recoveries
 from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import (
     Added,
+    Examined,
     PeerCounts,
     PeerRole,
     PeerRow,
@@ -273,8 +274,23 @@ class Store(Protocol):
         next time where it was done within so many seconds, or for the end.
         """
 
+    examined: Examined | None
+    """What the last `examine` found since the store was opened."""
+
+    def verify_whole(self) -> None:
+        """Verify that nobody has met any damage since the store was opened: from then on nobody reads or writes it.
+
+        Raises StoreCorrupt.
+        """
+
+    def examine(self, *, now: int) -> Examined | None:
+        """Read everything while the store is in use, and return what does not fit together; None: it was stopped."""
+
+    def stop_examining(self) -> None:
+        """End an `examine` that is under way in another thread."""
+
     def problems(self) -> Iterator[str]:
-        """Yield what does not fit together in the store itself: damage, holes in feeds, an index that differs.
+        """Yield what does not fit together in the store itself; also in its indexes, for which writers wait.
 
         It reads everything. Nothing is repaired.
         """

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from tocsin.errors import Overloaded
+from tocsin.errors import Overloaded, StoreCorrupt
 from tocsin.store.audit import SqliteAudit
 from tocsin.store.connection import PAGE_SIZE, Connections
 from tocsin.store.dues import SqliteDues
@@ -22,7 +22,7 @@ from tocsin.store.erasure import scrub
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.logs import SqliteLogs
-from tocsin.store.model import PeerRole, PeerState
+from tocsin.store.model import Examined, PeerRole, PeerState
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.people import SqlitePeople
 from tocsin.store.policies import SqlitePolicies
@@ -31,11 +31,11 @@ from tocsin.store.records import SqliteRecords
 from tocsin.store.recoveries import SqliteRecoveries
 from tocsin.store.retractions import SqliteRetractions
 from tocsin.store.reviews import SqliteReviews
-from tocsin.store.soundness import problems
+from tocsin.store.soundness import examine, problems
 
 
 def open_store(path: Path, *, create: bool = False, page_size: int = PAGE_SIZE) -> "SqliteStore":
-    """Open a store, check that it reads as it was written, and bring it to this version.
+    """Open a store, bring it to this version, and read all of it first where it is not as it was left here.
 
     `create` makes one, and refuses to find one. `page_size` counts only then.
     Raises HomeDamaged where there is none, StoreCorrupt where it is damaged.
@@ -61,6 +61,7 @@ class SqliteStore:
         self.dues = SqliteDues(connections)
         self.policies = SqlitePolicies(connections)
         self.audit = SqliteAudit(connections)
+        self.examined: Examined | None = None
         self._scrubbed_at, self._left = -math.inf, False
         with suppress(Overloaded):  # the store keeps that it is to be done
             self.scrub()  # what was erased before the node was killed
@@ -74,6 +75,20 @@ class SqliteStore:
         self._left = time.monotonic() < self._scrubbed_at + unless_within
         if not self._left and scrub(self._db):
             self._scrubbed_at = time.monotonic()
+
+    def verify_whole(self) -> None:
+        """Verify that nobody has met any damage; see `damage.Guard`."""
+        self._db.guard.verify()
+
+    def examine(self, *, now: int) -> Examined | None:
+        """Read everything while the store is in use, and return what does not fit together; None: it was stopped."""
+        found = examine(self._db, now=now)
+        self.examined = found or self.examined
+        return found
+
+    def stop_examining(self) -> None:
+        """End an `examine` that is under way in another thread."""
+        self._db.stop_examining()
 
     def problems(self) -> Iterator[str]:
         """Yield what does not fit together in the store itself."""
@@ -101,7 +116,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close every connection."""
         if self._left:
-            with suppress(Overloaded):
+            with suppress(Overloaded, StoreCorrupt):
                 self.scrub()
         self._db.close()
 
