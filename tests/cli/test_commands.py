@@ -58,6 +58,11 @@ def test_a_list_that_is_cut_says_so(tocsin, desk):
     assert tocsin("list", "--limit", "1").err == "1 of 1,234 records; --limit shows more\n"
 
 
+def test_a_list_that_is_not_counted_to_its_end_says_so(tocsin, desk):
+    desk(v1.ListRecordsResponse(records=[record()], total=10_000, more_than_total=True, next_page_token="x"))
+    assert tocsin("list", "--limit", "1").err == "1 of more than 10,000 records; --limit shows more\n"
+
+
 def test_a_listed_record_says_how_many_fields_are_withheld(tocsin, desk):
     hidden = [("steps", ""), ("steps[*].at", ""), ("prompts", "infohazard")]
     desk(v1.ListRecordsResponse(records=[record(withheld=hidden)], total=1))

@@ -8,6 +8,7 @@ from tests.store.making import make_record, organisation, record_id, seen_by_oth
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.records.envelope import Downgrade
+from tocsin.store import listing
 from tocsin.store.model import Added, Due, DueKind, RecordFilter, Standing
 from tocsin.store.standing import Tombstone, make_room
 
@@ -245,6 +246,13 @@ class TestListing:
     def test_filters_narrow_records_and_total_alike(self, store, where, total):
         page = store.records.list(where, page_size=500)
         assert page.total == len(page.records) == total
+
+    @pytest.mark.usefixtures("many")
+    @pytest.mark.parametrize(("most", "told"), [(23, (23, True)), (24, (24, False))], ids=str)
+    def test_what_matches_is_counted_up_to_a_number(self, store, monkeypatch, most, told):
+        monkeypatch.setattr(listing, "MOST_COUNTED", most)
+        page = store.records.list(RecordFilter(), page_size=5)
+        assert (page.total, page.more_than_total) == told
 
     @pytest.mark.usefixtures("many")
     def test_records_that_arrive_meanwhile_neither_repeat_nor_hide_others(self, store):

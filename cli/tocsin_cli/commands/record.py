@@ -119,8 +119,9 @@ def list_records(
         output.document(document(found))
         return
     print_records(found.records)
-    if found.total > len(found.records):
-        output.talk(f"{len(found.records)} of {found.total:,} records; --limit shows more")
+    if found.more_than_total or found.total > len(found.records):
+        total = f"{'more than ' if found.more_than_total else ''}{found.total:,}"
+        output.talk(f"{len(found.records)} of {total} records; --limit shows more")
 
 
 @click.command(cls=Command, examples=("tocsin search prompt injection", "tocsin search AML.T0051 --json"))

@@ -34,7 +34,12 @@ class Reading:
             records = [self._whole(record, with_token=True) for record in found.records]
         else:
             records = [listed_message(record, self._store) for record in found.records]
-        return v1.ListRecordsResponse(records=records, next_page_token=found.next_page_token, total=found.total)
+        return v1.ListRecordsResponse(
+            records=records,
+            next_page_token=found.next_page_token,
+            total=found.total,
+            more_than_total=found.more_than_total,
+        )
 
     def get_record(self, request: v1.GetRecordRequest) -> v1.GetRecordResponse:
         """Return one record; raises NotFound, Conflict where the id is the beginning of several, and StoreCorrupt."""

@@ -145,7 +145,8 @@ class RecordList:
 
     records: tuple[StoredRecord, ...]
     next_page_token: str  # empty: that was all
-    total: int  # how many match in all
+    total: int  # how many match in all, counted up to `listing.MOST_COUNTED`
+    more_than_total: bool
 
 
 @dataclass(frozen=True, slots=True)

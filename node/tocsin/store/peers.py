@@ -83,7 +83,7 @@ class SqlitePeers:
     def counts(self, org: str) -> PeerCounts:
         """Count what went to and came from a peer."""
         row = self._db.row(
-            "SELECT (SELECT count(*) FROM records WHERE issuer = ?1 AND received_from <> ''),"
+            "SELECT (SELECT count(*) FROM records WHERE issuer = ?1),"  # a peer's are never our own
             " (SELECT count(*) FROM verdicts WHERE peer = ?1 AND outcome = 'refused'),"
             " coalesce((SELECT head FROM feeds WHERE partner = ?1), 0),"
             " coalesce((SELECT acknowledged FROM feeds WHERE partner = ?1), 0),"

@@ -110,7 +110,7 @@ class SqliteRecords:
     def list(self, where: RecordFilter, *, page_size: int = 0, page_token: str = "") -> RecordList:
         """List current records, newest first."""
         found = listing.find(self._db, where, page_size=page_size, page_token=page_token)
-        return RecordList(records=self._load(found.ids), next_page_token=found.next_page_token, total=found.total)
+        return RecordList(self._load(found.ids), found.next_page_token, found.total, found.more_than_total)
 
     def search(self, text: str, *, limit: int = 0) -> tuple[StoredRecord, ...]:
         """Return current records that contain every word, best first."""
@@ -149,8 +149,8 @@ class SqliteRecords:
         """Return each version that stands for several digests."""
         rows = self._db.rows(
             "SELECT issuer, record_id, version, group_concat(digest, ' ') FROM records"
-            " WHERE (issuer, record_id, version) IN (SELECT issuer, record_id, version FROM records"
-            " GROUP BY issuer, record_id, version HAVING count(*) > 1) GROUP BY issuer, record_id, version"
+            " WHERE standing NOT IN ('current', 'replaced')"  # as the index says it: such a version is never either
+            " GROUP BY issuer, record_id, version HAVING count(*) > 1"
         )
         return tuple(
             (str(iss), str(name), int(version or 0), tuple(str(all_).split())) for iss, name, version, all_ in rows

@@ -1824,10 +1824,13 @@ class ListRecordsResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    MORE_THAN_TOTAL_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where to go on; empty: that was all."""
     total: _builtins.int
-    """How many records match in all."""
+    """How many records match in all, counted up to 10,000."""
+    more_than_total: _builtins.bool
+    """More match than `total`."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
         """The records."""
@@ -1838,10 +1841,11 @@ class ListRecordsResponse(_message.Message):
         records: _abc.Iterable[Global___Record] | None = ...,
         next_page_token: _builtins.str = ...,
         total: _builtins.int = ...,
+        more_than_total: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more_than_total", b"more_than_total", "next_page_token", b"next_page_token", "records", b"records", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
