@@ -8,7 +8,7 @@ from tests.store.making import make_record, organisation, record_id, seen_by_oth
 from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.records.envelope import Downgrade
-from tocsin.store import listing
+from tocsin.store import listing, search
 from tocsin.store.model import Added, Due, DueKind, RecordFilter, Standing
 from tocsin.store.standing import Tombstone, make_room
 
@@ -332,6 +332,14 @@ class TestSearch:
     @pytest.mark.usefixtures("held")
     def test_a_word_in_the_title_counts_more(self, store):
         assert titles(store.records.search("prompt"))[0] == "prompt in the title"
+
+    @pytest.mark.usefixtures("held")
+    def test_of_a_frequent_word_those_are_ranked_that_were_stored_last(self, store, monkeypatch):
+        for number in range(2):
+            store.records.add(make_record({"title": "another", "summary": f"a prompt {number}"}), now=NOW)
+        monkeypatch.setattr(search, "MOST_RANKED", 3)
+        assert sorted(titles(store.records.search("prompt"))) == ["another", "another", "prompt in the title"]
+        assert titles(store.records.search("prompt", limit=1)) == ["prompt in the title"]
 
     def test_what_is_nested_is_found(self, store, held):
         assert len(store.records.search("forward inbox left home")) == 2

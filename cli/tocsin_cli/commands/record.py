@@ -135,7 +135,8 @@ def search(session: Session, *, words: tuple[str, ...], limit: int, as_json: boo
     """Find records by the words they contain.
 
     All words must occur. Nothing in them is an operator, and only what this
-    node may read is searched.
+    node may read is searched. The best come first; of words that more than
+    10,000 records have, among those that were stored last.
     """
     found = session.call(v1.SearchRecordsRequest(text=" ".join(words), limit=limit), v1.SearchRecordsResponse)
     if as_json:
