@@ -17,7 +17,7 @@ from tocsin.identity.root import Organisation, parse_identity
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.protocol import Store
 
-MOST_KNOWN = 256
+MOST_KNOWN = 4096
 """Identities kept in memory: each takes milliseconds to verify, and a status asks for every peer's."""
 
 
