@@ -223,10 +223,9 @@ class Connections:
         """Return a connection that reads, and whether it must be given back."""
         if self._writing_thread == threading.get_ident():
             return self._database.conn, False
-        self.guard.verify()
-        if self._closed:
-            raise RuntimeError("the store is closed")
         with self.guard:
+            if self._closed:
+                raise RuntimeError("the store is closed")
             return self._borrow(), True
 
     def give_back(self, connection: sqlite3.Connection) -> None:
