@@ -8,7 +8,6 @@ the two take turns with one record to all that they have.
 
 import asyncio
 import multiprocessing
-import os
 import resource
 import tempfile
 import time
@@ -27,6 +26,7 @@ from tests.support.processes import desk, serving
 
 from benchmarks.figures import Figure, Scale, ratio_of, spread, take_turns
 from benchmarks.progress import Steps
+from benchmarks.usage import memory, seconds
 from benchmarks.world import POLICY
 from tocsin.desk.home import open_home
 from tocsin.errors import TocsinError
@@ -48,7 +48,6 @@ PEERS, FEW = 1000, 100
 AT_ONCE = 16  # handshakes
 LONGEST_SECONDS = 120.0
 KIB = 1024
-TICKS = os.sysconf("SC_CLK_TCK")
 
 spawning = multiprocessing.get_context("spawn")
 
@@ -100,11 +99,11 @@ class _Hub:
 
     def post(self, title: str) -> float:
         """Post a record, and return the seconds until the last peer has it."""
-        begun, used = time.monotonic(), cpu(self._pid)
+        begun, used = time.monotonic(), seconds(self._pid)
         self._stub.PostRecords(desk_v1.PostRecordsRequest(drafts=[finding(title)]))
-        seconds = self._crowd.wait_for(self._size) - begun
-        self.used.append(cpu(self._pid) - used)
-        return seconds
+        ended = self._crowd.wait_for(self._size)
+        self.used.append(seconds(self._pid) - used)
+        return ended - begun
 
 
 def _bare(place: Place, peers: Sequence[Founded], steps: Steps) -> float:
@@ -231,19 +230,3 @@ def open_files() -> None:
     """Let this process have as many files open as it may."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def memory(pid: int) -> int:
-    """Return the bytes of memory that a process has now."""
-    return _status(pid)["VmRSS"] * KIB
-
-
-def _status(pid: int) -> dict[str, int]:
-    lines = (line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Vm"))
-    return {name: int(value.split()[0]) for name, value in lines}
-
-
-def cpu(pid: int) -> float:
-    """Return the seconds of processor time that a process has used."""
-    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(used[11]) + int(used[12])) / TICKS

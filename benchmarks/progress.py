@@ -84,6 +84,11 @@ class Counter:
         self._bar = steps.bar(what, total)
         self._told = 0.0
 
+    @property
+    def done(self) -> int:
+        """Return how many there were."""
+        return self._done
+
     def __call__(self, more: int = 1) -> None:
         self._done += more
         self._steps.advance(self._bar, more)

@@ -111,6 +111,10 @@ class Shelf:
         """Say whether a record has been committed."""
         return self._connection.execute("SELECT 1 FROM records WHERE digest = ?", (digest,)).fetchone() is not None
 
+    def count(self) -> int:
+        """Return how many records there are: none is ever deleted."""
+        return self._connection.execute("SELECT coalesce(max(id), 0) FROM records").fetchone()[0]
+
     def digests(self) -> set[str]:
         """Return the records that are there."""
         return {digest for (digest,) in self._connection.execute("SELECT digest FROM records")}
