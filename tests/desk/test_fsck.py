@@ -6,15 +6,18 @@ from contextlib import closing
 import pytest
 
 from tests.desk.conftest import LAB_A, LAB_B
+from tests.store.test_left import spoil
 from tests.support.organisations import NOW, found
 from tocsin.desk.fsck import examine_home
 from tocsin.desk.home import open_home
-from tocsin.errors import HomeLocked, HomeMissing
+from tocsin.errors import HomeLocked, HomeMissing, StoreCorrupt
 from tocsin.exchange.receipt import Receipt, sign_receipt
 from tocsin.records.disclosure import digest_of
 from tocsin.records.record import parse_record
 from tocsin.records.retraction import Action, sign_retraction
 from tocsin.release.ledger import entry_of
+from tocsin.store import left
+from tocsin.store.connection import PAGE_SIZE
 from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import Outcome, Verdict
 from tocsin.tlog.entry import record_entry
@@ -73,6 +76,15 @@ def home(office, root):
 
 def test_a_home_that_is_as_it_was_written_has_no_findings(home):
     assert list(examine_home(home)) == []
+
+
+def test_a_store_that_has_gone_bad_is_found_though_nobody_has_touched_it(home):
+    store = home / "tocsin.db"
+    spoil(store, [store.stat().st_size - PAGE_SIZE])
+    left.leave(store)
+    assert any(finding.problem.startswith("the file is damaged: ") for finding in examine_home(home))
+    with pytest.raises(StoreCorrupt):
+        open_home(home, now=NOW)
 
 
 def test_a_home_that_a_node_holds_is_not_looked_through(home):

@@ -78,7 +78,10 @@ def examine(db: Connections, *, now: int) -> Examined | None:
 
 def problems(db: Connections) -> Iterator[str]:
     """Yield what does not fit together."""
-    damage = [str(found) for (found,) in db.rows("PRAGMA integrity_check(100)") if found != "ok"]
+    try:
+        damage = [str(found) for (found,) in db.rows("PRAGMA integrity_check(100)") if found != "ok"]
+    except StoreCorrupt as error:
+        damage = [error.message]
     if damage:
         db.guard.condemn(damage)  # what would be read from it means nothing
         yield from (f"the file is damaged: {found}" for found in damage)
