@@ -23,13 +23,13 @@ RECORDS = 120
 def reads(monkeypatch):
     """Return a list that has an entry for each time that a store was read whole."""
     found = []
-    read = connection.damage
+    read = connection.find_damage
 
     def counted(opened):
         found.append(opened)
         return read(opened)
 
-    monkeypatch.setattr(connection, "damage", counted)
+    monkeypatch.setattr(connection, "find_damage", counted)
     return found
 
 
@@ -225,7 +225,7 @@ class TestExamining:
 
     def test_others_write_meanwhile(self, held, monkeypatch):
         with open_store(held) as store:
-            read = connection.damage
+            read = connection.find_damage
 
             def slow(opened):
                 writer = threading.Thread(target=lambda: store.records.add(make_record(), now=NOW))
@@ -234,7 +234,7 @@ class TestExamining:
                 assert not writer.is_alive()
                 return read(opened)
 
-            monkeypatch.setattr(connection, "damage", slow)
+            monkeypatch.setattr(connection, "find_damage", slow)
             assert store.examine(now=NOW).problems == ()
             assert store.records.counts().own == RECORDS + 1
 
@@ -259,7 +259,7 @@ class TestExamining:
 
     def test_it_is_stopped_in_the_middle(self, held, monkeypatch):
         with open_store(held) as store:
-            read = connection.damage
+            read = connection.find_damage
 
             def stopped(opened):
                 opened.set_progress_handler(lambda: store.stop_examining(), 1)
@@ -268,7 +268,7 @@ class TestExamining:
                 finally:
                     opened.set_progress_handler(None, 1)
 
-            monkeypatch.setattr(connection, "damage", stopped)
+            monkeypatch.setattr(connection, "find_damage", stopped)
             assert store.examine(now=NOW) is None
             assert store.examined is None
             store.verify_whole()

@@ -124,12 +124,12 @@ class Connections:
         (busy, *_) = self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
-    def damage(self) -> tuple[str, ...] | None:
+    def find_damage(self) -> tuple[str, ...] | None:
         """Read every page beside others, and let nobody to a store in which one is damaged; None: it was stopped."""
         with self._reader() as connection:
             self._examining = connection
             try:
-                found = damage(connection)
+                found = find_damage(connection)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorname != "SQLITE_INTERRUPT":
                     raise
@@ -313,7 +313,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
     if not left.is_as_left(path):
         if left.was_in_use(path):
             logger.warning("the store was not closed: all of it is read before anything is served")
-        if problems := damage(connection):
+        if problems := find_damage(connection):
             raise StoreCorrupt("the store is damaged", where=str(path), hint=RESTORE_HINT, details=problems)
     if is_new:
         return
@@ -329,7 +329,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
         )
 
 
-def damage(connection: sqlite3.Connection) -> tuple[str, ...]:
+def find_damage(connection: sqlite3.Connection) -> tuple[str, ...]:
     """Read every page, and return what SQLite finds wrong with them."""
     found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({MOST_NAMED})")]
     return tuple(problem for problem in found if problem != "ok")

@@ -70,7 +70,7 @@ def examine(db: Connections, *, now: int) -> Examined | None:
 
     Where pages are damaged nobody reads the store from then on.
     """
-    damage = db.damage()
+    damage = db.find_damage()
     if damage is None:
         return None
     return Examined(now, tuple(f"the file is damaged: {found}" for found in damage) or tuple(_contradictions(db)))
