@@ -111,6 +111,17 @@ def test_of_every_minute_the_last_checkpoint_with_the_most_signatures_is_kept(st
     assert store.logs.checkpoints(OTHER) == ()
 
 
+def test_the_newest_checkpoints_and_the_fullest_are_found_without_the_others(store):
+    store.logs.set_checkpoint(ORG, "signed", signed=5, now=NOW)
+    for number, signatures in enumerate((2, 5, 3, 5, 1)):
+        size = number + 1
+        store.logs.keep_checkpoint(ORG, f"of {size}", size=size, signatures=signatures, now=NOW + 60 * number)
+    assert [row.size for row in store.logs.newest_checkpoints(ORG, limit=2)] == [5, 4]
+    assert [row.size for row in store.logs.fullest_checkpoints(ORG, 2)] == [4, 2, 3, 5]
+    assert store.logs.newest_checkpoints(OTHER, limit=2) == ()
+    assert list(store.logs.fullest_checkpoints(OTHER, 0)) == []
+
+
 def test_an_id_half_with_another_digest_is_found(store):
     entries = [ENTRIES[0], ENTRIES[1], ENTRIES[0], ENTRIES[1][:32] + bytes(32)]
     with store.transaction():

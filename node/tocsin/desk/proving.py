@@ -1,5 +1,7 @@
 """This module proves what is in a log, hands out evidence against origins, and goes on with a log that was stopped."""
 
+from heapq import merge
+
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.logs import Logs, log_message, vkeys_of
 from tocsin.desk.lookup import load_record, origin_of
@@ -142,15 +144,13 @@ class Proving:
     def _best_checkpoint(self, org: OrgId, *, least: int) -> VerifiedCheckpoint | None:
         """Return the checkpoint of so many entries at least with the most signatures; of several, the newest.
 
-        There may be one of each hour of years: they are sorted as they lie there, and the first that verifies is it.
+        They are looked at as they are sorted there, and the first that verifies is it.
         """
-        kept = [
-            (_signatures(row.checkpoint), row.size, row.checkpoint)
-            for row in self._store.logs.checkpoints(org, least=least)
-        ]
-        if newest := newest_with_cosignatures(self._store, org):
-            kept.append((_signatures(newest), self._store.logs.get(org).signed, newest))
-        enough = sorted((one for one in kept if one[1] >= least), reverse=True)
+        logs = self._store.logs
+        kept = ((_signatures(row.checkpoint), row.size, row.checkpoint) for row in logs.fullest_checkpoints(org, least))
+        newest, size = newest_with_cosignatures(self._store, org), logs.get(org).signed
+        last = [(_signatures(newest), size, newest)] if newest and size >= least else []
+        enough = merge(kept, last, key=lambda one: one[:2], reverse=True)
         return next((found for _, _, text in enough if (found := self._verified(org, text))), None)
 
     def _verified(self, org: OrgId, text: str) -> VerifiedCheckpoint | None:

@@ -8,7 +8,6 @@ own witness key is all that counts. Of a file with a problem nobody counts.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Final
 
 from tocsin.desk.home import Home
@@ -111,7 +110,7 @@ def who_cosigned(store: Store, org: str, *, verifiers: Iterable[Verifier], now: 
     """
     found: dict[Verifier, Seen] = {}
     missing = dict.fromkeys(verifiers)
-    for text in islice(_kept(store, org), MOST_LOOKED_AT):
+    for text in _kept(store, org):
         signed = parse_checkpoint(text)
         lines = {line: each for line in signed.note.signatures for each in missing if each.is_signer_of(line)}
         if not lines or not _is_held(store, org, signed):
@@ -149,8 +148,8 @@ def _is_held(store: Store, org: str, signed: SignedCheckpoint) -> bool:
 def _kept(store: Store, org: str) -> Iterator[str]:
     """Yield the checkpoints of a log, largest first."""
     newest = store.logs.get(org).checkpoint
-    kept = sorted(store.logs.checkpoints(org), key=lambda row: (row.size, row.at), reverse=True)
-    return chain([newest] if newest else [], (row.checkpoint for row in kept))
+    yield from [newest] if newest else []
+    yield from (row.checkpoint for row in store.logs.newest_checkpoints(org, limit=MOST_LOOKED_AT))
 
 
 def _verifiers(organisation: Organisation) -> Iterator[Verifier]:

@@ -4,7 +4,7 @@ What goes out to each, what came in from each, and what both sides signed for;
 `tocsin.store.protocol` says what holds for every shelf.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from tocsin.identity.names import OrgId
@@ -238,6 +238,12 @@ class Logs(Protocol):
 
     def checkpoints(self, origin: str, *, least: int = 0) -> tuple[CheckpointRow, ...]:
         """Return the cosigned checkpoints that are kept, of so many entries at least, smallest first."""
+
+    def newest_checkpoints(self, origin: str, *, limit: int) -> tuple[CheckpointRow, ...]:
+        """Return some of the cosigned checkpoints that are kept, largest first."""
+
+    def fullest_checkpoints(self, origin: str, least: int) -> Iterator[CheckpointRow]:
+        """Yield the cosigned checkpoints of so many entries at least, those with the most signatures first."""
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
         """Keep why nothing is taken from an origin, or why we issue nothing."""

@@ -1,6 +1,6 @@
 """This module keeps transparency logs: our own, and what we have read of those of the origins that we follow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from tocsin.errors import StoreCorrupt
@@ -153,7 +153,32 @@ class SqliteLogs:
             " AND size >= ? ORDER BY size, at",
             (origin, least),
         )
-        return tuple(CheckpointRow(int(size or 0), str(text), int(at or 0)) for size, text, at in rows)
+        return tuple(_checkpoint(row) for row in rows)
+
+    def newest_checkpoints(self, origin: str, *, limit: int) -> tuple[CheckpointRow, ...]:
+        """Return some of the cosigned checkpoints that are kept, largest first."""
+        rows = self._db.rows(
+            "SELECT size, checkpoint, at FROM log_checkpoints WHERE log = (SELECT id FROM logs WHERE origin = ?)"
+            " ORDER BY size DESC, at DESC LIMIT ?",
+            (origin, limit),
+        )
+        return tuple(_checkpoint(row) for row in rows)
+
+    def fullest_checkpoints(self, origin: str, least: int) -> Iterator[CheckpointRow]:
+        """Yield the cosigned checkpoints that are kept, those with the most signatures first.
+
+        There may be one of each minute of years: each is read when it is asked for.
+        """
+        log = self._id(origin)
+        for (minute,) in self._db.rows(
+            "SELECT minute FROM log_checkpoints WHERE log = ? AND size >= ? ORDER BY signatures DESC, size DESC",
+            (log, least),
+        ):
+            row = self._db.row(
+                "SELECT size, checkpoint, at FROM log_checkpoints WHERE log = ? AND minute = ?", (log, minute)
+            )
+            if row is not None:
+                yield _checkpoint(row)
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
         """Take nothing from an origin until people say so."""
@@ -217,6 +242,11 @@ class SqliteLogs:
     def _id(self, origin: str) -> int:
         row = self._db.row("SELECT id FROM logs WHERE origin = ?", (origin,))
         return int((row or (0,))[0] or 0)
+
+
+def _checkpoint(row: Row) -> CheckpointRow:
+    size, text, at = row
+    return CheckpointRow(int(size or 0), str(text), int(at or 0))
 
 
 def _log(row: Row) -> LogRow:
