@@ -8,7 +8,6 @@ the two take turns with one record to all that they have.
 
 import asyncio
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,6 +33,7 @@ from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.peer import PeerClient
 from tocsin.exchange.wire import MAX_CALLS_AT_ONCE, SERVER_OPTIONS
 from tocsin.identity.certificate import TlsKeys, certificate_pem
+from tocsin.process import prepare_files
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as desk_v1
 from tocsin.v1 import exchange_service_pb2 as v1
@@ -170,7 +170,7 @@ def subscribed(hub: Place, listen: str, peers: Sequence[Founded], steps: Steps) 
 
 def _subscribe(pipe: Connection, document: bytes, listen: str, keys: Sequence[TlsKeys]) -> None:
     """Subscribe as each peer, and say of each first sign of life, and of each page, when it came."""
-    open_files()
+    prepare_files()
     hub = known_organisation(document)
 
     async def follow(each: TlsKeys, handshakes: asyncio.Semaphore) -> None:
@@ -222,11 +222,5 @@ def _hold_open(pipe: Connection, keys: TlsKeys, roots: bytes) -> None:
         pipe.send(port)
         await server.wait_for_termination()
 
-    open_files()
+    prepare_files()
     asyncio.run(run())
-
-
-def open_files() -> None:
-    """Let this process have as many files open as it may."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -10,6 +10,7 @@
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 # Threads mostly wait: for the disk, or for the one writer. 50 peers with a page each must not queue behind a slow one.
 THREADS = 32
+# Each peer has a connection, and more than one while it reconnects; a shell often lets a process have 1,024 files open.
+OPEN_FILES = 65_536
 # A key that waits to take over does so within this time of its day; the one before it counts for a day longer.
 KEYS_SECONDS = 3600.0
 # Containers made and not gone after which cycles among them are looked for (Python: 700).
@@ -44,6 +47,7 @@ def run(home_path: Path, *, once: bool = False) -> None:
     """
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop listens: a reload asked for early is no end
+    prepare_files()
     with open_home(home_path, now=unix_time()) as home:
         config = load_config(home.layout.root)
         write_logs(level=config.log_level, form=config.log_format)
@@ -148,6 +152,14 @@ async def _reload(node: Node, *, keys_only: bool) -> None:
         _log.warning("%s has changed, and counts from the next start", name)
     _log.info("reloaded")
     tell_ready("serving")
+
+
+def prepare_files() -> None:
+    """Let this process have many files open, as far as it may."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _prepare_threads() -> None:

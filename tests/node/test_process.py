@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from tocsin.desk.home import open_home
 from tocsin.desk.recovery import recover_person
 from tocsin.errors import HomeDamaged, PeerUnreachable
 from tocsin.exchange.peer import PeerClient
-from tocsin.process import _keep_current
+from tocsin.process import _keep_current, prepare_files
 from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
@@ -75,6 +76,25 @@ def test_two_processes_exchange_records_and_end_when_they_are_told(tmp_path):
             assert told.rstrip().endswith("stopped")
             assert "Traceback" not in told
     assert not desk_socket_path(lab.root).exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "set_to"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 1 << 20), (65_536, 1 << 20)),
+        ((1024, resource.RLIM_INFINITY), (65_536, resource.RLIM_INFINITY)),
+        ((100_000, 1 << 20), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+    ids=str,
+)
+def test_a_node_may_have_as_many_files_open_as_peers_need(monkeypatch, limits, set_to):
+    told = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: told.append(limits))
+    prepare_files()
+    assert told == ([set_to] if set_to else [])
 
 
 def test_a_node_that_drains_says_so_before_it_goes(tmp_path):
