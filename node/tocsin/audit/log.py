@@ -14,7 +14,7 @@ As a file the log is JSON Lines: the rows as they lie in the store, one a line.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from tocsin.audit.entry import Entry, Event, chain, inconsistent, verify_chained
 from tocsin.encoding import JSON, dump_json, parse_json
@@ -142,7 +142,23 @@ def verify_log(rows: Iterable[AuditRow], *, organisation: Organisation) -> Verif
     return Verified(last.sequence, last.hash, last.at)
 
 
-def verify_entry(store: Store, row: AuditRow, *, organisation: Organisation) -> dict[str, JSON]:
+class Place(NamedTuple):
+    """A row of the log, the first of `rows`, with what shows that this node wrote it: those behind it up to a seal."""
+
+    rows: tuple[AuditRow, ...]
+    before: AuditRow | None
+
+
+def place_of(store: Store, row: AuditRow) -> Place:
+    """Return a row in its place, which is still to be verified."""
+    before = store.audit.list(AuditFilter(), after=row.sequence - 2, before=row.sequence, limit=1)
+    rows = [row]
+    while not rows[-1].seal and (behind := store.audit.list(AuditFilter(), after=rows[-1].sequence, limit=1)):
+        rows += behind
+    return Place(tuple(rows), before[0] if before else None)
+
+
+def verify_place(place: Place, *, organisation: Organisation) -> dict[str, JSON]:
     """Verify that a row stands in the log as this node wrote it, and return its details.
 
     It hangs on the row before it, and the next seal, its own or one behind it,
@@ -151,16 +167,20 @@ def verify_entry(store: Store, row: AuditRow, *, organisation: Organisation) -> 
 
     Raises AuditInconsistent.
     """
-    before = store.audit.list(AuditFilter(), after=row.sequence - 2, before=row.sequence, limit=1)
-    details = verify_chained(row, after=before[0] if before else None)
-    while not row.seal:
-        behind = store.audit.list(AuditFilter(), after=row.sequence, limit=1)
-        if not behind:
-            raise inconsistent(row.sequence, "is the last one and has no seal")
-        verify_chained(behind[0], after=row)
-        row = behind[0]
-    _verify_seal(row, organisation=organisation)
+    last, *behind = place.rows
+    details = verify_chained(last, after=place.before)
+    for row in behind:
+        verify_chained(row, after=last)
+        last = row
+    if not last.seal:
+        raise inconsistent(last.sequence, "is the last one and has no seal")
+    _verify_seal(last, organisation=organisation)
     return details
+
+
+def verify_entry(store: Store, row: AuditRow, *, organisation: Organisation) -> dict[str, JSON]:
+    """Verify a row of the log in its place; see `verify_place`."""
+    return verify_place(place_of(store, row), organisation=organisation)
 
 
 def dump_row(row: AuditRow) -> str:

@@ -3,7 +3,8 @@
     files in the home's folder    what people edit: counts for nothing
             | policy apply        signed by a policy-admin: all of them, and the set that they replace
             v
-    set in the store              verified whenever it is read, and again for every page
+    set in the store              read whenever it is asked for, and for every page; verified unless every byte
+                                  that the steps look at is the one that was verified before
 
 A set is believed by these steps; where one fails nothing is in force, so
 nothing is sent to anybody and nothing accepted:
@@ -23,13 +24,13 @@ counts no more, and somebody applies the policies again.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event
-from tocsin.audit.log import Log, verify_entry
+from tocsin.audit.log import Log, Place, place_of, verify_place
 from tocsin.encoding import JSON
 from tocsin.errors import Conflict, MalformedPolicy, NotFound, TocsinError
 from tocsin.identity.names import OrgId
@@ -55,10 +56,9 @@ def load_in_force(store: Store, organisation: Organisation) -> PolicySet:
     if row is None:
         return _nothing(NOTHING)
     try:
-        _verify(row, store=store, organisation=organisation)
+        return _believe(_gather(row, store=store, organisation=organisation))
     except TocsinError as error:
         return _nothing(f"the policies in force are not believed: {error.message}; {NOTHING}")
-    return parse_set(row.files)
 
 
 def files_in_force(store: Store) -> Mapping[str, str]:
@@ -140,24 +140,41 @@ def adopt_starter(store: Store, partner: OrgId, *, now: int) -> None:
         store.policies.put(replace(row, files={**row.files, name: starter_policy(partner)}, applied_at=now))
 
 
-def _verify(row: PolicySetRow, *, store: Store, organisation: Organisation) -> None:
-    """Follow the steps above. Raises a TocsinError that says which one failed."""
-    # 1.
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Everything that the steps look at, as it is read: where all of it is the same, so is the answer."""
+
+    row: PolicySetRow = field(hash=False)
+    person: Person
+    said: Place | None
+    organisation: Organisation = field(hash=False)
+
+
+def _gather(row: PolicySetRow, *, store: Store, organisation: Organisation) -> _Evidence:
+    """Read what the steps look at. Raises Conflict where the first one fails."""
     try:
-        person = store.people.get(row.person)
+        person = store.people.get(row.person)  # 1.
     except NotFound:
         raise Conflict(f"nobody named {row.person!r} is known", reason="CONFLICT") from None
+    said = store.audit.list(AuditFilter(act=Event.POLICY_APPLIED), limit=1, newest_first=True)
+    return _Evidence(row, person, place_of(store, said[0]) if said else None, organisation)
+
+
+@lru_cache(MOST_PARSED)  # what is not believed is not kept: it is looked at again each time
+def _believe(evidence: _Evidence) -> PolicySet:
+    """Follow the other steps. Raises a TocsinError that says which one failed."""
+    row = evidence.row
     # 2. and 3.
-    _verify_statement(row, person=person, organisation=organisation)
+    _verify_statement(row, person=evidence.person, organisation=evidence.organisation)
     # 4.
     for name in sorted(row.files.keys() - row.signed):
         if row.files[name] != starter_policy(OrgId(name.removesuffix(SUFFIX))):
             raise Conflict(f"{FOLDER}/{name} was not signed by anybody", reason="CONFLICT")
     # 5.
-    said = store.audit.list(AuditFilter(act=Event.POLICY_APPLIED), limit=1, newest_first=True)
-    details = verify_entry(store, said[0], organisation=organisation) if said else {}
+    details = verify_place(evidence.said, organisation=evidence.organisation) if evidence.said else {}
     if (details.get("subject"), details.get("statement")) != (row.subject, row.statement):
         raise Conflict("they are not those that were applied last by the decision log", reason="CONFLICT")
+    return parse_set(row.files)
 
 
 def _verify_statement(row: PolicySetRow, *, person: Person, organisation: Organisation) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from tocsin.store.connection import Connections
+from tocsin.store.connection import Connections, Row
 from tocsin.store.model import PolicySetRow
 
 
@@ -11,25 +11,20 @@ class SqlitePolicies:
 
     def __init__(self, db: Connections) -> None:
         self._db = db
+        self._last: tuple[Row, PolicySetRow] | None = None
 
     def latest(self) -> PolicySetRow | None:
-        """Return the set in force."""
+        """Return the set in force: the same value again where the row is the same, since a set may be large."""
         row = self._db.row(
             "SELECT subject, replaces, statement, person, files, signed, applied_at FROM policy_sets"
             " ORDER BY number DESC LIMIT 1"
         )
         if row is None:
             return None
-        subject, replaces, statement, person, files, signed, applied_at = row
-        return PolicySetRow(
-            subject=str(subject),
-            statement=str(statement),
-            person=str(person),
-            files=json.loads(str(files)),
-            signed=frozenset(json.loads(str(signed))),
-            applied_at=int(applied_at or 0),
-            replaces=str(replaces),
-        )
+        last = self._last
+        if last is None or last[0] != row:
+            last = self._last = row, _set(row)
+        return last[1]
 
     def put(self, row: PolicySetRow) -> None:
         """Put a set in force."""
@@ -47,3 +42,16 @@ class SqlitePolicies:
                     row.applied_at,
                 ),
             )
+
+
+def _set(row: Row) -> PolicySetRow:
+    subject, replaces, statement, person, files, signed, applied_at = row
+    return PolicySetRow(
+        subject=str(subject),
+        statement=str(statement),
+        person=str(person),
+        files=json.loads(str(files)),
+        signed=frozenset(json.loads(str(signed))),
+        applied_at=int(applied_at or 0),
+        replaces=str(replaces),
+    )
