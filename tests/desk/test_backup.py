@@ -30,7 +30,7 @@ from tocsin.errors import (
     MalformedBackup,
     StoreCorrupt,
 )
-from tocsin.store.model import AuditFilter, EntryKind
+from tocsin.store.model import AuditFilter, EntryKind, NewEntry
 
 KEY = pyrage.x25519.Identity.from_str("AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX")
 TO, SECRET = str(KEY.to_public()), str(KEY)
@@ -44,7 +44,7 @@ def home(office, root):
     digest = office.post().record.digest
     feeds = office.home.store.feeds
     feeds.open(LAB_B, feed_id="feed", now=NOW)
-    feeds.append(LAB_B, kind=EntryKind.RECORD, digest=digest, disclosed=frozenset(), tag="tag", now=NOW)
+    feeds.append(LAB_B, [NewEntry(EntryKind.RECORD, digest, frozenset(), "tag")], after=0, now=NOW)
     (root / "names.txt").write_text("Project Mockingbird\n")
     office.home.close()
     return root

@@ -190,7 +190,7 @@ class TestRetention:
 
 class TestWeighing:
     def weighed(self, a, record):
-        return weigh(a.office, record, partner=B, now=a.now)
+        return weigh(a.office, record, partners=(B,), now=a.now)[B]
 
     @pytest.mark.parametrize(
         ("rules", "expected"),
@@ -223,7 +223,7 @@ class TestClock:
         newer = a.post({"title": "newer"})
         a.now = NOW - 301
         assert a.page_for(B) is None, "neither what has its number nor what has none yet"
-        assert weigh(a.office, record, partner=B, now=a.now) is Weighed.WAITING
+        assert weigh(a.office, record, partners=(B,), now=a.now)[B] is Weighed.WAITING
         a.now = NOW
         (received,) = b.pull(a)
         assert (received.records, received.unchanged) == (2, 0)

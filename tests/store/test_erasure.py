@@ -20,7 +20,7 @@ from tests.support.stores import new_store
 from tocsin.errors import HomeDamaged
 from tocsin.records.retraction import Action
 from tocsin.store import snapshot
-from tocsin.store.model import DisclosureRequest, EntryKind, PeerRole, PeerState, ReviewState
+from tocsin.store.model import DisclosureRequest, EntryKind, NewEntry, PeerRole, PeerState, ReviewState
 from tocsin.store.snapshot import unnamed_copy
 from tocsin.store.sqlite import open_store
 
@@ -186,7 +186,7 @@ class TestRestored:
         record = make_record()
         store.records.add(record, now=NOW)
         store.feeds.open(B, feed_id="before", now=NOW)
-        store.feeds.append(B, kind=EntryKind.RECORD, digest=record.digest, disclosed=frozenset(), tag="t", now=NOW)
+        store.feeds.append(B, [NewEntry(EntryKind.RECORD, record.digest, frozenset(), "t")], after=0, now=NOW)
         peers = {
             B: (PeerRole.MEMBER, PeerState.ACTIVE),
             "paused.example": (PeerRole.MEMBER, PeerState.SUSPENDED),
@@ -228,8 +228,8 @@ class TestProblems:
         store.retractions.add(make_retraction(withdrawn), now=NOW)
         store.retractions.add(make_retraction(first, Action.CORRECT), now=NOW)
         store.feeds.open(B, feed_id="feed", now=NOW)
-        for record in (second, first):
-            store.feeds.append(B, kind=EntryKind.RECORD, digest=record.digest, disclosed=frozenset(), tag="", now=NOW)
+        new = [NewEntry(EntryKind.RECORD, record.digest, frozenset(), "") for record in (second, first)]
+        store.feeds.append(B, new, after=0, now=NOW)
         store.receipts.give(receipt(given=True))
         assert list(store.problems()) == []
         store.close()

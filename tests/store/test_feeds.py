@@ -12,6 +12,7 @@ from tocsin.store.model import (
     Due,
     DueKind,
     EntryKind,
+    NewEntry,
     Outcome,
     PeerCounts,
     PeerRole,
@@ -40,7 +41,10 @@ def feed(store):
 
 
 def append(store, digest, *paths, kind=EntryKind.RECORD, to=B, tag="tag"):
-    return store.feeds.append(to, kind=kind, digest=digest, disclosed=frozenset(paths), tag=tag, now=NOW)
+    """Give an entry the next number, and return it."""
+    after = store.feeds.get(to).head
+    store.feeds.append(to, [NewEntry(kind, digest, frozenset(paths), tag)], after=after, now=NOW)
+    return store.feeds.get(to).head
 
 
 @pytest.mark.usefixtures("feed")

@@ -6,7 +6,7 @@ from tests.store.making import make_record, steps
 from tests.support.organisations import NOW
 from tocsin.errors import MalformedRequest
 from tocsin.store.evidence import AnswerRow, PageRow, ReceiptRow
-from tocsin.store.model import EntryKind, Outcome, Position, Verdict
+from tocsin.store.model import EntryKind, NewEntry, Outcome, Position, Verdict
 from tocsin.store.receipts import PAGES_KEPT
 
 B, C = "lab-b.example", "aisi.example"
@@ -34,8 +34,8 @@ def records(store):
 def sent(store, records):
     """Send three records to B, and void the last entry."""
     store.feeds.open(B, feed_id="feed-b", now=NOW)
-    for digest in records:
-        store.feeds.append(B, kind=EntryKind.RECORD, digest=digest, disclosed=frozenset(), tag="t", now=NOW)
+    new = [NewEntry(EntryKind.RECORD, digest, frozenset(), "t") for digest in records]
+    store.feeds.append(B, new, after=0, now=NOW)
     return records
 
 

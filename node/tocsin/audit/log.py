@@ -14,7 +14,7 @@ As a file the log is JSON Lines: the rows as they lie in the store, one a line.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from tocsin.audit.entry import Entry, Event, chain, inconsistent, verify_chained
 from tocsin.encoding import JSON, dump_json, parse_json
@@ -29,6 +29,24 @@ from tocsin.store.protocol import Store
 
 SEAL_TYPE: Final = "tocsin-audit+jwt"
 BATCH: Final = 500  # rows read at once when walking over the log
+
+
+class Writer(Protocol):
+    """Whoever takes entries of the decision log."""
+
+    def append(self, *entries: Entry, now: int) -> None:
+        """Write entries, in the caller's transaction where there is one."""
+
+
+class Gathered:
+    """Take entries of one transaction, to be written together at its end: one seal covers them all."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def append(self, *entries: Entry, now: int) -> None:
+        """Take entries."""
+        self.entries += entries
 
 
 class Log:

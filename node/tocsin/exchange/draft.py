@@ -24,11 +24,11 @@ from tocsin.records.disclosure import digest_of
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import agreement_on, wait_of
-from tocsin.release.ledger import Issued, prove
-from tocsin.release.office import Memo, Office
+from tocsin.release.ledger import Proofs
+from tocsin.release.office import Office
 from tocsin.release.presentation import further_disclosures, missing, presentation
 from tocsin.store.evidence import PageRow
-from tocsin.store.model import EntryKind, Feed, FeedEntry, WithheldPath
+from tocsin.store.model import Dealings, EntryKind, Feed, FeedEntry, NewEntry, WithheldPath
 from tocsin.v1 import exchange_service_pb2 as v1
 
 
@@ -61,7 +61,7 @@ class _Look(Enum):
 class Draft:
     """A page in the making, inside the transaction that signs it."""
 
-    def __init__(self, office: Office, feed: Feed, *, now: int, limits: Limits, memo: Memo) -> None:
+    def __init__(self, office: Office, feed: Feed, *, now: int, limits: Limits) -> None:
         self.entries: list[PageEntry] = []
         # Something that may go did not fit: what waits and may not go is no business of the partner.
         self.is_full = False
@@ -71,11 +71,11 @@ class Draft:
         self._partner = OrgId(feed.partner)
         self._now = now
         self._limits = limits
-        self._memo = memo
         self._room = limits.bytes
         self._log: list[Entry] = []
+        self._new: list[NewEntry] = []  # that have their number, and are kept together
         self._again: dict[str, VerifiedRecord] = {}
-        self._proofs: dict[str, str] = {}
+        self._proofs = Proofs(office.store)
         # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
         self._shown = office.tlog.show(now=now)
         self._not_gone: dict[str, tuple[str, str, int]] = {}  # issuer, record id and version, by digest
@@ -102,7 +102,8 @@ class Draft:
         return len(considered)
 
     def settle(self) -> None:
-        """Keep what was decided in the log, and note what to look at again, and when."""
+        """Keep what goes, and in the log what was decided, and note what to look at again, and when."""
+        self._number()
         if self._log:
             self._office.log.append(*self._log, now=self._now)
         for issuer, record_id, version in self._not_gone.values():
@@ -130,14 +131,16 @@ class Draft:
 
     def _consider(self, digest: str) -> _Look:
         """Look at a candidate: the record, or what its origin has taken back."""
-        record = self._load(digest)
+        dealings = self._feeds.dealings(self._partner, digest)
+        record = self._office.load(digest, now=self._now, dealings=dealings)
         if record is None:
-            notice = find_notice(self._office, digest, partner=self._partner, now=self._now, memo=self._memo)
+            self._number()  # what went a moment ago may be of the same record
+            notice = find_notice(self._office, digest, partner=self._partner, now=self._now)
             return self._add_notice(notice) if notice else _Look.DONE
-        decision = self._decide(record)
-        if decision.denial is Denial.CLOCK or not self._prove(record):
+        decision = self._decide(record, dealings)
+        if decision.denial is Denial.CLOCK or not self._proofs.of(record):
             return _Look.LATER
-        return _Look.DONE if self._add_candidate(record, decision) else _Look.FULL
+        return _Look.DONE if self._add_candidate(record, decision, dealings) else _Look.FULL
 
     def _add_again(self, sent: FeedEntry) -> bool:
         """Add an entry that has its number; False where it does not fit, or has to wait.
@@ -146,16 +149,18 @@ class Draft:
         """
         if sent.kind is EntryKind.RETRACTION:
             notice = notice_again(self._office.store, sent)
-            if not self._prove(notice.retraction):
+            if not self._proofs.of(notice.retraction):
                 return False
             return self._add(self._carry_notice(notice, sent.sequence, sent.tag))
-        record = None if sent.kind is EntryKind.VOID else self._load(sent.digest)
+        dealings = self._feeds.dealings(self._partner, sent.digest)
+        is_void = sent.kind is EntryKind.VOID
+        record = None if is_void else self._office.load(sent.digest, now=self._now, dealings=dealings)
         if record is None:
             return self._add_void(sent)
-        today = self._decide(record)
-        if today.denial is Denial.CLOCK or (sent.kind is EntryKind.RECORD and not self._prove(record)):
+        today = self._decide(record, dealings)
+        if today.denial is Denial.CLOCK or (sent.kind is EntryKind.RECORD and not self._proofs.of(record)):
             return False
-        going = self._going_again(sent, record, today)
+        going = self._going_again(sent, record, today, held=dealings.sent or frozenset())
         if going is None:
             return self._add_void(sent)
         if not self._add(self._carry(record, going.decision, kind=sent.kind, sequence=sent.sequence, tag=sent.tag)):
@@ -165,12 +170,16 @@ class Draft:
             self._note(Event.NARROWED, record, going, kind=sent.kind, sequence=sent.sequence)
         return True
 
-    def _going_again(self, sent: FeedEntry, record: VerifiedRecord, today: Decision) -> "_Going | None":
-        """Return what of an entry may still go: what went then, as far as it would today; None for nothing."""
+    def _going_again(
+        self, sent: FeedEntry, record: VerifiedRecord, today: Decision, *, held: frozenset[str]
+    ) -> "_Going | None":
+        """Return what of an entry may still go: what went then, as far as it would today; None for nothing.
+
+        `held` is all that the partner was sent of the record.
+        """
         holds = sent.kind is EntryKind.RECORD or self._feeds.holds(self._partner, sent.digest, before=sent.sequence)
         if not today.delivered or not holds:  # without the record itself there is nothing to add disclosures to
             return None
-        held = self._feeds.sent(self._partner, record.digest) or frozenset()
         passed = self._pass(record, today) or self._pass(record, replace(today, disclosed=today.disclosed & held))
         if passed is None:
             self._again[record.digest] = record
@@ -193,11 +202,11 @@ class Draft:
             self._log.append(Entry(Event.WITHDRAWN, partner=self._partner, digest=sent.digest, details=details))
         return True
 
-    def _add_candidate(self, record: VerifiedRecord, today: Decision) -> bool:
+    def _add_candidate(self, record: VerifiedRecord, today: Decision, dealings: Dealings) -> bool:
         """Add what the partner does not hold of a record, if anything; False where it does not fit."""
         if today.wider_at is not None:  # it may have been queued without being weighed
             self._again[record.digest] = record
-        held = self._feeds.sent(self._partner, record.digest)
+        held = dealings.sent
         if not today.delivered and held is None and record.version > 1:
             self._not_gone[record.digest] = record.issuer, record.record_id, record.version
         if not today.delivered or not missing(record, today, held=held):
@@ -211,39 +220,39 @@ class Draft:
         disclosed, sequence, tag = going.decision.disclosed, self._next(), new_tag(self._office.random)
         if not self._add(self._carry(record, going.decision, kind=kind, sequence=sequence, tag=tag)):
             return False
-        self._append(sequence, kind=kind, digest=record.digest, disclosed=disclosed, tag=tag)
+        self._new.append(NewEntry(kind, record.digest, disclosed, tag))
         self._note(Event.SENT, record, going, kind=kind, sequence=sequence)
-        answer_requests(self._office.store, self._partner, record.digest, disclosed=disclosed)
+        if dealings.asks:
+            answer_requests(self._office.store, self._partner, record.digest, disclosed=disclosed)
         return True
 
     def _add_notice(self, notice: Notice) -> _Look:
         """Add that a record is over, in the words of its origin."""
-        if notice.retraction.issued_at > self._now + CLOCK_SKEW or not self._prove(notice.retraction):
+        if notice.retraction.issued_at > self._now + CLOCK_SKEW or not self._proofs.of(notice.retraction):
             return _Look.LATER
         sequence, tag = self._next(), new_tag(self._office.random)
         if not self._add(self._carry_notice(notice, sequence, tag)):
             return _Look.FULL
         kind, of = EntryKind.RETRACTION, notice.retraction.digest
-        self._append(sequence, kind=kind, digest=notice.digest, disclosed=frozenset({of}), tag=tag)
+        self._new.append(NewEntry(kind, notice.digest, frozenset({of}), tag))
         action = notice.retraction.action
         details: dict[str, JSON] = {"kind": kind.value, "sequence": sequence, "action": action, "retraction": of}
         self._log.append(Entry(Event.SENT, partner=self._partner, digest=notice.digest, details=details))
         return _Look.DONE
 
-    def _append(self, sequence: int, *, kind: EntryKind, digest: str, disclosed: frozenset[str], tag: str) -> None:
-        given = self._feeds.append(self._partner, kind=kind, digest=digest, disclosed=disclosed, tag=tag, now=self._now)
-        if given != sequence:
-            raise RuntimeError("the store gave another number than the page was made for")
+    def _number(self) -> None:
+        """Keep the entries that have got a number since this was done last."""
+        if self._new:
+            after = self.entries[-1].sequence - len(self._new)
+            self._feeds.append(self._partner, self._new, after=after, now=self._now)
+            self._new = []
 
     def _next(self) -> int:
         """Return the next number."""
         return (self.entries[-1].sequence if self.entries else self._feed.head) + 1
 
-    def _load(self, digest: str) -> VerifiedRecord | None:
-        return self._office.load(digest, now=self._now, memo=self._memo)
-
-    def _decide(self, record: VerifiedRecord) -> Decision:
-        return self._office.decide(record, partner=self._partner, now=self._now)
+    def _decide(self, record: VerifiedRecord, dealings: Dealings) -> Decision:
+        return self._office.decide(record, partner=self._partner, now=self._now, dealings=dealings)
 
     def _pass(self, record: VerifiedRecord, decision: Decision) -> "_Going | None":
         """Let through what may go now, with the review that let it go; None where it waits."""
@@ -288,7 +297,7 @@ class Draft:
             withheld=tuple(WithheldPath(item.path, item.reason, item.until) for item in decision.told),
             origin=self._origin(record.issuer),
             tag=tag,
-            proof=self._prove(record) if is_record else "",
+            proof=self._proofs.of(record) if is_record else "",
         )
 
     def _carry_notice(self, notice: Notice, sequence: int, tag: str) -> PageEntry:
@@ -296,16 +305,10 @@ class Draft:
         retraction = notice.retraction
         origin = self._origin(retraction.issuer)
         kind = EntryKind.RETRACTION
-        proof = self._prove(retraction)
+        proof = self._proofs.of(retraction)
         return PageEntry(
             sequence, kind, notice.digest, retraction=retraction.token, origin=origin, tag=tag, proof=proof
         )
-
-    def _prove(self, issued: Issued) -> str:
-        """Return the proof that its origin has logged it; empty: we have not read that far, or our own log waits."""
-        if issued.digest not in self._proofs:
-            self._proofs[issued.digest] = prove(self._office.store, issued)
-        return self._proofs[issued.digest]
 
     def _origin(self, issuer: str) -> str:
         """Return whose record it is where it is not ours."""

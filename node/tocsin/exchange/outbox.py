@@ -17,9 +17,9 @@ What an entry carries only ever shrinks. What comes back by a policy that was
 loosened again is a new entry, because it was queued again. Where the clock is
 wrong nothing is sent, and nothing dropped or voided for it.
 
-Records are loaded, verified and weighed before the transaction, so that a page
-of many does not hold up others who write; inside it what was verified is known
-by its exact text. The statement of the page is kept, to know the receipt for it.
+Records are verified before the transaction, so that a page of many does not
+hold up others who write; inside it what was verified is known by its exact
+text. The statement of the page is kept, to know the receipt for it.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from tocsin.exchange.reread import Rereading
 from tocsin.exchange.rollback import find_place
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
-from tocsin.release.office import Memo, Office
+from tocsin.release.office import Office
 from tocsin.v1 import exchange_service_pb2 as v1
 
 # Candidates looked at in one transaction: a partner who gets nothing of a great many records must not hold up others.
@@ -92,11 +92,11 @@ def _make_page(
 ) -> _Made:
     """Make a page of what may go; there may be none although there are candidates left to look at."""
     store = office.store
-    memo, considered = _verify_ahead(office.at_once(), partner, after=after, limits=limits, now=now)
+    considered = _verify_ahead(office, partner, after=after, limits=limits, now=now)
     with store.transaction():
         feed = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now)
         after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)  # the feed may have begun anew meanwhile
-        draft = Draft(office.at_once(), feed, now=now, limits=limits, memo=memo)
+        draft = Draft(office.at_once(), feed, now=now, limits=limits)
         draft.add_numbered(after=after)
         again = len(draft.entries)
         dropped = draft.add_candidates(considered) if after + again == feed.head else 0
@@ -104,19 +104,19 @@ def _make_page(
         return _Made(draft.sign(signer) if draft.entries else None, again, dropped)
 
 
-def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits, now: int) -> tuple[Memo, int]:
-    """Verify and weigh what the page may carry, and return it with the number of candidates that were looked at."""
-    memo: Memo = {}
-    feeds, considered, going = office.store.feeds, 0, 0
+def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits, now: int) -> int:
+    """Verify what the page may carry, and return how many candidates are to be looked at for it."""
+    feeds, records, considered = office.store.feeds, 0, 0
     room = PAGES_AHEAD * limits.bytes
     numbered = [sent.digest for sent in feeds.entries(partner, after=after, limit=limits.numbered)]
     candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
     for place, digest in enumerate((*numbered, *candidates), start=1):
         considered = place - len(numbered)
-        record = office.load(digest, now=now, memo=memo)
-        if record is not None:
+        if digest in office.known:
+            records += 1
+        elif record := office.load(digest, now=now):
+            records += 1
             room -= len(record.token)
-            going += office.decide(record, partner=partner, now=now).delivered
-        if going > limits.entries or room < 0:
+        if records > limits.entries or room < 0:
             break
-    return memo, max(1, considered)
+    return max(1, considered)

@@ -21,7 +21,7 @@ from tocsin.release.ledger import entry_of
 from tocsin.release.office import Office
 from tocsin.release.proposal import refresh, withdraw
 from tocsin.release.weigh import Weighed, weigh
-from tocsin.store.model import Added, Standing, StoredRecord
+from tocsin.store.model import Added, Dealings, Standing, StoredRecord
 
 AT_ONCE = 64
 """Records weighed in one transaction: with twenty partners a third of a second, in which others wait to write."""
@@ -60,8 +60,8 @@ def publish(
     """
     with office.store.transaction():
         office = office.at_once()
-        _keep(office, record, author=author, recipients=tuple(recipients), now=now)
-        return weigh_for(office, record, partners=partners, by=(author,), now=now)
+        dealings = _keep(office, record, author=author, recipients=tuple(recipients), now=now)
+        return weigh_for(office, record, partners=partners, by=(author,), now=now, dealings=dealings)
 
 
 def amend(
@@ -86,12 +86,12 @@ def amend(
         office = office.at_once()
         before = store.records.get(record.supersedes)
         _verify_succeeds(before, record, correction)
-        _keep(office, record, author=author, recipients=tuple(recipients), now=now)
+        dealings = _keep(office, record, author=author, recipients=tuple(recipients), now=now)
         store.retractions.add(correction, person=author, now=now)
         office.tlog.issue(entry_of(correction), now=now)
         details: dict[str, JSON] = {"successor": record.digest, "retraction": correction.digest}
         office.log.append(Entry(Event.AMENDED, person=author, digest=before.digest, details=details), now=now)
-        published = weigh_for(office, record, partners=partners, by=(author,), now=now)
+        published = weigh_for(office, record, partners=partners, by=(author,), now=now, dealings=dealings)
         told = tell_holders(store, before, now=now)
     return replace(published, told=tuple(org for org in told if org not in published.queued))
 
@@ -115,8 +115,13 @@ def _verify_succeeds(before: StoredRecord, record: VerifiedRecord, correction: V
         raise Conflict("the version that is amended is not the current one", reason="CONFLICT", hint=hint)
 
 
-def _keep(office: Office, record: VerifiedRecord, *, author: str, recipients: tuple[OrgId, ...], now: int) -> None:
-    """Store an own record; where it is held already, it only gets further recipients."""
+def _keep(
+    office: Office, record: VerifiedRecord, *, author: str, recipients: tuple[OrgId, ...], now: int
+) -> Dealings | None:
+    """Store an own record; where it is held already, it only gets further recipients.
+
+    Return what there is between us and any partner about one that is new; None where it is not.
+    """
     added = office.store.records.add(record, author=author, now=now)
     if added is Added.EQUIVOCATION:
         raise Conflict(
@@ -126,12 +131,16 @@ def _keep(office: Office, record: VerifiedRecord, *, author: str, recipients: tu
         )
     if added is Added.RETRACTED:
         raise _retracted(record.record_id)
-    office.store.records.narrow(record.digest, recipients)
-    if added is Added.NEW:
-        office.log.append(_posted(record, author, recipients), now=now)
-        office.tlog.issue(entry_of(record), now=now)
-        note_dates(office.store, record)
+    if recipients:
+        office.store.records.narrow(record.digest, recipients)
+    if added is not Added.NEW:
+        return None
+    office.log.append(_posted(record, author, recipients), now=now)
+    office.tlog.issue(entry_of(record), now=now)
+    note_dates(office.store, record)
+    if record.supersedes:
         withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
+    return Dealings(recipients=frozenset(recipients))
 
 
 def _retracted(record_id: str) -> Conflict:
@@ -140,15 +149,23 @@ def _retracted(record_id: str) -> Conflict:
 
 
 def weigh_for(
-    office: Office, record: VerifiedRecord, *, partners: Iterable[OrgId], by: Iterable[str] = (), now: int
+    office: Office,
+    record: VerifiedRecord,
+    *,
+    partners: Iterable[OrgId],
+    by: Iterable[str] = (),
+    now: int,
+    dealings: Dealings | None = None,
 ) -> Published:
-    """Weigh a record for some active partners, and propose to people what waits for them; `by` may not approve it."""
-    found: dict[Weighed, list[OrgId]] = {outcome: [] for outcome in Weighed}
-    for partner in partners:
-        found[weigh(office, record, partner=partner, now=now)].append(partner)
-    if found[Weighed.WAITING] or office.store.reviews.of(record.digest):
+    """Weigh a record for some active partners, and propose to people what waits for them; `by` may not approve it.
+
+    `dealings` says that the record is new, and for whom it is: then nothing was proposed of it.
+    """
+    weighed = weigh(office, record, partners=partners, now=now, dealings=dealings)
+    found = {outcome: tuple(org for org, one in weighed.items() if one is outcome) for outcome in Weighed}
+    if found[Weighed.WAITING] or (dealings is None and office.store.reviews.of(record.digest)):
         refresh(office, record, partners=office.partners(), by=[name for name in by if name], now=now)
-    return Published(tuple(found[Weighed.QUEUED]), tuple(found[Weighed.WAITING]))
+    return Published(found[Weighed.QUEUED], found[Weighed.WAITING])
 
 
 def queue_partners(office: Office, partners: Iterable[OrgId], *, now: int) -> tuple[OrgId, ...]:

@@ -26,7 +26,7 @@ from tocsin.records.envelope import MAY_RELAY
 from tocsin.records.retraction import Action, VerifiedRetraction, sign_retraction
 from tocsin.release.gate import wait_of
 from tocsin.release.ledger import entry_of
-from tocsin.release.office import Memo, Office
+from tocsin.release.office import Office
 from tocsin.release.proposal import withdraw
 from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import FeedEntry, Standing, StoredRecord
@@ -111,7 +111,7 @@ def look_at_earlier(store: Store, issuer: str, record_id: str, version: int, *, 
         store.feeds.queue(partner, earlier.digest, now=now)
 
 
-def find_notice(office: Office, digest: str, *, partner: OrgId, now: int, memo: Memo | None = None) -> Notice | None:
+def find_notice(office: Office, digest: str, *, partner: OrgId, now: int) -> Notice | None:
     """Return what a partner must be told of a candidate that is not sent itself, if anything."""
     store = office.store
     stored = store.records.get(digest)
@@ -123,7 +123,7 @@ def find_notice(office: Office, digest: str, *, partner: OrgId, now: int, memo: 
         is_over = stored.standing is Standing.REPLACED and stored.version <= strongest.version
         if not is_over:
             return None
-        if stored.relay != MAY_RELAY and _gets_newer(office, stored, partner=partner, now=now, memo=memo):
+        if stored.relay != MAY_RELAY and _gets_newer(office, stored, partner=partner, now=now):
             return None
     told = store.feeds.told(partner, stored.issuer, stored.record_id)
     if any(_strength(row) >= _strength(strongest) for row in rows if row.digest in told):
@@ -150,14 +150,14 @@ def _verify_may(office: Office, stored: StoredRecord, action: Action) -> None:
         raise Conflict(f"the record was retracted already: {rows[0].action}", reason="RETRACTED")
 
 
-def _gets_newer(office: Office, stored: StoredRecord, *, partner: OrgId, now: int, memo: Memo | None) -> bool:
+def _gets_newer(office: Office, stored: StoredRecord, *, partner: OrgId, now: int) -> bool:
     """Say whether a partner was sent the version that is current, or would be today."""
     current = _current(office.store.records.history(stored.issuer, stored.record_id))
     if current is None:
         return False
     if office.store.feeds.sent(partner, current.digest) is not None:
         return True
-    record = office.load(current.digest, now=now, memo=memo)
+    record = office.load(current.digest, now=now)
     if record is None:
         return False
     decision = office.decide(record, partner=partner, now=now)

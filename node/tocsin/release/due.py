@@ -110,10 +110,9 @@ def _weigh_again(office: Office, stored: StoredRecord, partner: str, *, now: int
         withdraw(office, stored.digest, now=now)
         return ()
     active = office.partners()
-    looked_at = [org for org in active if partner in ("", org)]
-    queued = [org for org in looked_at if weigh(office, record, partner=org, now=now) is Weighed.QUEUED]
+    weighed = weigh(office, record, partners=[org for org in active if partner in ("", org)], now=now)
     refresh(office, record, partners=active, now=now)
-    return tuple(queued)
+    return tuple(org for org, outcome in weighed.items() if outcome is Weighed.QUEUED)
 
 
 def _remark(office: Office, stored: StoredRecord, *, now: int) -> None:

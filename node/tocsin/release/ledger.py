@@ -15,7 +15,7 @@ from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
 from tocsin.tlog.entry import id_half, record_entry, retraction_entry
-from tocsin.tlog.log import OwnLog, TransparencyLog
+from tocsin.tlog.log import OwnLog, Prover, TransparencyLog
 from tocsin.tlog.proof import format_proof
 
 PUT_BACK: Final = "this home was put back to an earlier state, and its log waits for those who may have seen more of it"
@@ -31,10 +31,27 @@ def entry_of(issued: Issued) -> bytes:
     return retraction_entry(issued.record_id, issued.version, issued.action, digest)
 
 
-def prove(store: Store, issued: Issued) -> str:
-    """Return the C2SP tlog-proof that its origin has logged what it issued; empty: what is held of its log lacks it."""
-    proof = TransparencyLog(store.logs, OrgId(issued.issuer)).prove(entry_of(issued))
-    return format_proof(proof) if proof else ""
+class Proofs:
+    """Prove that what is issued was logged, in one transaction: each log is read as it is there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._provers: dict[str, Prover] = {}
+        self._made: dict[str, str] = {}
+
+    def of(self, issued: Issued) -> str:
+        """Return the C2SP tlog-proof that its origin has logged it; empty: what is held of its log lacks it."""
+        made = self._made.get(issued.digest)
+        if made is None:
+            proof = self._prover(issued.issuer).prove(entry_of(issued))
+            made = self._made[issued.digest] = format_proof(proof) if proof else ""
+        return made
+
+    def _prover(self, issuer: str) -> Prover:
+        prover = self._provers.get(issuer)
+        if prover is None:
+            prover = self._provers[issuer] = TransparencyLog(self._store.logs, OrgId(issuer)).prover()
+        return prover
 
 
 def enter_earlier(store: Store, log: OwnLog, *, now: int) -> int:

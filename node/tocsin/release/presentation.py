@@ -4,26 +4,9 @@ Preview and delivery take the same decision and present the record by the same
 function, so what is previewed is what is sent, byte for byte.
 """
 
-from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Decision
-from tocsin.policy.model import PolicySet
 from tocsin.policy.reach import withholdable
 from tocsin.records.record import VerifiedRecord
-from tocsin.store.protocol import Store
-
-
-def decide_today(
-    store: Store, record: VerifiedRecord, *, partner: OrgId, policies: PolicySet, now: int, own: bool = True
-) -> Decision:
-    """Ask policy about a record, with what the store knows of it: who was named, and what was revealed."""
-    return policies.decide(
-        record,
-        partner=partner,
-        recipients=store.records.recipients(record.digest),
-        granted=store.feeds.granted(partner, record.digest),
-        now=now,
-        own=own,
-    )
 
 
 def presentation(record: VerifiedRecord, decision: Decision) -> str:

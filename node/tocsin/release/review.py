@@ -59,12 +59,10 @@ def decide_review(office: Office, review: str, *, person: Person, approve: bool,
         if not approve:
             return Decided(_move(office, proposal, ReviewState.REJECTED), ())
         proposal = _release(office, proposal, now=now)
-        queued = tuple(
-            item.partner
-            for item in read_terms(proposal).items
-            if item.partner in office.partners()
-            and weigh(office, record, partner=item.partner, now=now) is Weighed.QUEUED
-        )
+        active = office.partners()
+        partners = [item.partner for item in read_terms(proposal).items if item.partner in active]
+        weighed = weigh(office, record, partners=partners, now=now)
+        queued = tuple(partner for partner, outcome in weighed.items() if outcome is Weighed.QUEUED)
     return Decided(proposal, queued)
 
 

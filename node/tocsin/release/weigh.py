@@ -10,7 +10,9 @@ What was noted is weighed again when its time has come (`tocsin.release.due`).
 Nothing is promised by any of it: policy and gate are asked again for the page.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Denial
@@ -18,7 +20,7 @@ from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import wait_of
 from tocsin.release.office import Office
 from tocsin.release.presentation import missing
-from tocsin.store.model import Due, DueKind
+from tocsin.store.model import Dealings, Due, DueKind
 
 
 class Weighed(StrEnum):
@@ -29,27 +31,49 @@ class Weighed(StrEnum):
     NOTHING = "nothing"
 
 
-def weigh(office: Office, record: VerifiedRecord, *, partner: OrgId, now: int) -> Weighed:
-    """Queue a record for an active partner, or note when to look again.
+def weigh(
+    office: Office,
+    record: VerifiedRecord,
+    *,
+    partners: Iterable[OrgId],
+    now: int,
+    dealings: Dealings | None = None,
+) -> dict[OrgId, Weighed]:
+    """Queue a record for some active partners, or note when to look again.
 
-    After the last partner the caller MUST call `proposal.refresh`, once for
-    the record, so that what waits for people is proposed to them.
+    `dealings` are those with each of them, where they are known to be the
+    same: of a record that is new there are none. After the last partner the
+    caller MUST call `proposal.refresh`, once for the record, so that what waits
+    for people is proposed to them.
     """
-    feeds, dues = office.store.feeds, office.store.dues
-    decision = office.decide(record, partner=partner, now=now)
+    looks = {partner: _look(office, record, partner=partner, now=now, dealings=dealings) for partner in partners}
+    if queued := [partner for partner, look in looks.items() if look.queues]:
+        office.store.feeds.queue_for(queued, record.digest, now=now)
+    return {partner: look.outcome for partner, look in looks.items()}
+
+
+class _Look(NamedTuple):
+    """What becomes of a record for a partner, and whether the partner's feed is to be looked at for it."""
+
+    outcome: Weighed
+    queues: bool = False
+
+
+def _look(office: Office, record: VerifiedRecord, *, partner: OrgId, now: int, dealings: Dealings | None) -> _Look:
+    """Follow the lines above, and note when to look again."""
+    dealings = dealings or office.store.feeds.dealings(partner, record.digest)
+    decision = office.decide(record, partner=partner, now=now, dealings=dealings)
     if decision.denial is Denial.CLOCK:  # nobody knows when it is right again: the queue is looked at often
-        feeds.queue(partner, record.digest, now=now)
-        return Weighed.WAITING
+        return _Look(Weighed.WAITING, queues=True)
     if decision.wider_at is not None:
-        dues.add(Due(DueKind.EMBARGO, record.digest, partner, decision.wider_at))
+        office.store.dues.add(Due(DueKind.EMBARGO, record.digest, partner, decision.wider_at))
     if not decision.delivered:
-        return Weighed.NOTHING if decision.wider_at is None else Weighed.WAITING
-    if not missing(record, decision, held=feeds.sent(partner, record.digest)):
-        return Weighed.NOTHING
+        return _Look(Weighed.NOTHING if decision.wider_at is None else Weighed.WAITING)
+    if not missing(record, decision, held=dealings.sent):
+        return _Look(Weighed.NOTHING)
     wait = wait_of(office, record, decision, partner=partner, now=now)
     if wait is None:
-        feeds.queue(partner, record.digest, now=now)
-        return Weighed.QUEUED
+        return _Look(Weighed.QUEUED, queues=True)
     if wait.not_before:
-        dues.add(Due(DueKind.HOLD, record.digest, partner, wait.not_before))
-    return Weighed.WAITING
+        office.store.dues.add(Due(DueKind.HOLD, record.digest, partner, wait.not_before))
+    return _Look(Weighed.WAITING)

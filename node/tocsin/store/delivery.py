@@ -9,7 +9,18 @@ from typing import Protocol
 
 from tocsin.identity.names import OrgId
 from tocsin.store.evidence import AnswerRow, CheckpointRow, EvidenceRow, LoggedRow, LogRow, PageRow, ReceiptRow
-from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Refusal, Taken, Verdict, Waiting, WithheldPath
+from tocsin.store.model import (
+    Dealings,
+    Feed,
+    FeedEntry,
+    NewEntry,
+    Position,
+    Refusal,
+    Taken,
+    Verdict,
+    Waiting,
+    WithheldPath,
+)
 
 
 class Feeds(Protocol):
@@ -21,6 +32,9 @@ class Feeds(Protocol):
         A candidate is a reason to look again, not a promise to send: policy
         decides when the page is made.
         """
+
+    def queue_for(self, partners: Iterable[str], digest: str, *, now: int) -> None:
+        """Make a record a candidate for the feeds of some partners."""
 
     def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
         """Make every current own record a candidate for a partner's feed; `relayed`: and what others let us pass on."""
@@ -60,10 +74,11 @@ class Feeds(Protocol):
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
         """Return the feed of a partner, making it with this id where there is none."""
 
-    def append(
-        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], tag: str, now: int
-    ) -> int:
-        """Give an entry the next number, and return it; a record entry makes the partner a holder."""
+    def append(self, partner: str, entries: Sequence[NewEntry], *, after: int, now: int) -> None:
+        """Give entries the numbers behind the last one; a record entry makes the partner a holder.
+
+        RuntimeError where the last number is another one than `after`.
+        """
 
     def renew(self, partner: str, *, feed_id: str, now: int) -> None:
         """Begin the feed of a partner anew, under another name: every current record is a candidate for it again."""
@@ -79,6 +94,9 @@ class Feeds(Protocol):
 
     def void(self, partner: str, sequence: int) -> None:
         """Keep that an entry carries nothing any more."""
+
+    def dealings(self, partner: str, digest: str) -> Dealings:
+        """Return what there is between us and a partner about a record, which need not be held."""
 
     def sent(self, partner: str, digest: str) -> frozenset[str] | None:
         """Return the field paths of a record that went to a partner; None where the record never went, or is void."""

@@ -6,13 +6,24 @@ new is an entry of the decision log.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tocsin.identity.names import OrgId
 from tocsin.store import deliveries
 from tocsin.store.connection import Connections, Row
-from tocsin.store.model import EntryKind, Feed, FeedEntry, Position, Waiting
+from tocsin.store.model import Dealings, EntryKind, Feed, FeedEntry, NewEntry, Position, Waiting
 from tocsin.store.records import row_id
+
+_DEALINGS = """
+    SELECT
+        (SELECT json_group_array(n.org) FROM recipients AS n WHERE n.record = r.id),
+        (SELECT json_group_array(g.path) FROM grants AS g WHERE g.partner = ?1 AND g.record = r.id),
+        (SELECT json_group_array(json_array(e.kind, json(e.disclosed))) FROM
+            (SELECT kind, disclosed FROM entries INDEXED BY entries_by_record
+                WHERE partner = ?1 AND record = r.id AND kind <> 'retraction' AND NOT void ORDER BY sequence) AS e),
+        EXISTS (SELECT 1 FROM requests AS q WHERE q.peer = ?1 AND q.record = r.id AND q.state = 'open')
+        FROM records AS r WHERE r.digest = ?2
+"""
 
 
 class SqliteFeeds:
@@ -29,6 +40,15 @@ class SqliteFeeds:
                 (partner, row_id(self._db, digest), now),
             )
             return added == 1
+
+    def queue_for(self, partners: Iterable[str], digest: str, *, now: int) -> None:
+        """Make a record a candidate for the feeds of some partners."""
+        with self._db.transaction():
+            record = row_id(self._db, digest)
+            self._db.execute_many(
+                "INSERT OR IGNORE INTO candidates (partner, record, queued_at) VALUES (?, ?, ?)",
+                [(partner, record, now) for partner in partners],
+            )
 
     def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
         """Make every current own record, and what others let us pass on, a candidate for a feed, in one statement."""
@@ -91,7 +111,9 @@ class SqliteFeeds:
     def note_holder(self, partner: str, digest: str) -> None:
         """Keep that a partner holds a record, of which no entry of its feed tells."""
         with self._db.transaction():
-            self._hold(partner, row_id(self._db, digest))
+            self._db.execute(
+                "INSERT OR IGNORE INTO holders (record, partner) VALUES (?, ?)", (row_id(self._db, digest), partner)
+            )
 
     def get(self, partner: str) -> Feed | None:
         """Return the feed of a partner."""
@@ -113,22 +135,27 @@ class SqliteFeeds:
                 raise RuntimeError("a feed that was just made is not there")
             return feed
 
-    def append(
-        self, partner: str, *, kind: EntryKind, digest: str, disclosed: frozenset[str], tag: str, now: int
-    ) -> int:
-        """Give an entry the next number; a record entry makes the partner a holder."""
+    def append(self, partner: str, entries: Sequence[NewEntry], *, after: int, now: int) -> None:
+        """Give entries the numbers behind the last one; a record entry makes the partner a holder."""
         with self._db.transaction():
-            record = row_id(self._db, digest)
-            self._db.execute("UPDATE feeds SET head = head + 1, last_sent_at = ? WHERE partner = ?", (now, partner))
-            sequence = self._db.number("SELECT head FROM feeds WHERE partner = ?", (partner,))
-            self._db.execute(
-                "INSERT INTO entries (partner, sequence, kind, record, disclosed, tag, sent_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (partner, sequence, kind, record, _paths_text(disclosed), tag, now),
+            grown = self._db.execute(
+                "UPDATE feeds SET head = head + ?1, last_sent_at = ?2 WHERE partner = ?3 AND head = ?4",
+                (len(entries), now, partner, after),
             )
-            if kind is EntryKind.RECORD:
-                self._hold(partner, record)
-            return sequence
+            if grown != 1:
+                raise RuntimeError("the feed has another head than its entries were numbered for")
+            self._db.execute_many(
+                "INSERT INTO entries (partner, sequence, kind, record, disclosed, tag, sent_at)"
+                " VALUES (?, ?, ?, (SELECT id FROM records WHERE digest = ?), ?, ?, ?)",
+                [
+                    (partner, sequence, new.kind, new.digest, _paths_text(new.disclosed), new.tag, now)
+                    for sequence, new in enumerate(entries, start=after + 1)
+                ],
+            )
+            self._db.execute_many(
+                "INSERT OR IGNORE INTO holders (record, partner) SELECT id, ? FROM records WHERE digest = ?",
+                [(partner, new.digest) for new in entries if new.kind is EntryKind.RECORD],
+            )
 
     def renew(self, partner: str, *, feed_id: str, now: int) -> None:
         """Begin the feed of a partner anew, under another name."""
@@ -180,21 +207,18 @@ class SqliteFeeds:
         with self._db.transaction():
             self._db.execute("UPDATE entries SET void = 1 WHERE partner = ? AND sequence = ?", (partner, sequence))
 
+    def dealings(self, partner: str, digest: str) -> Dealings:
+        """Return what there is between us and a partner about a record, in one statement: every page asks."""
+        row = self._db.row(_DEALINGS, (partner, digest))
+        if row is None:
+            return Dealings()
+        *lists, asks = row
+        recipients, granted, went = (json.loads(str(each)) for each in lists)
+        return Dealings(frozenset(recipients), frozenset(granted), _sent(went), bool(asks))
+
     def sent(self, partner: str, digest: str) -> frozenset[str] | None:
         """Return the field paths of a record that went to a partner."""
-        rows = self._db.rows(
-            "SELECT e.kind, e.disclosed FROM entries AS e INDEXED BY entries_by_record"
-            " JOIN records AS r ON r.id = e.record"
-            " WHERE e.partner = ? AND r.digest = ? AND e.kind <> 'retraction' AND NOT e.void ORDER BY e.sequence",
-            (partner, digest),
-        )
-        paths: frozenset[str] | None = None
-        for kind, disclosed in rows:
-            if kind == EntryKind.RECORD:
-                paths = paths or frozenset()
-            if paths is not None:  # further disclosures are of use only behind the record itself
-                paths |= frozenset(json.loads(str(disclosed)))
-        return paths
+        return self.dealings(partner, digest).sent
 
     def told(self, partner: str, issuer: str, record_id: str) -> frozenset[str]:
         """Return the digests of the retractions of a record that went to a partner."""
@@ -234,11 +258,7 @@ class SqliteFeeds:
 
     def granted(self, partner: str, digest: str) -> frozenset[str]:
         """Return the field paths that were revealed by name."""
-        rows = self._db.rows(
-            "SELECT g.path FROM grants AS g JOIN records AS r ON r.id = g.record WHERE g.partner = ? AND r.digest = ?",
-            (partner, digest),
-        )
-        return frozenset(str(path) for (path,) in rows)
+        return self.dealings(partner, digest).granted
 
     def grants(self) -> dict[tuple[str, str], frozenset[str]]:
         """Return everything that was revealed by name, by partner and digest."""
@@ -254,12 +274,20 @@ class SqliteFeeds:
         with self._db.transaction():
             self._db.execute("DELETE FROM grants WHERE partner = ?", (partner,))
 
-    def _hold(self, partner: str, record: int) -> None:
-        self._db.execute("INSERT OR IGNORE INTO holders (record, partner) VALUES (?, ?)", (record, partner))
-
 
 def _paths_text(paths: frozenset[str]) -> str:
     return json.dumps(sorted(paths))
+
+
+def _sent(went: Sequence[tuple[str, Sequence[str]]]) -> frozenset[str] | None:
+    """Return the field paths that went, by entries with kind and paths; None where the record itself never did."""
+    paths: frozenset[str] | None = None
+    for kind, disclosed in went:
+        if kind == EntryKind.RECORD:
+            paths = paths or frozenset()
+        if paths is not None:  # further disclosures are of use only behind the record itself
+            paths |= frozenset(disclosed)
+    return paths
 
 
 def _entry(row: Row) -> FeedEntry:

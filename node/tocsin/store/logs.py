@@ -76,10 +76,9 @@ class SqliteLogs:
 
     def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return the hashes of nodes, in order. Raises StoreCorrupt where one is missing, and says which."""
-        log = self._id(origin)
         found: dict[tuple[Value, Value], Value] = {}
         for start in range(0, len(wanted), _NODES_AT_ONCE):
-            found |= self._find(log, wanted[start : start + _NODES_AT_ONCE])
+            found |= self._find(origin, wanted[start : start + _NODES_AT_ONCE])
         try:
             return [_blob(found[node]) for node in wanted]
         except KeyError as missing:
@@ -87,7 +86,7 @@ class SqliteLogs:
             where = f"{origin}: level {level}, number {number}"
             raise StoreCorrupt("a node of a log is missing", where=where) from None
 
-    def _find(self, log: int, wanted: Sequence[tuple[int, int]]) -> dict[tuple[Value, Value], Value]:
+    def _find(self, origin: str, wanted: Sequence[tuple[int, int]]) -> dict[tuple[Value, Value], Value]:
         """Return what there is of some nodes, in one statement: a proof needs twenty of them.
 
         The join is in the order in which it is written (CROSS), each node by its key.
@@ -96,8 +95,9 @@ class SqliteLogs:
         rows = self._db.rows(
             f"WITH wanted (level, number) AS (VALUES {places})"  # noqa: S608 (placeholders alone)
             " SELECT node.level, node.number, node.hash FROM wanted CROSS JOIN log_nodes AS node"
-            " ON node.log = ? AND node.level = wanted.level AND node.number = wanted.number",
-            [*chain.from_iterable(wanted), log],
+            " ON node.log = (SELECT id FROM logs WHERE origin = ?)"
+            " AND node.level = wanted.level AND node.number = wanted.number",
+            [*chain.from_iterable(wanted), origin],
         )
         return {(level, number): digest for level, number, digest in rows}
 

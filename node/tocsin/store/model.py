@@ -340,6 +340,30 @@ class AuditRow:
     seal: str  # empty but on the last entry of a transaction
 
 
+class NewEntry(NamedTuple):
+    """An entry of a feed that is to get the next number."""
+
+    kind: EntryKind
+    digest: str
+    disclosed: frozenset[str]
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dealings:
+    """What there is between us and a partner about a record.
+
+    Whom the poster named (empty: not narrowed), which fields were revealed to
+    the partner by name, and which went to it (None: the record never went, or
+    is void); and whether the partner has asked for some, and waits.
+    """
+
+    recipients: frozenset[OrgId] = frozenset()
+    granted: frozenset[str] = frozenset()
+    sent: frozenset[str] | None = None
+    asks: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Say which entries of the decision log are wanted; empty and 0 mean no limit."""

@@ -41,6 +41,11 @@ class SqlitePeers:
         """Return the peers by organisation id, without the removed ones."""
         return tuple(_peer(row) for row in self._db.rows(f"{_SELECT} WHERE state <> 'removed' ORDER BY org"))
 
+    def active(self) -> tuple[OrgId, ...]:
+        """Return the organisations with which something is exchanged; no document is read for it."""
+        rows = self._db.rows("SELECT org FROM peers WHERE state = 'active' ORDER BY org")
+        return tuple(OrgId(str(org)) for (org,) in rows)
+
     def set_state(self, org: str, state: PeerState) -> PeerRow:
         """Change where a peering stands."""
         return self._update("UPDATE peers SET state = ? WHERE org = ?", (state,), org)

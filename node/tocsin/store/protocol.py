@@ -180,6 +180,9 @@ class Peers(Protocol):
     def list(self) -> tuple[PeerRow, ...]:
         """Return the peers by organisation id, without the removed ones."""
 
+    def active(self) -> tuple[OrgId, ...]:
+        """Return the organisations with which something is exchanged, by id."""
+
     def set_state(self, org: str, state: PeerState) -> PeerRow:
         """Change where a peering stands. Raises NotFound. Which changes are legal is not the store's to say."""
 

@@ -11,7 +11,7 @@ about are kept together or not at all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tocsin.errors import CheckpointRefused, Conflict, LogInconsistent, MalformedLog, OriginStopped
@@ -154,12 +154,11 @@ class TransparencyLog:
 
     def prove(self, entry: bytes) -> LogProof | None:
         """Return the proof that an entry is in the tree that was signed last; None: it is not."""
-        standing = self.shelf.get(self.org)
-        for one in self.shelf.named(self.org, id_half(entry)):
-            if one.entry == entry and one.number < standing.signed:
-                hashes = inclusion_proof(one.number, standing.signed, self.read)
-                return LogProof(one.number, hashes, standing.checkpoint)
-        return None
+        return self.prover().prove(entry)
+
+    def prover(self) -> "Prover":
+        """Return what proves entries of the log as it is now; for no longer than the caller's transaction."""
+        return Prover(self, self.shelf.get(self.org))
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Return the proof that the tree of `new` entries begins with the tree of `old` ones."""
@@ -168,6 +167,29 @@ class TransparencyLog:
     def read(self, nodes: Sequence[Node]) -> Sequence[bytes]:
         """Read nodes from the shelf."""
         return self.shelf.nodes(self.org, nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Proves entries of one state of a log: what it reads for one proof it has for the next."""
+
+    log: TransparencyLog
+    standing: Standing
+    _read: dict[Node, bytes] = field(default_factory=dict)
+
+    def prove(self, entry: bytes) -> LogProof | None:
+        """Return the proof that an entry is in the tree that was signed last; None: it is not."""
+        for one in self.log.shelf.named(self.log.org, id_half(entry)):
+            if one.entry == entry and one.number < self.standing.signed:
+                hashes = inclusion_proof(one.number, self.standing.signed, self.read)
+                return LogProof(one.number, hashes, self.standing.checkpoint)
+        return None
+
+    def read(self, nodes: Sequence[Node]) -> Sequence[bytes]:
+        """Return nodes, those from the shelf that were not read before."""
+        if missing := [node for node in nodes if node not in self._read]:
+            self._read.update(zip(missing, self.log.read(missing), strict=True))
+        return [self._read[node] for node in nodes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +237,11 @@ class OwnLog(TransparencyLog):
         for a second digest under one id and version, and OriginStopped where
         the home was put back to an earlier state, and nobody knows yet how long the log was.
         """
-        if why := self.shelf.get(self.org).stopped:
-            raise OriginStopped(
-                f"nothing can be issued now: {why}",
-                hint="see whom it waits for, and how to go on without: tocsin log show",
-            )
+        self.verify_free(entries)
+        self.enter(entries, now=now)
+
+    def verify_free(self, entries: Sequence[bytes]) -> None:
+        """Refuse a second digest under one id and version. Raises Conflict (EQUIVOCATION) and MalformedLog."""
         for entry in entries:
             if any(one.entry != entry for one in self.shelf.named(self.org, id_half(entry))):
                 raise Conflict(
@@ -227,8 +249,20 @@ class OwnLog(TransparencyLog):
                     reason="EQUIVOCATION",
                     hint="issue the next version instead",
                 )
+
+    def enter(self, entries: Sequence[bytes], *, now: int) -> None:
+        """Append entries that `verify_free` has let through in this transaction, and sign the log over them."""
+        if why := self.shelf.get(self.org).stopped:
+            raise OriginStopped(
+                f"nothing can be issued now: {why}",
+                hint="see whom it waits for, and how to go on without: tocsin log show",
+            )
         self.append(entries, now=now)
         self.sign(self.signer, now=now)
+
+    def gather(self) -> "GatheringLog":
+        """Return the log as one that takes what is issued in one transaction, to be entered together at its end."""
+        return GatheringLog(self.shelf, self.org, self.signer, self.witness)
 
     def show(self, *, now: int) -> str:
         """Return the newest checkpoint, under which we say that it is the newest: cosigned with our own witness key.
@@ -275,6 +309,20 @@ class OwnLog(TransparencyLog):
     def vkey(self) -> str:
         """Return the verifier key of the key that signs today."""
         return format_vkey(log_name(self.org), algorithm=NoteAlgorithm.ED25519, public_key=self.signer.public_key)
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringLog(OwnLog):
+    """Our log, which takes what is issued in one transaction: what is `pending` is entered at its end, and signed once.
+
+    Until then none of it is in the log, nor can be proved.
+    """
+
+    pending: list[bytes] = field(default_factory=list)
+
+    def enter(self, entries: Sequence[bytes], *, now: int) -> None:
+        """Take what is issued."""
+        self.pending.extend(entries)
 
 
 def _inconsistent(problem: str) -> LogInconsistent:
