@@ -24,6 +24,7 @@ from tests.support.people import colleague
 from tests.support.policies import request_to_apply
 from tocsin.audit.entry import Entry, Event, chain
 from tocsin.audit.log import verify_entry
+from tocsin.desk import posting
 from tocsin.desk.desk import Desk
 from tocsin.errors import AuditInconsistent, NotPermitted, StoreCorrupt
 from tocsin.exchange.circuit import Contacts
@@ -171,7 +172,8 @@ def test_the_decision_log_says_when_a_marking_will_be_lowered(office):
 # People who leave.
 
 
-def test_a_batch_ends_where_its_poster_leaves(office):
+def test_a_batch_ends_where_its_poster_leaves(office, monkeypatch):
+    monkeypatch.setattr(posting, "AT_ONCE", 1)
     mallory, _ = office.admit("mallory", Role.ANALYST)
     read = iter(range(9))
 

@@ -139,7 +139,8 @@ class Amending:
             made.linted.verify()
         except ReleaseBlocked as error:
             return v1.AmendRecordResponse(result=refused_message(error, linted=made.linted))
-        outlook = look_ahead(self._room.office, made.record, recipients=made.recipients, now=now)
+        office = self._room.office.at_once()
+        outlook = look_ahead(office, made.record, partners=office.partners(), recipients=made.recipients, now=now)
         queued = {partner for partner, chance in outlook.items() if chance.goes}
         holders = self._store.feeds.holders(made.record.issuer, made.record.record_id)
         told = holders.intersection(peer.org for peer in self._store.peers.list()) - queued
@@ -208,7 +209,8 @@ class Amending:
     def _answer(
         self, message: v1.Record, made: _Next, *, queued: Collection[OrgId], told: Collection[OrgId], now: int
     ) -> v1.AmendRecordResponse:
-        outlook = look_ahead(self._room.office, made.record, recipients=made.recipients, now=now)
+        office = self._room.office.at_once()
+        outlook = look_ahead(office, made.record, partners=office.partners(), recipients=made.recipients, now=now)
         result = posted_message(message, outlook, recipients=made.recipients, linted=made.linted, queued=queued)
         return v1.AmendRecordResponse(result=result, told=sorted(told))
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from google.protobuf.json_format import ParseDict
-
 from tocsin.desk.title import name_of, severity_of, title_of
 from tocsin.exchange.circuit import Contacts, ContactState
 from tocsin.identity.details import RecordKey
@@ -166,11 +164,21 @@ def stored_message(
     message.signature = signature
     if verified is not None:
         message.envelope.CopyFrom(envelope_message(verified))
-    ParseDict(record.content, message.content)
+    message.content.update(record.content)  # type: ignore[arg-type]  # JSON, as it was stored
     message.versions.extend(store.records.versions(record.issuer, record.record_id))
     message.recipients.extend(sorted(store.records.recipients(record.digest)))
     if with_token:
         message.token = record.token
+    return message
+
+
+def own_message(record: VerifiedRecord, *, author: str, recipients: Iterable[str], now: int) -> v1.Record:
+    """Return an own record in the moment in which it is posted."""
+    message = seen_message(record, now=now)
+    message.own = True
+    message.author = author
+    message.recipients.extend(sorted(recipients))
+    message.stored_at.FromSeconds(now)
     return message
 
 
@@ -187,7 +195,7 @@ def seen_message(record: VerifiedRecord, *, now: int) -> v1.Record:
         marking=claim_value("Tlp", record.marking_at(now)),
         standing=v1.STANDING_CURRENT,
     )
-    ParseDict(record.content, message.content)
+    message.content.update(record.content)
     return message
 
 

@@ -4,12 +4,12 @@ A dry run and posting itself are told by the same words, from the same
 decisions of policy and gate.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.desk.linting import Linted
-from tocsin.desk.messages import listed_message, seen_message, waiting_message
+from tocsin.desk.messages import listed_message, own_message, waiting_message
 from tocsin.desk.waiting import find_wait
 from tocsin.encoding import JSON
 from tocsin.errors import TocsinError
@@ -40,13 +40,11 @@ Outlook = Mapping[OrgId, Chance]
 """What each active partner may expect."""
 
 
-def look_ahead(office: Office, record: VerifiedRecord, *, recipients: frozenset[OrgId], now: int) -> Outlook:
-    """Ask policy and gate about an own record that is new for everybody, stored or not."""
-    office = office.at_once()
-    return {
-        partner: chance_of(office, record, partner=partner, recipients=recipients, now=now)
-        for partner in office.partners()
-    }
+def look_ahead(
+    office: Office, record: VerifiedRecord, *, partners: Iterable[OrgId], recipients: frozenset[OrgId], now: int
+) -> Outlook:
+    """Ask policy and gate about an own record that is new for these active partners, stored or not."""
+    return {partner: chance_of(office, record, partner=partner, recipients=recipients, now=now) for partner in partners}
 
 
 def chance_of(
@@ -75,10 +73,8 @@ def posted_message(
 
 def rehearsed_message(record: VerifiedRecord, *, recipients: frozenset[OrgId], now: int) -> v1.Record:
     """Return a record that was signed with a key nobody keeps, without what will be another value."""
-    seen = seen_message(record, now=now)
-    seen.own = True
-    seen.recipients.extend(sorted(recipients))
-    for name in ("digest", "key_id", "signature", "versions"):
+    seen = own_message(record, author="", recipients=recipients, now=now)
+    for name in ("digest", "key_id", "signature", "stored_at", "versions"):
         seen.ClearField(name)
     seen.envelope.ClearField("record_id")
     return seen
