@@ -52,7 +52,9 @@ class SqliteAudit:
         clauses, values = ["sequence > ?"], [after]
         for name, clause in _CLAUSES.items():
             if value := getattr(where, name):
-                clauses.append(clause)
+                # Left to itself, SQLite may look for one record among all that was ever posted: of one there is little.
+                is_settled = where.digest and name != "digest"
+                clauses.append(f"+{clause}" if is_settled else clause)
                 values.append(value)
         if before:
             clauses.append("sequence < ?")
