@@ -77,9 +77,13 @@ _DOCUMENTATION = tuple(
     map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"))
 )
 
-_QUOTE = re.compile(
-    rf"(?<![\w.,;!?…])“[^”]{{{MIN_QUOTE}}}|„[^“”]{{{MIN_QUOTE}}}|«[^»]{{{MIN_QUOTE}}}|(?<!\w)'[^']{{{MIN_QUOTE},}}'(?!\w)"
-)
+# By the mark that a quotation begins with: most texts have none of them. What stands before it is looked at behind it.
+_QUOTES = {
+    "“": re.compile(rf"“(?<![\w.,;!?…]“)[^”]{{{MIN_QUOTE}}}"),
+    "„": re.compile(rf"„[^“”]{{{MIN_QUOTE}}}"),
+    "«": re.compile(rf"«[^»]{{{MIN_QUOTE}}}"),
+    "'": re.compile(rf"'(?<!\w')[^']{{{MIN_QUOTE},}}'(?!\w)"),
+}
 _BLOCK = re.compile(r"(?:^[ \t]*>.*\n?)+", re.MULTILINE)
 _FENCE = "```"
 
@@ -114,7 +118,9 @@ def has_random_text(text: str) -> bool:
     Digests in hex have letters of one case, and addresses of pages often have
     ids: both are passed over.
     """
-    return len(text) >= MIN_RUN and any(map(_is_random, _RUN.findall(_URL.sub(" ", text))))
+    if max(map(len, text.split()), default=0) < MIN_RUN:
+        return False
+    return any(map(_is_random, _RUN.findall(_URL.sub(" ", text))))
 
 
 def _is_random(run: str) -> bool:
@@ -157,8 +163,10 @@ def has_long_quote(text: str) -> bool:
     for prose in pieces[::2]:
         for mark in ('"', "`"):
             quoted += prose.split(mark)[1:-1:2]  # what stands between an odd mark and the next one
-        quoted += _BLOCK.findall(prose)
-    return any(len(one) >= MIN_QUOTE for one in quoted) or _QUOTE.search(text) is not None
+        quoted += _BLOCK.findall(prose) if ">" in prose else ()
+    if any(len(one) >= MIN_QUOTE for one in quoted):
+        return True
+    return any(mark in text and quote.search(text) for mark, quote in _QUOTES.items())
 
 
 SHAPES: Mapping[str, Callable[[str], bool]] = {
