@@ -64,7 +64,7 @@ class Log:
         Raises AuditInconsistent where the log ends without a seal: sealing
         on top would cover what this node did not write.
         """
-        with self._store.transaction():
+        with self._store.joined():
             head = self._store.audit.head()
             if head is not None and not head.seal:
                 raise inconsistent(head.sequence, "is the last one and has no seal")

@@ -4,17 +4,19 @@ Each draft of a batch succeeds or fails alone, and what became of it is told in
 its own result. A dry run goes the same way, signs with a key that is thrown
 away, and ends before the store.
 
-Some drafts are one transaction, each a part of it: storing, queueing, logging
-and remembering the idempotency key. A record that was reported as posted is
-there after a crash, exactly once, and the logs are signed once for all of
-them. Before that the linter looks the content over (`desk.linting`).
+Some drafts are one transaction: storing, queueing, logging and remembering the
+idempotency key. A record that was reported as posted is there after a crash,
+exactly once, and the logs are signed once for all of them. What is wrong with a
+draft mostly shows before anything of it is written, in what is read or found by
+the linter (`desk.linting`); where one fails later, all of it is taken back, and
+each draft is a transaction of its own.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from tocsin.desk.drafts import Order, parse_draft
-from tocsin.desk.linting import lint_record, load_names
+from tocsin.desk.linting import Linted, lint_record, load_names
 from tocsin.desk.messages import own_message
 from tocsin.desk.outlook import (
     earlier_message,
@@ -59,9 +61,9 @@ class Posting:
             raise MalformedRequest(f"{len(request.drafts)} drafts at once; at most {MOST_DRAFTS} are allowed")
         names = load_names(self._room.home.layout)
         if request.dry_run:
-            rehearse = partial(self._rehearse, names=names)
-            return v1.PostRecordsResponse(results=[_tried(rehearse, draft) for draft in request.drafts])
-        results: list[v1.PostedRecord] = []
+            results = [self._rehearse(draft, names=names) for draft in request.drafts]
+            return v1.PostRecordsResponse(results=results)
+        results = []
         for start in range(0, len(request.drafts), AT_ONCE):
             results += self._post_together(request.drafts[start : start + AT_ONCE], caller, names=names)
         return v1.PostRecordsResponse(results=results)
@@ -69,13 +71,20 @@ class Posting:
     def _post_together(
         self, drafts: Sequence[v1.Draft], caller: Person, *, names: Collection[str]
     ) -> list[v1.PostedRecord]:
-        """Post some drafts for good, each or none of them, and tell whom something waits for."""
+        """Post some drafts for good, and tell whom something waits for."""
         now = self._room.clock()
-        with self._room.office.together(now=now) as office:
-            self._room.verify_still_may(caller, "PostRecords")  # a batch is several transactions
-            partners = office.partners()
-            post = partial(self._post, office, caller=caller, partners=partners, names=names, now=now)
-            results = [_tried(post, draft) for draft in drafts]
+        try:
+            with self._room.office.together(now=now) as office:
+                self._room.verify_still_may(caller, "PostRecords")  # a batch is several transactions
+                partners = office.partners()
+                results = [
+                    self._post(office, draft, caller=caller, partners=partners, names=names, now=now)
+                    for draft in drafts
+                ]
+        except (Malformed, StateConflict) as error:
+            if len(drafts) == 1:
+                return [refused_message(error)]
+            return [self._post_together([draft], caller, names=names)[0] for draft in drafts]
         if queued := {OrgId(partner) for result in results for partner in result.queued_for}:
             self._room.events.queued(queued)
         self._room.events.due_changed()
@@ -91,30 +100,22 @@ class Posting:
         names: Collection[str],
         now: int,
     ) -> v1.PostedRecord:
-        """Post one draft, a part of the transaction that `office` is for."""
-        store = office.store
-        with office.together(now=now) as part:
-            earlier = earlier_message(store, message.idempotency_key)
-            if earlier is not None:
-                return earlier
-            order = self._read(message)
-            record = self._issue(order, signer=self._room.home.record_signer, now=now)
-            linted = lint_record(record, overrides=message.overrides, names=names)
-            try:
-                linted.verify()
-            except ReleaseBlocked as error:
-                return refused_message(error, linted=linted)
-            published = publish(
-                part, record, author=caller.name, partners=partners, recipients=order.recipients, now=now
-            )
-            if linted.overridden:
-                part.log.append(overridden(record, linted, caller), now=now)
-            if message.idempotency_key:
-                store.records.remember_key(message.idempotency_key, record.digest, now=now)
-            outlook = look_ahead(part, record, partners=partners, recipients=order.recipients, now=now)
+        """Post one draft in the transaction that `office` is for, or say why it is refused.
+
+        Raises what is wrong with it after something of it was written.
+        """
+        signed = self._sign(message, signer=self._room.home.record_signer, names=names, now=now)
+        if isinstance(signed, v1.PostedRecord):
+            return signed
+        order, record, linted = signed
+        published = publish(office, record, author=caller.name, partners=partners, recipients=order.recipients, now=now)
+        if linted.overridden:
+            office.log.append(overridden(record, linted, caller), now=now)
+        if message.idempotency_key:
+            office.store.records.remember_key(message.idempotency_key, record.digest, now=now)
         return posted_message(
             own_message(record, author=caller.name, recipients=order.recipients, now=now),
-            outlook,
+            look_ahead(office, record, partners=partners, recipients=order.recipients, now=now),
             recipients=order.recipients,
             linted=linted,
             queued=published.queued,
@@ -122,17 +123,11 @@ class Posting:
 
     def _rehearse(self, message: v1.Draft, *, names: Collection[str]) -> v1.PostedRecord:
         """Do the same with a key that nobody keeps, and store nothing."""
-        home = self._room.home
-        earlier = earlier_message(home.store, message.idempotency_key)
-        if earlier is not None:
-            return earlier
-        order, now = self._read(message), self._room.clock()
-        record = self._issue(order, signer=FileSigner(generate_ed25519(self._room.random)), now=now)
-        linted = lint_record(record, overrides=message.overrides, names=names)
-        try:
-            linted.verify()
-        except ReleaseBlocked as error:
-            return refused_message(error, linted=linted)
+        now, signer = self._room.clock(), FileSigner(generate_ed25519(self._room.random))
+        signed = self._sign(message, signer=signer, names=names, now=now)
+        if isinstance(signed, v1.PostedRecord):
+            return signed
+        order, record, linted = signed
         office = self._room.office.at_once()
         outlook = look_ahead(office, record, partners=office.partners(), recipients=order.recipients, now=now)
         return posted_message(
@@ -143,6 +138,25 @@ class Posting:
             queued=[partner for partner, chance in outlook.items() if chance.goes],
         )
 
+    def _sign(
+        self, message: v1.Draft, *, signer: Signer, names: Collection[str], now: int
+    ) -> "_Signed | v1.PostedRecord":
+        """Sign a draft, or return what was posted under its key before, or why it is refused."""
+        earlier = earlier_message(self._room.home.store, message.idempotency_key)
+        if earlier is not None:
+            return earlier
+        try:
+            order = self._read(message)
+            record = self._issue(order, signer=signer, now=now)
+        except (Malformed, StateConflict) as error:
+            return refused_message(error)
+        linted = lint_record(record, overrides=message.overrides, names=names)
+        try:
+            linted.verify()
+        except ReleaseBlocked as error:
+            return refused_message(error, linted=linted)
+        return _Signed(order, record, linted)
+
     def _read(self, message: v1.Draft) -> Order:
         home = self._room.home
         return parse_draft(message, store=home.store, ours=home.organisation.org, random=self._room.random)
@@ -152,9 +166,9 @@ class Posting:
         return issue(order.draft, order.content, issuer=issuer, signer=signer, now=now, random=self._room.random)
 
 
-def _tried(post: Callable[[v1.Draft], v1.PostedRecord], draft: v1.Draft) -> v1.PostedRecord:
-    """Post one draft, or say why it was refused."""
-    try:
-        return post(draft)
-    except (Malformed, StateConflict) as error:
-        return refused_message(error)
+class _Signed(NamedTuple):
+    """A draft, the record that it became, and what the linter found in that."""
+
+    order: Order
+    record: VerifiedRecord
+    linted: Linted

@@ -58,7 +58,7 @@ def publish(
     Raises Conflict: EQUIVOCATION where another record stands under the same
     id and version, RETRACTED where the record was taken back.
     """
-    with office.store.transaction():
+    with office.store.joined():
         office = office.at_once()
         dealings = _keep(office, record, author=author, recipients=tuple(recipients), now=now)
         return weigh_for(office, record, partners=partners, by=(author,), now=now, dealings=dealings)

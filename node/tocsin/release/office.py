@@ -73,8 +73,7 @@ class Office:
     def together(self, *, now: int) -> Iterator[Self]:
         """Do several things in one transaction, by one set of policies: each log is signed once, at its end.
 
-        Inside it another one is a part that can fail by itself. What is logged
-        in it cannot be read before its end: it MUST NOT be looked for.
+        What is logged in it cannot be read before that: it MUST NOT be looked for.
         """
         with self.store.transaction():
             log, tlog = Gathered(), self.tlog.gather()

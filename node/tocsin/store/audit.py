@@ -34,7 +34,7 @@ class SqliteAudit:
 
     def append(self, rows: Iterable[AuditRow]) -> None:
         """Add rows behind the last one."""
-        with self._db.transaction():
+        with self._db.joined():
             last = self._db.number("SELECT coalesce(max(sequence), 0) FROM audit")
             added = list(rows)
             if [row.sequence for row in added] != list(range(last + 1, last + 1 + len(added))):

@@ -13,7 +13,7 @@ class SqliteDues:
 
     def add(self, due: Due) -> None:
         """Keep one; the same one again changes nothing."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT OR IGNORE INTO dues (due_at, kind, record, partner) VALUES (?, ?, ?, ?)",
                 (due.due_at, due.kind, row_id(self._db, due.digest), due.partner),
@@ -33,7 +33,7 @@ class SqliteDues:
 
     def done(self, due: Due) -> None:
         """Take one away."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "DELETE FROM dues WHERE due_at = ? AND kind = ? AND partner = ?"
                 " AND record = (SELECT id FROM records WHERE digest = ?)",

@@ -34,7 +34,7 @@ class SqliteFeeds:
 
     def queue(self, partner: str, digest: str, *, now: int) -> bool:
         """Make a record a candidate for a partner's feed."""
-        with self._db.transaction():
+        with self._db.joined():
             added = self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at) VALUES (?, ?, ?)",
                 (partner, row_id(self._db, digest), now),
@@ -43,7 +43,7 @@ class SqliteFeeds:
 
     def queue_for(self, partners: Iterable[str], digest: str, *, now: int) -> None:
         """Make a record a candidate for the feeds of some partners."""
-        with self._db.transaction():
+        with self._db.joined():
             record = row_id(self._db, digest)
             self._db.execute_many(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at) VALUES (?, ?, ?)",
@@ -52,7 +52,7 @@ class SqliteFeeds:
 
     def queue_all(self, partner: str, *, now: int, relayed: bool = False) -> None:
         """Make every current own record, and what others let us pass on, a candidate for a feed, in one statement."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
                 " SELECT ?, id, ? FROM records"
@@ -62,7 +62,7 @@ class SqliteFeeds:
 
     def queue_held(self, partner: str, *, now: int) -> None:
         """Make every record that a partner holds a candidate for its feed."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT OR IGNORE INTO candidates (partner, record, queued_at)"
                 " SELECT partner, record, ? FROM holders WHERE partner = ?",
@@ -80,7 +80,7 @@ class SqliteFeeds:
 
     def drop(self, partner: str, digests: Iterable[str]) -> None:
         """Take candidates off the queue."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute_many(
                 "DELETE FROM candidates WHERE partner = ? AND record = (SELECT id FROM records WHERE digest = ?)",
                 [(partner, digest) for digest in digests],
@@ -110,7 +110,7 @@ class SqliteFeeds:
 
     def note_holder(self, partner: str, digest: str) -> None:
         """Keep that a partner holds a record, of which no entry of its feed tells."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT OR IGNORE INTO holders (record, partner) VALUES (?, ?)", (row_id(self._db, digest), partner)
             )
@@ -125,7 +125,7 @@ class SqliteFeeds:
 
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
         """Return the feed of a partner, making it where there is none."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT INTO feeds (partner, feed_id, opened_at) VALUES (?, ?, ?) ON CONFLICT (partner) DO NOTHING",
                 (partner, feed_id, now),
@@ -137,7 +137,7 @@ class SqliteFeeds:
 
     def append(self, partner: str, entries: Sequence[NewEntry], *, after: int, now: int) -> None:
         """Give entries the numbers behind the last one; a record entry makes the partner a holder."""
-        with self._db.transaction():
+        with self._db.joined():
             grown = self._db.execute(
                 "UPDATE feeds SET head = head + ?1, last_sent_at = ?2 WHERE partner = ?3 AND head = ?4",
                 (len(entries), now, partner, after),
@@ -159,13 +159,13 @@ class SqliteFeeds:
 
     def renew(self, partner: str, *, feed_id: str, now: int) -> None:
         """Begin the feed of a partner anew, under another name."""
-        with self._db.transaction():
+        with self._db.joined():
             self.close(partner, now=now)
             self.open(partner, feed_id=feed_id, now=now)
 
     def close(self, partner: str, *, now: int) -> None:
         """End a partner's feed: what is current is a candidate for the next one, and what it holds that is over."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("DELETE FROM entries WHERE partner = ?", (partner,))
             self._db.execute("DELETE FROM feeds WHERE partner = ?", (partner,))
             self.queue_all(partner, now=now, relayed=True)
@@ -196,7 +196,7 @@ class SqliteFeeds:
 
     def narrow(self, partner: str, sequence: int, *, disclosed: frozenset[str]) -> None:
         """Keep that an entry went again with fewer fields."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "UPDATE entries SET disclosed = ? WHERE partner = ? AND sequence = ?",
                 (_paths_text(disclosed), partner, sequence),
@@ -204,7 +204,7 @@ class SqliteFeeds:
 
     def void(self, partner: str, sequence: int) -> None:
         """Keep that an entry carries nothing any more."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("UPDATE entries SET void = 1 WHERE partner = ? AND sequence = ?", (partner, sequence))
 
     def dealings(self, partner: str, digest: str) -> Dealings:
@@ -241,7 +241,7 @@ class SqliteFeeds:
 
     def acknowledge(self, partner: str, sequence: int, *, now: int) -> None:
         """Keep how far the partner has stored its feed."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "UPDATE feeds SET acknowledged = ?2, acknowledged_at = ?3 WHERE partner = ?1 AND acknowledged < ?2",
                 (partner, sequence, now),
@@ -249,7 +249,7 @@ class SqliteFeeds:
 
     def grant(self, partner: str, digest: str, paths: Iterable[str], *, now: int) -> None:
         """Keep that fields of a record were revealed to a partner by name."""
-        with self._db.transaction():
+        with self._db.joined():
             record = row_id(self._db, digest)
             self._db.execute_many(
                 "INSERT OR IGNORE INTO grants (partner, record, path, granted_at) VALUES (?, ?, ?, ?)",
@@ -271,7 +271,7 @@ class SqliteFeeds:
 
     def withdraw_grants(self, partner: str) -> None:
         """Forget every field that was revealed to a partner by name; what was sent stays in the history."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("DELETE FROM grants WHERE partner = ?", (partner,))
 
 

@@ -24,7 +24,7 @@ class SqliteIntake:
     def move(self, peer: str, position: Position, verdicts: Iterable[Verdict], *, now: int) -> None:
         """Move the cursor and keep what became of the entries up to it; of a void one nothing is kept."""
         judged = [verdict for verdict in verdicts if verdict.outcome is not Outcome.VOID]
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT INTO intake (peer, feed_id, sequence, tag, moved_at) VALUES (?1, ?2, ?3, ?4, ?5)"
                 " ON CONFLICT (peer) DO UPDATE SET feed_id = ?2, sequence = ?3, tag = ?4, moved_at = ?5",
@@ -39,12 +39,12 @@ class SqliteIntake:
 
     def forget(self, peer: str) -> None:
         """Start again at the beginning of a peer's feed."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("DELETE FROM intake WHERE peer = ?", (peer,))
 
     def note_taken(self, peer: str, *, entries: int, size: int, now: int) -> None:
         """Count what came from a peer; what it sends again counts again, whatever becomes of its verdicts."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("DELETE FROM taken WHERE peer = ? AND at < ?", (peer, now - COUNTED_SECONDS))
             self._db.execute(
                 "INSERT INTO taken (peer, at, entries, bytes) VALUES (?1, ?2, ?3, ?4)"
@@ -72,7 +72,7 @@ class SqliteIntake:
 
     def note_withheld(self, peer: str, digest: str, withheld: Iterable[WithheldPath]) -> None:
         """Keep what a peer said it withheld of a record, in place of what it said before."""
-        with self._db.transaction():
+        with self._db.joined():
             record = row_id(self._db, digest)
             self._db.execute("DELETE FROM withheld WHERE record = ? AND peer = ?", (record, peer))
             self._db.execute_many(

@@ -18,6 +18,10 @@ _NAMED = (
     "SELECT number, digest FROM log_entries INDEXED BY log_entries_by_name"
     " WHERE log = (SELECT id FROM logs WHERE origin = ?) AND name = ? ORDER BY number"
 )
+_GROW = (
+    "INSERT INTO logs (origin, size, at) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT (origin) DO UPDATE SET size = size + ?2, at = ?3 RETURNING id, size"
+)
 _REPEATED = (
     "SELECT DISTINCT later.name FROM log_entries AS later"
     " CROSS JOIN log_entries AS earlier INDEXED BY log_entries_by_name"
@@ -55,15 +59,12 @@ class SqliteLogs:
 
         Where the log has another size by now, RuntimeError: what it is appended to is read in the same transaction.
         """
-        with self._db.transaction():
-            self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
-            grown = self._db.execute(
-                "UPDATE logs SET size = size + ?1, at = ?2 WHERE origin = ?3 AND size = ?4",
-                (len(entries), now, origin, size),
-            )
-            if grown != 1:
+        after = size + len(entries)
+        with self._db.joined():
+            row = self._db.row(_GROW, (origin, len(entries), now))
+            if row is None or row[1] != after:
                 raise RuntimeError("the log has another size than it was appended to")
-            log = self._id(origin)
+            log, _ = row
             self._db.execute_many(
                 "INSERT INTO log_entries (log, number, name, digest) VALUES (?, ?, ?, ?)",
                 [(log, number, entry[:_HALF], entry[_HALF:]) for number, entry in enumerate(entries, start=size)],
@@ -72,7 +73,7 @@ class SqliteLogs:
                 "INSERT INTO log_nodes (log, level, number, hash) VALUES (?, ?, ?, ?)",
                 [(log, level, number, digest) for (level, number), digest in nodes],
             )
-            return size + len(entries)
+            return after
 
     def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return the hashes of nodes, in order. Raises StoreCorrupt where one is missing, and says which."""
@@ -117,19 +118,20 @@ class SqliteLogs:
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep the newest checkpoint of a log, which is of `signed` entries."""
-        with self._db.transaction():
-            self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
+        with self._db.joined():
             self._db.execute(
-                "UPDATE logs SET checkpoint = ?, signed = ?, at = ? WHERE origin = ?", (text, signed, now, origin)
+                "INSERT INTO logs (origin, checkpoint, signed, at) VALUES (?1, ?2, ?3, ?4)"
+                " ON CONFLICT (origin) DO UPDATE SET checkpoint = ?2, signed = ?3, at = ?4",
+                (origin, text, signed, now),
             )
 
     def note_cosigned(self, origin: str, size: int, root: bytes, *, now: int) -> None:
         """Keep that we cosign a tree, before we do. RuntimeError for less, or earlier, than the last."""
-        with self._db.transaction():
-            self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
+        with self._db.joined():
             kept = self._db.execute(
-                "UPDATE logs SET cosigned = ?1, cosigned_root = ?2, cosigned_at = ?4"
-                " WHERE origin = ?3 AND cosigned <= ?1 AND cosigned_at <= ?4",
+                "INSERT INTO logs (origin, cosigned, cosigned_root, cosigned_at, at) VALUES (?3, ?1, ?2, ?4, ?4)"
+                " ON CONFLICT (origin) DO UPDATE SET cosigned = ?1, cosigned_root = ?2, cosigned_at = ?4"
+                " WHERE cosigned <= ?1 AND cosigned_at <= ?4",
                 (size, root, origin, now),
             )
             if kept != 1:
@@ -137,7 +139,7 @@ class SqliteLogs:
 
     def keep_checkpoint(self, origin: str, text: str, *, size: int, signatures: int, now: int) -> None:
         """Keep a checkpoint that was cosigned, in place of an earlier one of the minute with no more signatures."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT INTO log_checkpoints (log, minute, size, checkpoint, signatures, at)"
                 " SELECT id, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE origin = ?1"
@@ -182,18 +184,18 @@ class SqliteLogs:
 
     def stop(self, origin: str, why: str, *, now: int) -> None:
         """Take nothing from an origin until people say so."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("INSERT OR IGNORE INTO logs (origin, at) VALUES (?, ?)", (origin, now))
             self._db.execute("UPDATE logs SET stopped = ? WHERE origin = ?", (why, origin))
 
     def resume(self, origin: str, *, now: int) -> None:
         """Take from an origin again what it shows from now on."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute("UPDATE logs SET stopped = '', resumed = ? WHERE origin = ?", (now, origin))
 
     def cut(self, origin: str, size: int) -> None:
         """Forget what is held of a log behind the first entries; what we cosigned of it stays known."""
-        with self._db.transaction():
+        with self._db.joined():
             log = self._id(origin)
             self._db.execute("DELETE FROM log_entries WHERE log = ? AND number >= ?", (log, size))
             self._db.execute("DELETE FROM log_nodes WHERE log = ? AND (number + 1) << level > ?", (log, size))
@@ -207,13 +209,13 @@ class SqliteLogs:
 
     def await_word(self, peers: Iterable[str]) -> None:
         """Keep whom our own log waits for: each must say how much of it it has seen."""
-        with self._db.transaction():
+        with self._db.joined():
             for peer in peers:
                 self._db.execute("INSERT OR IGNORE INTO log_waits (peer) VALUES (?)", (peer,))
 
     def has_said(self, peer: str) -> bool:
         """Keep that a peer has said so; False where it was not waited for."""
-        with self._db.transaction():
+        with self._db.joined():
             return self._db.execute("DELETE FROM log_waits WHERE peer = ?", (peer,)) == 1
 
     def awaited(self) -> tuple[str, ...]:
@@ -222,7 +224,7 @@ class SqliteLogs:
 
     def add_evidence(self, row: EvidenceRow) -> bool:
         """Keep evidence; False where it is held already."""
-        with self._db.transaction():
+        with self._db.joined():
             added = self._db.execute(
                 "INSERT OR IGNORE INTO evidence (origin, kind, digest, bundle, at) VALUES (?, ?, ?, ?, ?)",
                 (row.origin, row.kind, row.digest, row.bundle, row.at),

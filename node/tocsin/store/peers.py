@@ -99,7 +99,7 @@ class SqlitePeers:
 
     def _update(self, sql: str, values: tuple[Value, ...], org: str) -> PeerRow:
         """Change one row. Raises NotFound."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(sql, (*values, org))
             return self.get(org)
 

@@ -28,7 +28,7 @@ class SqlitePolicies:
 
     def put(self, row: PolicySetRow) -> None:
         """Put a set in force."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "INSERT INTO policy_sets (subject, replaces, statement, person, files, signed, applied_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",

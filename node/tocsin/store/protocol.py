@@ -270,6 +270,12 @@ class Store(Protocol):
         only, and the outer one decides about the rest.
         """
 
+    def joined(self) -> AbstractContextManager[None]:
+        """Join the transaction around it, or be one: what fails inside MUST end that, or a part of it.
+
+        For what happens often, and need not fail by itself: a part costs what it writes, and more.
+        """
+
     def scrub(self, *, unless_within: float = 0.0) -> None:
         """Overwrite on the disk what was erased; not inside a transaction, and once for many records.
 

@@ -41,7 +41,7 @@ class SqliteReceipts:
 
     def keep_page(self, partner: str, page: PageRow) -> None:
         """Keep the statement of a page that was made for a partner, and few of those without a receipt."""
-        with self._db.transaction():
+        with self._db.joined():
             self._page(partner, page, given=False)
             self._db.execute(
                 "DELETE FROM pages WHERE id IN"
@@ -67,7 +67,7 @@ class SqliteReceipts:
 
     def hold(self, receipt: ReceiptRow, verdicts: Iterable[Verdict], *, now: int) -> None:
         """Keep a receipt that a partner gave, and what it says of each entry of the page."""
-        with self._db.transaction():
+        with self._db.joined():
             self._receipt(receipt, pending=False)
             # Of a feed that was begun anew nothing is left to say which entry it was. What a partner says the
             # second time, that it has something already, does not take the place of what it said first.
@@ -86,7 +86,7 @@ class SqliteReceipts:
 
     def give(self, receipt: ReceiptRow) -> None:
         """Keep a receipt that we gave a peer; it is pending until it was taken."""
-        with self._db.transaction():
+        with self._db.joined():
             self._receipt(receipt, pending=True)
 
     def last(self, peer: str, *, given: bool) -> ReceiptRow | None:
@@ -107,7 +107,7 @@ class SqliteReceipts:
 
     def taken(self, peer: str, digest: str) -> None:
         """Keep that a peer has a receipt, and so those before it."""
-        with self._db.transaction():
+        with self._db.joined():
             self._db.execute(
                 "UPDATE receipts SET pending = 0 WHERE peer = ?1 AND pending"
                 " AND id <= (SELECT id FROM receipts WHERE peer = ?1 AND pending AND digest = ?2)",
@@ -116,7 +116,7 @@ class SqliteReceipts:
 
     def drop_pending(self, peer: str) -> tuple[ReceiptRow, ...]:
         """Forget the pending receipts and return them, to be signed again in another chain."""
-        with self._db.transaction():
+        with self._db.joined():
             dropped = self.pending(peer, limit=-1)
             self._db.execute("DELETE FROM receipts WHERE peer = ? AND pending", (peer,))
             self._db.execute_many(

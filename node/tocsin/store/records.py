@@ -38,7 +38,7 @@ class SqliteRecords:
 
     def add(self, record: VerifiedRecord, *, received_from: str = "", author: str = "", now: int) -> Added:
         """Keep a verified record, or what is new of one that is held."""
-        with self._db.transaction():
+        with self._db.joined():
             held = self._db.row(
                 "SELECT r.id, h.token FROM records AS r LEFT JOIN holdings AS h ON h.record = r.id WHERE r.digest = ?",
                 (record.digest,),
@@ -198,7 +198,7 @@ class SqliteRecords:
 
     def narrow(self, digest: str, recipients: Iterable[str]) -> None:
         """Keep whom the poster named."""
-        with self._db.transaction():
+        with self._db.joined():
             record = row_id(self._db, digest)
             self._db.execute_many(
                 "INSERT OR IGNORE INTO recipients (record, org) VALUES (?, ?)", [(record, org) for org in recipients]
@@ -213,7 +213,7 @@ class SqliteRecords:
 
     def remark(self, digest: str, marking: str) -> None:
         """Keep the marking that counts from now on; a retraction that asks for a stricter one holds."""
-        with self._db.transaction():
+        with self._db.joined():
             row = self._db.row("SELECT id, issuer, record_id, version FROM records WHERE digest = ?", (digest,))
             if row is None:
                 raise _nothing(digest)
@@ -224,12 +224,12 @@ class SqliteRecords:
 
     def erase(self, digest: str) -> None:
         """Delete what is held of a record."""
-        with self._db.transaction():
+        with self._db.joined():
             erase(self._db, row_id(self._db, digest))
 
     def remember_key(self, key: str, digest: str, *, now: int) -> None:
         """Keep an idempotency key."""
-        with self._db.transaction():
+        with self._db.joined():
             known = self.by_key(key)
             if known not in (None, digest):
                 raise Conflict("the idempotency key stands for another record already", reason="CONFLICT")

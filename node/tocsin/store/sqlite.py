@@ -70,6 +70,10 @@ class SqliteStore:
         """Commit everything inside together, durably, or nothing of it."""
         return self._db.transaction()
 
+    def joined(self) -> AbstractContextManager[None]:
+        """Join the transaction around it, or be one."""
+        return self._db.joined()
+
     def scrub(self, *, unless_within: float = 0.0) -> None:
         """Overwrite on the disk what was erased; it may be left for later where that was done a moment ago."""
         self._left = time.monotonic() < self._scrubbed_at + unless_within
