@@ -134,8 +134,11 @@ class TransparencyLog:
         Raises MalformedLog (BAD_ENTRY) for one that is none, and StoreCorrupt where a node is missing.
         """
         size = self.size
-        leaves = [leaf_hash(verify_length(entry)) for entry in entries]
-        return self.shelf.append(self.org, entries, append(size, leaves, self.read), size=size, now=now)
+        return self.shelf.append(self.org, entries, self._nodes(entries, size=size), size=size, now=now)
+
+    def _nodes(self, entries: Sequence[bytes], *, size: int) -> list[tuple[Node, bytes]]:
+        """Return the nodes that become complete when entries follow so many."""
+        return append(size, [leaf_hash(verify_length(entry)) for entry in entries], self.read)
 
     def root(self, size: int) -> bytes:
         """Return the root of the tree over the first entries."""
@@ -144,7 +147,10 @@ class TransparencyLog:
     def sign(self, signer: Signer, *, now: int) -> str:
         """Sign what the log is now, and keep that as its newest checkpoint. The caller holds the transaction."""
         size = self.size
-        text = sign_checkpoint(Checkpoint(log_name(self.org), size, self.root(size)), signer=signer)
+        return self._sign(size, self.root(size), signer=signer, now=now)
+
+    def _sign(self, size: int, root: bytes, *, signer: Signer, now: int) -> str:
+        text = sign_checkpoint(Checkpoint(log_name(self.org), size, root), signer=signer)
         self.shelf.set_checkpoint(self.org, text, signed=size, now=now)
         return text
 
@@ -252,13 +258,15 @@ class OwnLog(TransparencyLog):
 
     def enter(self, entries: Sequence[bytes], *, now: int) -> None:
         """Append entries that `verify_free` has let through in this transaction, and sign the log over them."""
-        if why := self.shelf.get(self.org).stopped:
+        standing = self.shelf.get(self.org)
+        if standing.stopped:
             raise OriginStopped(
-                f"nothing can be issued now: {why}",
+                f"nothing can be issued now: {standing.stopped}",
                 hint="see whom it waits for, and how to go on without: tocsin log show",
             )
-        self.append(entries, now=now)
-        self.sign(self.signer, now=now)
+        nodes = self._nodes(entries, size=standing.size)
+        size = self.shelf.append(self.org, entries, nodes, size=standing.size, now=now)
+        self._sign(size, root(size, Prover(self, standing, dict(nodes)).read), signer=self.signer, now=now)
 
     def gather(self) -> "GatheringLog":
         """Return the log as one that takes what is issued in one transaction, to be entered together at its end."""
