@@ -91,13 +91,15 @@ class Draft:
 
         Return how many are off the queue.
         """
+        candidates = [self._load(digest) for digest in self._feeds.candidates(self._partner, limit=limit)]
+        self._proofs.prepare(one.record for one in candidates if one.record is not None)
         considered = []
-        for digest in self._feeds.candidates(self._partner, limit=limit):
-            look = self._consider(digest)
+        for candidate in candidates:
+            look = self._consider(candidate)
             if look is _Look.FULL:
                 break
             if look is _Look.DONE:
-                considered.append(digest)
+                considered.append(candidate.digest)
         self._feeds.drop(self._partner, considered)
         return len(considered)
 
@@ -129,10 +131,13 @@ class Draft:
         self._office.store.receipts.keep_page(self._partner, row)
         return page
 
-    def _consider(self, digest: str) -> _Look:
-        """Look at a candidate: the record, or what its origin has taken back."""
+    def _load(self, digest: str) -> "_Candidate":
         dealings = self._feeds.dealings(self._partner, digest)
-        record = self._office.load(digest, now=self._now, dealings=dealings)
+        return _Candidate(digest, dealings, self._office.load(digest, now=self._now, dealings=dealings))
+
+    def _consider(self, candidate: "_Candidate") -> _Look:
+        """Look at a candidate: the record, or what its origin has taken back."""
+        digest, dealings, record = candidate
         if record is None:
             self._number()  # what went a moment ago may be of the same record
             notice = find_notice(self._office, digest, partner=self._partner, now=self._now)
@@ -152,9 +157,9 @@ class Draft:
             if not self._proofs.of(notice.retraction):
                 return False
             return self._add(self._carry_notice(notice, sent.sequence, sent.tag))
-        dealings = self._feeds.dealings(self._partner, sent.digest)
-        is_void = sent.kind is EntryKind.VOID
-        record = None if is_void else self._office.load(sent.digest, now=self._now, dealings=dealings)
+        if sent.kind is EntryKind.VOID:
+            return self._add_void(sent)
+        _, dealings, record = self._load(sent.digest)
         if record is None:
             return self._add_void(sent)
         today = self._decide(record, dealings)
@@ -323,6 +328,14 @@ class Draft:
         self.entries.append(entry)
         self._room -= size
         return True
+
+
+class _Candidate(NamedTuple):
+    """A record that may go, with what there is between us and the partner about it; `record` None: it may not."""
+
+    digest: str
+    dealings: Dealings
+    record: VerifiedRecord | None
 
 
 class _Going(NamedTuple):

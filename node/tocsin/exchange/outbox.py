@@ -112,7 +112,7 @@ def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits,
     candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
     for place, digest in enumerate((*numbered, *candidates), start=1):
         considered = place - len(numbered)
-        if digest in office.known:
+        if office.known.verify_ahead(digest, origin=office.organisation, now=now):
             records += 1
         elif record := office.load(digest, now=now):
             records += 1

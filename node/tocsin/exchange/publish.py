@@ -140,6 +140,7 @@ def _keep(
     note_dates(office.store, record)
     if record.supersedes:
         withdraw(office, record.supersedes, now=now)  # the version before is not sent any more
+    office.known.note_posted(record, frozenset(recipients))
     return Dealings(recipients=frozenset(recipients))
 
 

@@ -7,8 +7,10 @@ to write, and goes to many partners. What was verified is that again as long as
     the identity            is the document under which it was
     the time                is not before, and the record never expires
 
-and anything else is verified anew. So it is with what an own record was posted
-as: a row of the decision log never changes. The least used are forgotten first.
+and anything else is verified anew. Of what was issued here a moment ago, and
+read back, the signature is left to verify. So it is with what an own record was
+posted as: a row of the decision log never changes. The least used are forgotten
+first.
 """
 
 from collections import OrderedDict
@@ -16,9 +18,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from tocsin.errors import Malformed, RecordRefused
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.records.record import VerifiedRecord, parse_record
+from tocsin.records.jws import parse_jws
+from tocsin.records.record import RECORD_TYPE, VerifiedRecord, parse_record
+from tocsin.records.signature import Ed25519Key
 
 MOST_CHARACTERS: Final = 8 * 2**20
 """Of texts that are remembered: what three pages can carry at most, or a thousand records as they mostly are."""
@@ -30,63 +35,95 @@ class Known:
     def __init__(self, most: int = MOST_CHARACTERS) -> None:
         self._room = most
         self._lock = Lock()
-        self._records: OrderedDict[str, _Verified] = OrderedDict()
-
-    def __contains__(self, digest: str) -> bool:
-        """Say whether something is remembered of a record; the text that is held may be another by now."""
-        return digest in self._records
+        self._records: OrderedDict[str, _Held] = OrderedDict()
 
     def verify(self, token: str, *, digest: str, origin: Organisation, now: int) -> VerifiedRecord:
         """Return a record as its recipients verify it, or as they would: see `UnverifiedRecord.verify`."""
-        with self._lock:
-            known = self._records.get(digest)
-            if known is not None and known.holds(token, origin=origin, now=now):
-                self._records.move_to_end(digest)
-                return known.record
+        held = self._find(digest, token)
+        if held is not None and held.is_verified(origin, now=now):
+            return held.record
+        if held is not None and held.origin is None and _is_signed(held.record, origin):
+            held.origin, held.at = origin, now
+            return held.record
         record = parse_record(token).verify(origin, now=now)
-        self._keep(_Verified(record, origin, now))
+        self._keep(_Held(record, origin, now))
         return record
 
+    def verify_ahead(self, digest: str, *, origin: Organisation, now: int) -> bool:
+        """Say whether a record is remembered; one of ours that is to be verified still is verified now."""
+        held = self._records.get(digest)
+        if held is None:
+            return False
+        try:
+            self.verify(held.record.token, digest=digest, origin=held.origin or origin, now=now)
+        except (Malformed, RecordRefused):  # whoever looks what is stored finds out why
+            return False
+        return True
+
+    def note_posted(self, record: VerifiedRecord, recipients: frozenset[OrgId]) -> None:
+        """Keep an own record that `issue` has read back, and for whom it is posted."""
+        self._keep(_Held(record, recipients=recipients))
+
     def is_whole(self, digest: str, token: str, recipients: frozenset[OrgId]) -> bool:
-        """Say whether this text, for these recipients, is what was found to be posted."""
-        with self._lock:
-            known = self._records.get(digest)
-            return known is not None and known.recipients == recipients and known.record.token == token
+        """Say whether this text, for these recipients, is what was posted."""
+        held = self._find(digest, token)
+        return held is not None and held.recipients == recipients
 
     def note_whole(self, digest: str, token: str, recipients: frozenset[OrgId]) -> None:
         """Keep that a text that was verified is what was posted, for these recipients."""
-        with self._lock:
-            known = self._records.get(digest)
-            if known is not None and known.record.token == token:
-                known.recipients = recipients
+        if held := self._find(digest, token):
+            held.recipients = recipients
 
-    def _keep(self, verified: "_Verified") -> None:
+    def _find(self, digest: str, token: str) -> "_Held | None":
+        """Return what is remembered of exactly this text."""
         with self._lock:
-            self._forget(verified.record.digest)
-            self._records[verified.record.digest] = verified
-            self._room -= len(verified.record.token)
+            held = self._records.get(digest)
+            if held is None or held.record.token != token:
+                return None
+            self._records.move_to_end(digest)
+            return held
+
+    def _keep(self, held: "_Held") -> None:
+        with self._lock:
+            self._forget(held.record.digest)
+            self._records[held.record.digest] = held
+            self._room -= len(held.record.token)
             while self._room < 0:
                 self._forget(next(iter(self._records)))
 
     def _forget(self, digest: str) -> None:
-        if known := self._records.pop(digest, None):
-            self._room += len(known.record.token)
+        if held := self._records.pop(digest, None):
+            self._room += len(held.record.token)
 
 
 @dataclass(slots=True)
-class _Verified:
-    """A record, the identity under which it was verified, and when; and of an own one, for whom it was posted."""
+class _Held:
+    """A record, under which identity it was verified and when (None: not yet), and for whom an own one was posted."""
 
     record: VerifiedRecord
-    origin: Organisation
-    at: int
+    origin: Organisation | None = None
+    at: int = 0
     recipients: frozenset[OrgId] | None = None
 
-    def holds(self, token: str, *, origin: Organisation, now: int) -> bool:
-        """Say whether verifying this text would come to the same."""
+    def is_verified(self, origin: Organisation, *, now: int) -> bool:
+        """Say whether verifying the text again would come to the same."""
         return (
-            self.record.token == token
+            self.origin is not None
             and self.origin.document == origin.document
             and self.at <= now
             and self.record.expires_at is None
         )
+
+
+def _is_signed(record: VerifiedRecord, origin: Organisation) -> bool:
+    """Verify what `issue` does not: steps 2b, 2c and 6b of `UnverifiedRecord.verify`; False where one is not met.
+
+    Raises SignatureMismatch.
+    """
+    key = origin.record_keys.get(record.key_id)
+    is_theirs = origin.org == record.issuer and key is not None and key.is_valid_at(record.issued_at)
+    if key is None or not is_theirs or record.expires_at is not None:
+        return False
+    jws = parse_jws(record.token.partition("~")[0], typ=RECORD_TYPE)
+    Ed25519Key(key.public_key).verify(jws.signature, message=jws.signing_input)
+    return True

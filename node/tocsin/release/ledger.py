@@ -5,6 +5,7 @@ checkpoint over it is signed there: what is issued is logged, or is not issued.
 Nothing of the content is in an entry; it stays when the content is purged.
 """
 
+from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from tocsin.encoding import decode_base64url
@@ -15,7 +16,7 @@ from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import PeerState
 from tocsin.store.protocol import Store
 from tocsin.tlog.entry import id_half, record_entry, retraction_entry
-from tocsin.tlog.log import OwnLog, Prover, TransparencyLog
+from tocsin.tlog.log import OwnLog, TransparencyLog
 from tocsin.tlog.proof import format_proof
 
 PUT_BACK: Final = "this home was put back to an earlier state, and its log waits for those who may have seen more of it"
@@ -32,26 +33,26 @@ def entry_of(issued: Issued) -> bytes:
 
 
 class Proofs:
-    """Prove that what is issued was logged, in one transaction: each log is read as it is there."""
+    """Prove that what was issued was logged, all in one transaction: each log is read as it is there."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._provers: dict[str, Prover] = {}
         self._made: dict[str, str] = {}
 
     def of(self, issued: Issued) -> str:
         """Return the C2SP tlog-proof that its origin has logged it; empty: what is held of its log lacks it."""
-        made = self._made.get(issued.digest)
-        if made is None:
-            proof = self._prover(issued.issuer).prove(entry_of(issued))
-            made = self._made[issued.digest] = format_proof(proof) if proof else ""
-        return made
+        if issued.digest not in self._made:
+            self.prepare((issued,))
+        return self._made[issued.digest]
 
-    def _prover(self, issuer: str) -> Prover:
-        prover = self._provers.get(issuer)
-        if prover is None:
-            prover = self._provers[issuer] = TransparencyLog(self._store.logs, OrgId(issuer)).prover()
-        return prover
+    def prepare(self, issued: Iterable[Issued]) -> None:
+        """Make the proofs of several things together: what they share is read and computed once."""
+        entries: dict[str, dict[str, bytes]] = {}
+        for one in issued:
+            entries.setdefault(one.issuer, {})[one.digest] = entry_of(one)
+        for issuer, of in entries.items():
+            proofs = TransparencyLog(self._store.logs, OrgId(issuer)).prove_all(tuple(of.values()))
+            self._made |= {digest: format_proof(proofs[e]) if e in proofs else "" for digest, e in of.items()}
 
 
 def enter_earlier(store: Store, log: OwnLog, *, now: int) -> int:

@@ -242,8 +242,8 @@ class Logs(Protocol):
     def entries(self, origin: str, *, start: int, limit: int) -> tuple[bytes, ...]:
         """Return entries in their order, from a number on."""
 
-    def named(self, origin: str, name: bytes) -> tuple[LoggedRow, ...]:
-        """Return the entries with an id half, oldest first."""
+    def named(self, origin: str, *names: bytes) -> tuple[LoggedRow, ...]:
+        """Return the entries with one of some id halves, oldest first; two of one half are two histories."""
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep the newest checkpoint of a log, and of how many entries it is."""

@@ -12,12 +12,7 @@ _SELECT = (
     "SELECT origin, size, checkpoint, signed, cosigned, cosigned_root, cosigned_at, stopped, resumed, at FROM logs"
 )
 MINUTE = 60
-_NODES_AT_ONCE = 1024
-# INDEXED BY: SQLite, left to itself, takes the log's key for as good as the index of names, and reads all of the log.
-_NAMED = (
-    "SELECT number, digest FROM log_entries INDEXED BY log_entries_by_name"
-    " WHERE log = (SELECT id FROM logs WHERE origin = ?) AND name = ? ORDER BY number"
-)
+_AT_ONCE = 1024
 _GROW = (
     "INSERT INTO logs (origin, size, at) VALUES (?1, ?2, ?3)"
     " ON CONFLICT (origin) DO UPDATE SET size = size + ?2, at = ?3 RETURNING id, size"
@@ -78,8 +73,8 @@ class SqliteLogs:
     def nodes(self, origin: str, wanted: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return the hashes of nodes, in order. Raises StoreCorrupt where one is missing, and says which."""
         found: dict[tuple[Value, Value], Value] = {}
-        for start in range(0, len(wanted), _NODES_AT_ONCE):
-            found |= self._find(origin, wanted[start : start + _NODES_AT_ONCE])
+        for start in range(0, len(wanted), _AT_ONCE):
+            found |= self._find(origin, wanted[start : start + _AT_ONCE])
         try:
             return [_blob(found[node]) for node in wanted]
         except KeyError as missing:
@@ -111,10 +106,22 @@ class SqliteLogs:
         )
         return tuple(_blob(name) + _blob(digest) for name, digest in rows)
 
-    def named(self, origin: str, name: bytes) -> tuple[LoggedRow, ...]:
-        """Return the entries with an id half, oldest first: more than one says that there are two histories."""
-        rows = self._db.rows(_NAMED, (origin, name))
-        return tuple(LoggedRow(int(number or 0), name + _blob(digest)) for number, digest in rows)
+    def named(self, origin: str, *names: bytes) -> tuple[LoggedRow, ...]:
+        """Return the entries with one of some id halves, oldest first.
+
+        More than one of a name says that there are two histories.
+        """
+        found: list[Row] = []
+        for start in range(0, len(names), _AT_ONCE):
+            wanted = names[start : start + _AT_ONCE]
+            places = ", ".join("?" * len(wanted))
+            # INDEXED BY: SQLite, left to itself, takes the log's key for as good, and reads all of the log.
+            found += self._db.rows(
+                f"SELECT number, name, digest FROM log_entries INDEXED BY log_entries_by_name WHERE name IN ({places})"  # noqa: S608 (placeholders alone)
+                " AND log = (SELECT id FROM logs WHERE origin = ?)",
+                (*wanted, origin),
+            )
+        return tuple(LoggedRow(int(number or 0), _blob(name) + _blob(digest)) for number, name, digest in sorted(found))
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep the newest checkpoint of a log, which is of `signed` entries."""

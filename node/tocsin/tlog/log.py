@@ -31,7 +31,7 @@ from tocsin.tlog.merkle import (
     Node,
     append,
     consistency_proof,
-    inclusion_proof,
+    inclusion_proofs,
     leaf_hash,
     root,
 )
@@ -106,8 +106,8 @@ class Shelf(Protocol):
     def entries(self, origin: str, *, start: int, limit: int) -> Sequence[bytes]:
         """Return entries in their order, from a number on."""
 
-    def named(self, origin: str, name: bytes) -> Sequence[Logged]:
-        """Return the entries with an id half."""
+    def named(self, origin: str, *names: bytes) -> Sequence[Logged]:
+        """Return the entries with one of some id halves, in their order."""
 
     def set_checkpoint(self, origin: str, text: str, *, signed: int, now: int) -> None:
         """Keep a checkpoint."""
@@ -160,11 +160,20 @@ class TransparencyLog:
 
     def prove(self, entry: bytes) -> LogProof | None:
         """Return the proof that an entry is in the tree that was signed last; None: it is not."""
-        return self.prover().prove(entry)
+        return self.prove_all((entry,)).get(entry)
 
-    def prover(self) -> "Prover":
-        """Return what proves entries of the log as it is now; for no longer than the caller's transaction."""
-        return Prover(self, self.shelf.get(self.org))
+    def prove_all(self, entries: Sequence[bytes]) -> dict[bytes, LogProof]:
+        """Return the proofs of those entries that are in the tree that was signed last; what is shared is read once."""
+        standing = self.shelf.get(self.org)
+        wanted, numbers = set(entries), dict[bytes, int]()
+        for one in self.shelf.named(self.org, *map(id_half, entries)):
+            if one.entry in wanted and one.number < standing.signed:
+                numbers.setdefault(one.entry, one.number)
+        proofs = inclusion_proofs(tuple(numbers.values()), standing.signed, self.read)
+        return {
+            entry: LogProof(number, hashes, standing.checkpoint)
+            for (entry, number), hashes in zip(numbers.items(), proofs, strict=True)
+        }
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Return the proof that the tree of `new` entries begins with the tree of `old` ones."""
@@ -173,29 +182,6 @@ class TransparencyLog:
     def read(self, nodes: Sequence[Node]) -> Sequence[bytes]:
         """Read nodes from the shelf."""
         return self.shelf.nodes(self.org, nodes)
-
-
-@dataclass(frozen=True, slots=True)
-class Prover:
-    """Proves entries of one state of a log: what it reads for one proof it has for the next."""
-
-    log: TransparencyLog
-    standing: Standing
-    _read: dict[Node, bytes] = field(default_factory=dict)
-
-    def prove(self, entry: bytes) -> LogProof | None:
-        """Return the proof that an entry is in the tree that was signed last; None: it is not."""
-        for one in self.log.shelf.named(self.log.org, id_half(entry)):
-            if one.entry == entry and one.number < self.standing.signed:
-                hashes = inclusion_proof(one.number, self.standing.signed, self.read)
-                return LogProof(one.number, hashes, self.standing.checkpoint)
-        return None
-
-    def read(self, nodes: Sequence[Node]) -> Sequence[bytes]:
-        """Return nodes, those from the shelf that were not read before."""
-        if missing := [node for node in nodes if node not in self._read]:
-            self._read.update(zip(missing, self.log.read(missing), strict=True))
-        return [self._read[node] for node in nodes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +234,13 @@ class OwnLog(TransparencyLog):
 
     def verify_free(self, entries: Sequence[bytes]) -> None:
         """Refuse a second digest under one id and version. Raises Conflict (EQUIVOCATION) and MalformedLog."""
-        for entry in entries:
-            if any(one.entry != entry for one in self.shelf.named(self.org, id_half(entry))):
-                raise Conflict(
-                    "the log has something else under this id and version, which was lost here",
-                    reason="EQUIVOCATION",
-                    hint="issue the next version instead",
-                )
+        wanted = {id_half(entry): entry for entry in entries}
+        if any(wanted[id_half(one.entry)] != one.entry for one in self.shelf.named(self.org, *wanted)):
+            raise Conflict(
+                "the log has something else under this id and version, which was lost here",
+                reason="EQUIVOCATION",
+                hint="issue the next version instead",
+            )
 
     def enter(self, entries: Sequence[bytes], *, now: int) -> None:
         """Append entries that `verify_free` has let through in this transaction, and sign the log over them."""
@@ -266,7 +252,7 @@ class OwnLog(TransparencyLog):
             )
         nodes = self._nodes(entries, size=standing.size)
         size = self.shelf.append(self.org, entries, nodes, size=standing.size, now=now)
-        self._sign(size, root(size, Prover(self, standing, dict(nodes)).read), signer=self.signer, now=now)
+        self._sign(size, self.root(size), signer=self.signer, now=now)
 
     def gather(self) -> "GatheringLog":
         """Return the log as one that takes what is issued in one transaction, to be entered together at its end."""

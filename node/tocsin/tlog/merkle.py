@@ -17,6 +17,7 @@ A leaf here is the hash of an entry, never the entry: see `leaf_hash`.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
 
 from tocsin.errors import MalformedLog, ProofMismatch
@@ -89,9 +90,18 @@ def root(size: int, read: Reader) -> bytes:
 
 def inclusion_proof(index: int, size: int, read: Reader) -> tuple[bytes, ...]:
     """Return the hashes that lead from a leaf to the root of the first leaves (RFC 6962 section 2.1.1)."""
-    if not 0 <= index < size:
-        raise RuntimeError(f"a tree of {size} has no leaf {index}")
-    return _hashes(_inclusion_path(index, size), read)
+    return inclusion_proofs((index,), size, read)[0]
+
+
+def inclusion_proofs(indices: Sequence[int], size: int, read: Reader) -> list[tuple[bytes, ...]]:
+    """Return the proofs of several leaves; they mostly share their hashes, and each is read and made once."""
+    for index in indices:
+        if not 0 <= index < size:
+            raise RuntimeError(f"a tree of {size} has no leaf {index}")
+    paths = [_inclusion_path(index, size) for index in indices]
+    ranges = list(dict.fromkeys(chain.from_iterable(paths)))
+    hashes = dict(zip(ranges, _hashes(ranges, read), strict=True))
+    return [tuple([hashes[each] for each in path]) for path in paths]
 
 
 def consistency_proof(old: int, new: int, read: Reader) -> tuple[bytes, ...]:
