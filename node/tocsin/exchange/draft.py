@@ -82,6 +82,8 @@ class Draft:
 
     def add_numbered(self, *, after: int) -> None:
         """Add what has its number, as far as it fits."""
+        if after == self._feed.head:
+            return
         for sent in self._feeds.entries(self._partner, after=after, limit=self._limits.numbered):
             if not self._add_again(sent):
                 return

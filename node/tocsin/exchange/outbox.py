@@ -27,7 +27,7 @@ from typing import NamedTuple
 from tocsin.exchange.cursor import new_feed_id, resolve_cursor
 from tocsin.exchange.draft import Draft, Limits
 from tocsin.exchange.reread import Rereading
-from tocsin.exchange.rollback import find_place
+from tocsin.exchange.rollback import Place, find_place
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.release.office import Office
@@ -64,13 +64,13 @@ def next_page(
     if store.logs.get(office.organisation.org).stopped:
         return None  # what would go says how long our log is
     while True:
-        after = find_place(office, partner, cursor, now=now)
-        feed = store.feeds.get(partner)
-        if (feed is None or after == feed.head) and not store.feeds.candidates(partner, limit=1):
+        place = find_place(office, partner, cursor, now=now)
+        if reread and place.feed and not place.is_end:
+            reread.verify(partner, head=place.feed.head, now=now)
+        considered = _verify_ahead(office, partner, place, limits=limits, now=now)
+        if place.is_end and not considered:
             return None
-        if reread and feed and after < feed.head:
-            reread.verify(partner, head=feed.head, now=now)
-        made = _make_page(office, partner, cursor, after=after, signer=signer, now=now, limits=limits)
+        made = _make_page(office, partner, cursor, place, considered, signer=signer, now=now, limits=limits)
         if made.page is not None:
             if reread and made.again:
                 reread.count(partner, made.again, now=now)
@@ -88,30 +88,42 @@ class _Made(NamedTuple):
 
 
 def _make_page(
-    office: Office, partner: OrgId, cursor: str, *, after: int, signer: Signer, now: int, limits: Limits
+    office: Office,
+    partner: OrgId,
+    cursor: str,
+    place: Place,
+    considered: int,
+    *,
+    signer: Signer,
+    now: int,
+    limits: Limits,
 ) -> _Made:
     """Make a page of what may go; there may be none although there are candidates left to look at."""
     store = office.store
-    considered = _verify_ahead(office, partner, after=after, limits=limits, now=now)
     with store.transaction():
-        feed = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now)
-        after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)  # the feed may have begun anew meanwhile
+        feed, after = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now), place.after
+        if place.feed is None or feed.feed_id != place.feed.feed_id:  # it has begun, or begun anew, meanwhile
+            after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)
         draft = Draft(office.at_once(), feed, now=now, limits=limits)
         draft.add_numbered(after=after)
         again = len(draft.entries)
         dropped = draft.add_candidates(considered) if after + again == feed.head else 0
         draft.settle()
-        return _Made(draft.sign(signer) if draft.entries else None, again, dropped)
+        if not draft.entries:
+            return _Made(None, again, dropped)
+        store.peers.note_sent(partner, now=now)
+        return _Made(draft.sign(signer), again, dropped)
 
 
-def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits, now: int) -> int:
+def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limits, now: int) -> int:
     """Verify what the page may carry, and return how many candidates are to be looked at for it."""
     feeds, records, considered = office.store.feeds, 0, 0
     room = PAGES_AHEAD * limits.bytes
-    numbered = [sent.digest for sent in feeds.entries(partner, after=after, limit=limits.numbered)]
+    again = () if place.is_end else feeds.entries(partner, after=place.after, limit=limits.numbered)
+    numbered = [sent.digest for sent in again]
     candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
-    for place, digest in enumerate((*numbered, *candidates), start=1):
-        considered = place - len(numbered)
+    for number, digest in enumerate((*numbered, *candidates), start=1):
+        considered = number - len(numbered)
         if office.known.verify_ahead(digest, origin=office.organisation, now=now):
             records += 1
         elif record := office.load(digest, now=now):
@@ -119,4 +131,4 @@ def _verify_ahead(office: Office, partner: OrgId, *, after: int, limits: Limits,
             room -= len(record.token)
         if records > limits.entries or room < 0:
             break
-    return max(1, considered)
+    return max(0, considered)

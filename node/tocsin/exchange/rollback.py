@@ -15,12 +15,14 @@ back to before it was begun, and that partner alone is asked.
 """
 
 import logging
+from typing import NamedTuple
 
 from tocsin.errors import StaleCursor
 from tocsin.exchange.cursor import new_feed_id, proves_rollback, resolve_cursor
 from tocsin.exchange.recovery import ask_again, recognise
 from tocsin.identity.names import OrgId
 from tocsin.release.office import Office
+from tocsin.store.model import Feed
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +30,20 @@ FEED_SECONDS = 3600
 """A feed lives as long at least: a partner that lies has it made and sent anew no more often."""
 
 
-def find_place(office: Office, partner: OrgId, cursor: str, *, now: int) -> int:
-    """Return the number behind which a partner's feed goes on; see `resolve_cursor`.
+class Place(NamedTuple):
+    """A partner's feed (None: it was not begun), and the number behind which it goes on."""
+
+    feed: Feed | None
+    after: int
+
+    @property
+    def is_end(self) -> bool:
+        """Say whether nothing that has a number is behind it."""
+        return self.feed is None or self.after == self.feed.head
+
+
+def find_place(office: Office, partner: OrgId, cursor: str, *, now: int) -> Place:
+    """Return the place of a partner's cursor; see `resolve_cursor`.
 
     Where the cursor proves that our store was put back, that is acted upon
     before it is refused.
@@ -39,7 +53,7 @@ def find_place(office: Office, partner: OrgId, cursor: str, *, now: int) -> int:
     feeds = office.store.feeds
     feed = feeds.get(partner)
     try:
-        return resolve_cursor(cursor, feed=feed, feeds=feeds)
+        return Place(feed, resolve_cursor(cursor, feed=feed, feeds=feeds))
     except StaleCursor:
         if proves_rollback(cursor, feed=feed, feeds=feeds):
             _begin_anew(office, partner, now=now)

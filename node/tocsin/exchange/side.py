@@ -74,19 +74,15 @@ class Side:
     def next_page(self, partner: OrgId, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
         """Return the page of a partner's feed that follows a cursor; see `outbox.next_page`."""
         limits = replace(LIMITS, entries=min(max_entries or LIMITS.entries, LIMITS.entries))
-        now = self.clock()
-        page = outbox.next_page(
+        return outbox.next_page(
             self.office,
             partner,
             cursor,
             signer=self.delivery_signer,
-            now=now,
+            now=self.clock(),
             limits=limits,
             reread=self.rereading,
         )
-        if page is not None:
-            self.store.peers.note_sent(partner, now=now)
-        return page
 
     def acknowledge(self, partner: OrgId, receipts: Sequence[str]) -> None:
         """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""

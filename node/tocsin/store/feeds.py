@@ -126,13 +126,12 @@ class SqliteFeeds:
     def open(self, partner: str, *, feed_id: str, now: int) -> Feed:
         """Return the feed of a partner, making it where there is none."""
         with self._db.joined():
-            self._db.execute(
-                "INSERT INTO feeds (partner, feed_id, opened_at) VALUES (?, ?, ?) ON CONFLICT (partner) DO NOTHING",
-                (partner, feed_id, now),
-            )
             feed = self.get(partner)
             if feed is None:
-                raise RuntimeError("a feed that was just made is not there")
+                feed = Feed(partner, feed_id, head=0, acknowledged=0, opened_at=now, acknowledged_at=None)
+                self._db.execute(
+                    "INSERT INTO feeds (partner, feed_id, opened_at) VALUES (?, ?, ?)", (partner, feed_id, now)
+                )
             return feed
 
     def append(self, partner: str, entries: Sequence[NewEntry], *, after: int, now: int) -> None:

@@ -34,7 +34,7 @@ class SqlitePeers:
         """Return an organisation that is known, removed ones too."""
         row = self._db.row(f"{_SELECT} WHERE org = ?", (org,))
         if row is None:
-            raise NotFound(f"there is no peer {org!r}", hint="see `tocsin peer list`")
+            raise _nobody(org)
         return _peer(row)
 
     def list(self) -> tuple[PeerRow, ...]:
@@ -48,15 +48,18 @@ class SqlitePeers:
 
     def set_state(self, org: str, state: PeerState) -> PeerRow:
         """Change where a peering stands."""
-        return self._update("UPDATE peers SET state = ? WHERE org = ?", (state,), org)
+        self._update("UPDATE peers SET state = ? WHERE org = ?", (state,), org)
+        return self.get(org)
 
     def set_role(self, org: str, role: PeerRole) -> PeerRow:
         """Change what a peer may do."""
-        return self._update("UPDATE peers SET role = ? WHERE org = ?", (role,), org)
+        self._update("UPDATE peers SET role = ? WHERE org = ?", (role,), org)
+        return self.get(org)
 
     def set_document(self, org: str, document: bytes) -> PeerRow:
         """Replace the identity document."""
-        return self._update("UPDATE peers SET document = ? WHERE org = ?", (document,), org)
+        self._update("UPDATE peers SET document = ? WHERE org = ?", (document,), org)
+        return self.get(org)
 
     def note_received(self, org: str, *, now: int) -> None:
         """Keep that something came from a peer; clears its last error."""
@@ -97,11 +100,15 @@ class SqlitePeers:
         )
         return PeerCounts(*(row or ()))  # type: ignore[arg-type]
 
-    def _update(self, sql: str, values: tuple[Value, ...], org: str) -> PeerRow:
+    def _update(self, sql: str, values: tuple[Value, ...], org: str) -> None:
         """Change one row. Raises NotFound."""
         with self._db.joined():
-            self._db.execute(sql, (*values, org))
-            return self.get(org)
+            if not self._db.execute(sql, (*values, org)):
+                raise _nobody(org)
+
+
+def _nobody(org: str) -> NotFound:
+    return NotFound(f"there is no peer {org!r}", hint="see `tocsin peer list`")
 
 
 def _peer(row: Row) -> PeerRow:

@@ -12,6 +12,7 @@ about are kept together or not at all.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from tocsin.errors import CheckpointRefused, Conflict, LogInconsistent, MalformedLog, OriginStopped
@@ -277,7 +278,7 @@ class OwnLog(TransparencyLog):
         tree = checkpoint.checkpoint
         if (standing.cosigned, standing.cosigned_root, standing.cosigned_at) != (tree.size, tree.root, now):
             self.shelf.note_cosigned(self.org, tree.size, tree.root, now=now)  # else it was kept, in this very second
-        return checkpoint.text + cosign(checkpoint, name=witness_name(self.org), signer=self.witness, now=now)
+        return checkpoint.text + _cosign(checkpoint, witness_name(self.org), self.witness, now)  # type: ignore[arg-type]
 
     def _signed(self, text: str) -> VerifiedCheckpoint | None:
         """Return a checkpoint that the key signed that signs today; None for any other text."""
@@ -317,6 +318,12 @@ class GatheringLog(OwnLog):
     def enter(self, entries: Sequence[bytes], *, now: int) -> None:
         """Take what is issued."""
         self.pending.extend(entries)
+
+
+@lru_cache(2)  # what many partners are shown within a second
+def _cosign(checkpoint: VerifiedCheckpoint, name: str, signer: Signer, now: int) -> str:
+    """Return the line that says that a checkpoint was the newest at a time: the same signer makes the same one again."""
+    return cosign(checkpoint, name=name, signer=signer, now=now)
 
 
 def _inconsistent(problem: str) -> LogInconsistent:
