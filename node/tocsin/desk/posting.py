@@ -113,9 +113,10 @@ class Posting:
             office.log.append(overridden(record, linted, caller), now=now)
         if message.idempotency_key:
             office.store.records.remember_key(message.idempotency_key, record.digest, now=now)
+        others = [partner for partner in partners if partner not in published.queued]
         return posted_message(
             own_message(record, author=caller.name, recipients=order.recipients, now=now),
-            look_ahead(office, record, partners=partners, recipients=order.recipients, now=now),
+            look_ahead(office, record, partners=others, recipients=order.recipients, now=now),
             recipients=order.recipients,
             linted=linted,
             queued=published.queued,

@@ -322,7 +322,7 @@ class GatheringLog(OwnLog):
 
 @lru_cache(2)  # what many partners are shown within a second
 def _cosign(checkpoint: VerifiedCheckpoint, name: str, signer: Signer, now: int) -> str:
-    """Return the line that says that a checkpoint was the newest at a time: the same signer makes the same one again."""
+    """Return the line that says that a checkpoint was the newest at a time: a signer makes the same one again."""
     return cosign(checkpoint, name=name, signer=signer, now=now)
 
 
