@@ -24,6 +24,7 @@ from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page, PullResponse, RecoverResponse, SubscribeResponse
+from tocsin.watch.growth import read_growth
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
 """By these reasons a peer says that it never takes a receipt as it is."""
@@ -79,6 +80,8 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
                 if not answer.HasField("page"):
                     yield None
                     continue
+                if answer.HasField("growth"):
+                    await asyncio.to_thread(side.extend, org, org, read_growth(answer.growth))
                 received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
                 cursor = received.cursor
                 await hand()
@@ -287,19 +290,20 @@ async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Si
     """
     if cursor and page.cursor.partition(".")[0] != cursor.partition(".")[0]:
         raise PeerMisbehaved(f"{org} answers with another feed than it was asked for")
-    looked = set[OrgId]()
+    read, is_compared = set[OrgId](), False
     while True:
         try:
             return await asyncio.to_thread(side.accept, org, page, prepared=prepared)
         except StaleCheckpoint as error:
-            origin = OrgId(error.metadata["origin"])
-            if origin in looked:
+            origin, size = OrgId(error.metadata["origin"]), int(error.metadata["size"])
+            if origin in read and (is_compared or origin != org):
                 raise PeerMisbehaved(f"{org} does not show the log of {origin} that its page is from") from None
-        looked.add(origin)
-        if origin == org:
-            await compare(client, org, side=side)  # what is in the page was logged since
+        if origin not in read:
+            read.add(origin)
+            await read_on(client, org, origin, side=side, size=size)  # what is in the page was logged since
         else:
-            await read_on(client, org, origin, side=side)  # we may never have met its origin
+            is_compared = True
+            await compare(client, org, side=side)  # one of us has lost a part of it
 
 
 def _reached(receipts: Sequence[str], page: Page, cursor: str) -> str | None:

@@ -9,7 +9,9 @@ for it.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TypeVar
 
 from tocsin.exchange.bell import Bell, heard_within
 from tocsin.exchange.cursor import parse_cursor
@@ -19,15 +21,20 @@ from tocsin.identity.names import OrgId
 from tocsin.services.doorkeeper import caller
 from tocsin.services.interceptors import Context
 from tocsin.store.model import Position
+from tocsin.tlog.checkpoint import parse_checkpoint
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.v1 import log_service_pb2 as log_v1
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
 
 WINDOW = 16
 """Pages of a subscription that may be on their way without a receipt: 4,000 entries, and what a slow line buffers."""
 
-
+MOST_GROWN = 1024
+"""Entries of our log that go along with a page: what is posted while one is made. Further ones are asked for."""
 AGAIN_A_SECOND = 64
 """Entries that went before and go again to one peer in a second: they take a twentieth of a core."""
+
+T = TypeVar("T")
 
 
 class ExchangeService(ExchangeServiceServicer):
@@ -43,8 +50,9 @@ class ExchangeService(ExchangeServiceServicer):
 
     async def Pull(self, request: v1.PullRequest, context: Context) -> v1.PullResponse:  # noqa: N802 -- gRPC names it
         """Return the page of the caller's feed that follows a cursor."""
-        page = await self._next_page(caller().org, request.cursor, max_entries=request.max_entries)
-        return v1.PullResponse(page=page, now=self._side.clock())
+        partner, cursor = caller().org, request.cursor
+        make = partial(self._side.next_page, partner, cursor, max_entries=request.max_entries)
+        return v1.PullResponse(page=await self._in_turn(partner, make), now=self._side.clock())
 
     async def Subscribe(  # noqa: N802
         self, request: v1.SubscribeRequest, context: Context
@@ -57,22 +65,20 @@ class ExchangeService(ExchangeServiceServicer):
         was let in.
         """
         partner = caller().org
-        cursor = await asyncio.to_thread(self._side.beginning, partner, request.cursor)
+        stream = await asyncio.to_thread(_Stream, self._side, partner, request.cursor)
         clock = asyncio.get_running_loop().time
-        end = clock() + STREAM_SECONDS
-        window = _Window(self._side, partner)
+        end, due = clock() + STREAM_SECONDS, 0.0
         with self._bell.listening(partner) as queued, self._acknowledged.listening(partner) as acknowledged:
             while clock() < end:
                 queued.clear()  # before looking: what is queued from here on rings
                 acknowledged.clear()
-                is_full = await asyncio.to_thread(window.is_full)
-                page = None if is_full else await self._next_page(partner, cursor)
-                yield v1.SubscribeResponse(page=page, now=self._side.clock())
-                if page is not None:
-                    cursor = page.cursor
-                    window.sent(cursor)
-                else:
-                    await heard_within(acknowledged if is_full else queued, self._heartbeat_seconds)
+                answer = await self._in_turn(partner, stream.next)
+                if answer.HasField("page") or clock() >= due:
+                    answer.now = self._side.clock()
+                    yield answer
+                    due = clock() + self._heartbeat_seconds
+                if not answer.HasField("page"):
+                    await heard_within(acknowledged if stream.is_full else queued, due - clock())
 
     async def Acknowledge(self, request: v1.AcknowledgeRequest, context: Context) -> v1.AcknowledgeResponse:  # noqa: N802
         """Take what the caller says became of the pages that it was sent."""
@@ -116,31 +122,49 @@ class ExchangeService(ExchangeServiceServicer):
             wanted = await asyncio.to_thread(self._side.keep_given_back, peer, request)
         return v1.GiveBackResponse(wanted=wanted)
 
-    async def _next_page(self, partner: OrgId, cursor: str, *, max_entries: int = 0) -> v1.Page | None:
-        """Make the page that follows a cursor, when the one before it is made, and paid for if it went before."""
+    async def _in_turn(self, partner: OrgId, make: Callable[[], T]) -> T:
+        """Make what follows for a partner, when what came before is made, and paid for if it went before."""
         clock, reread = asyncio.get_running_loop().time, self._side.rereading
         async with self._turns[partner]:
             await asyncio.sleep(self._rests.get(partner, 0.0) - clock())
             before = reread.counted(partner)
-            page = await asyncio.to_thread(self._side.next_page, partner, cursor, max_entries=max_entries)
+            made = await asyncio.to_thread(make)
             self._rests[partner] = clock() + max(0, reread.counted(partner) - before) / AGAIN_A_SECOND
-            return page
+            return made
 
 
-class _Window:
-    """The pages of one stream whose receipts are not here yet."""
+class _Stream:
+    """A partner's feed as one stream carries it; not for the event loop."""
 
-    def __init__(self, side: Side, partner: OrgId) -> None:
+    def __init__(self, side: Side, partner: OrgId, cursor: str) -> None:
+        self.is_full = False  # so many pages have no receipt yet that nothing more goes
         self._side = side
         self._partner = partner
+        self._cursor = side.beginning(partner, cursor)
+        self._logged = side.store.logs.get(side.organisation.org).signed  # logs were compared a moment ago
         self._on_their_way: deque[Position] = deque()
 
-    def sent(self, cursor: str) -> None:
-        """Take note of a page that went."""
-        if position := parse_cursor(cursor):
+    def next(self) -> v1.SubscribeResponse:
+        """Return the next page, with what our log has grown by; neither where there is none, or the window is full."""
+        self.is_full = self._fills_window()
+        page = None if self.is_full else self._side.next_page(self._partner, self._cursor)
+        if page is None:
+            return v1.SubscribeResponse()
+        self._cursor = page.cursor
+        if position := parse_cursor(page.cursor):
             self._on_their_way.append(position)
+        return v1.SubscribeResponse(page=page, growth=self._growth())
 
-    def is_full(self) -> bool:
+    def _growth(self) -> log_v1.LogGrowth | None:
+        """Return what our log has grown by, if it is as much as goes along with a page."""
+        growth = self._side.growth(self._partner, self._side.organisation.org, self._logged)
+        if growth is None:
+            return None
+        self._logged = parse_checkpoint(growth.checkpoint).checkpoint.size
+        is_whole = growth.start + len(growth.entries) == self._logged
+        return growth.to_message() if is_whole and len(growth.entries) <= MOST_GROWN else None
+
+    def _fills_window(self) -> bool:
         """Say whether nothing more may go before a receipt comes."""
         if len(self._on_their_way) < WINDOW:
             return False

@@ -22,51 +22,52 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tocsin.v1 import log_service_pb2 as tocsin_dot_v1_dot_log__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tocsin/v1/exchange_service.proto\x12\ttocsin.v1\"\x9b\x01\n\x05\x45ntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tocsin.v1.EntryKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x14\n\x0cpresentation\x18\x04 \x01(\t\x12\x13\n\x0b\x64isclosures\x18\x05 \x03(\t\x12\x12\n\nretraction\x18\x06 \x01(\t\x12\r\n\x05proof\x18\x07 \x01(\t\"Z\n\x04Page\x12\x11\n\tstatement\x18\x01 \x01(\t\x12!\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x10.tocsin.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"2\n\x0bPullRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x13\n\x0bmax_entries\x18\x02 \x01(\r\":\n\x0cPullResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x0b\n\x03now\x18\x02 \x01(\x03\"\"\n\x10SubscribeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"?\n\x11SubscribeResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x0b\n\x03now\x18\x02 \x01(\x03\"&\n\x12\x41\x63knowledgeRequest\x12\x10\n\x08receipts\x18\x01 \x03(\t\"\x15\n\x13\x41\x63knowledgeResponse\"E\n\x0e\x44\x65liverRequest\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x14\n\x0clast_receipt\x18\x02 \x01(\t\"#\n\x0f\x44\x65liverResponse\x12\x10\n\x08receipts\x18\x01 \x03(\t\"\x1f\n\x0eRecoverRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\"E\n\x0fRecoverResponse\x12\x0f\n\x07records\x18\x01 \x03(\t\x12\x13\n\x0bretractions\x18\x02 \x03(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"E\n\x0fGiveBackRequest\x12\x0f\n\x07records\x18\x01 \x03(\t\x12\x13\n\x0bretractions\x18\x02 \x03(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"\"\n\x10GiveBackResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\"F\n\x18RequestDisclosureRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05paths\x18\x02 \x03(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"C\n\x19RequestDisclosureResponse\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.tocsin.v1.RequestState*\x8a\x01\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_RECORD\x10\x01\x12\x1a\n\x16\x45NTRY_KIND_DISCLOSURES\x10\x02\x12\x13\n\x0f\x45NTRY_KIND_VOID\x10\x03\x12\x19\n\x15\x45NTRY_KIND_RETRACTION\x10\x04*|\n\x0cRequestState\x12\x1d\n\x19REQUEST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12REQUEST_STATE_OPEN\x10\x01\x12\x19\n\x15REQUEST_STATE_GRANTED\x10\x02\x12\x1a\n\x16REQUEST_STATE_DECLINED\x10\x03\x32\x8b\x04\n\x0f\x45xchangeService\x12\x37\n\x04Pull\x12\x16.tocsin.v1.PullRequest\x1a\x17.tocsin.v1.PullResponse\x12H\n\tSubscribe\x12\x1b.tocsin.v1.SubscribeRequest\x1a\x1c.tocsin.v1.SubscribeResponse0\x01\x12L\n\x0b\x41\x63knowledge\x12\x1d.tocsin.v1.AcknowledgeRequest\x1a\x1e.tocsin.v1.AcknowledgeResponse\x12@\n\x07\x44\x65liver\x12\x19.tocsin.v1.DeliverRequest\x1a\x1a.tocsin.v1.DeliverResponse\x12^\n\x11RequestDisclosure\x12#.tocsin.v1.RequestDisclosureRequest\x1a$.tocsin.v1.RequestDisclosureResponse\x12@\n\x07Recover\x12\x19.tocsin.v1.RecoverRequest\x1a\x1a.tocsin.v1.RecoverResponse\x12\x43\n\x08GiveBack\x12\x1a.tocsin.v1.GiveBackRequest\x1a\x1b.tocsin.v1.GiveBackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tocsin/v1/exchange_service.proto\x12\ttocsin.v1\x1a\x1btocsin/v1/log_service.proto\"\x9b\x01\n\x05\x45ntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tocsin.v1.EntryKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x14\n\x0cpresentation\x18\x04 \x01(\t\x12\x13\n\x0b\x64isclosures\x18\x05 \x03(\t\x12\x12\n\nretraction\x18\x06 \x01(\t\x12\r\n\x05proof\x18\x07 \x01(\t\"Z\n\x04Page\x12\x11\n\tstatement\x18\x01 \x01(\t\x12!\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x10.tocsin.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"2\n\x0bPullRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x13\n\x0bmax_entries\x18\x02 \x01(\r\":\n\x0cPullResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x0b\n\x03now\x18\x02 \x01(\x03\"\"\n\x10SubscribeRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"e\n\x11SubscribeResponse\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x0b\n\x03now\x18\x02 \x01(\x03\x12$\n\x06growth\x18\x03 \x01(\x0b\x32\x14.tocsin.v1.LogGrowth\"&\n\x12\x41\x63knowledgeRequest\x12\x10\n\x08receipts\x18\x01 \x03(\t\"\x15\n\x13\x41\x63knowledgeResponse\"E\n\x0e\x44\x65liverRequest\x12\x1d\n\x04page\x18\x01 \x01(\x0b\x32\x0f.tocsin.v1.Page\x12\x14\n\x0clast_receipt\x18\x02 \x01(\t\"#\n\x0f\x44\x65liverResponse\x12\x10\n\x08receipts\x18\x01 \x03(\t\"\x1f\n\x0eRecoverRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\"E\n\x0fRecoverResponse\x12\x0f\n\x07records\x18\x01 \x03(\t\x12\x13\n\x0bretractions\x18\x02 \x03(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"E\n\x0fGiveBackRequest\x12\x0f\n\x07records\x18\x01 \x03(\t\x12\x13\n\x0bretractions\x18\x02 \x03(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"\"\n\x10GiveBackResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\"F\n\x18RequestDisclosureRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05paths\x18\x02 \x03(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"C\n\x19RequestDisclosureResponse\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.tocsin.v1.RequestState*\x8a\x01\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_RECORD\x10\x01\x12\x1a\n\x16\x45NTRY_KIND_DISCLOSURES\x10\x02\x12\x13\n\x0f\x45NTRY_KIND_VOID\x10\x03\x12\x19\n\x15\x45NTRY_KIND_RETRACTION\x10\x04*|\n\x0cRequestState\x12\x1d\n\x19REQUEST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12REQUEST_STATE_OPEN\x10\x01\x12\x19\n\x15REQUEST_STATE_GRANTED\x10\x02\x12\x1a\n\x16REQUEST_STATE_DECLINED\x10\x03\x32\x8b\x04\n\x0f\x45xchangeService\x12\x37\n\x04Pull\x12\x16.tocsin.v1.PullRequest\x1a\x17.tocsin.v1.PullResponse\x12H\n\tSubscribe\x12\x1b.tocsin.v1.SubscribeRequest\x1a\x1c.tocsin.v1.SubscribeResponse0\x01\x12L\n\x0b\x41\x63knowledge\x12\x1d.tocsin.v1.AcknowledgeRequest\x1a\x1e.tocsin.v1.AcknowledgeResponse\x12@\n\x07\x44\x65liver\x12\x19.tocsin.v1.DeliverRequest\x1a\x1a.tocsin.v1.DeliverResponse\x12^\n\x11RequestDisclosure\x12#.tocsin.v1.RequestDisclosureRequest\x1a$.tocsin.v1.RequestDisclosureResponse\x12@\n\x07Recover\x12\x19.tocsin.v1.RecoverRequest\x1a\x1a.tocsin.v1.RecoverResponse\x12\x43\n\x08GiveBack\x12\x1a.tocsin.v1.GiveBackRequest\x1a\x1b.tocsin.v1.GiveBackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tocsin.v1.exchange_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENTRYKIND']._serialized_start=1034
-  _globals['_ENTRYKIND']._serialized_end=1172
-  _globals['_REQUESTSTATE']._serialized_start=1174
-  _globals['_REQUESTSTATE']._serialized_end=1298
-  _globals['_ENTRY']._serialized_start=48
-  _globals['_ENTRY']._serialized_end=203
-  _globals['_PAGE']._serialized_start=205
-  _globals['_PAGE']._serialized_end=295
-  _globals['_PULLREQUEST']._serialized_start=297
-  _globals['_PULLREQUEST']._serialized_end=347
-  _globals['_PULLRESPONSE']._serialized_start=349
-  _globals['_PULLRESPONSE']._serialized_end=407
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=409
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=443
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=445
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=508
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=510
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=548
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=550
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=571
-  _globals['_DELIVERREQUEST']._serialized_start=573
-  _globals['_DELIVERREQUEST']._serialized_end=642
-  _globals['_DELIVERRESPONSE']._serialized_start=644
-  _globals['_DELIVERRESPONSE']._serialized_end=679
-  _globals['_RECOVERREQUEST']._serialized_start=681
-  _globals['_RECOVERREQUEST']._serialized_end=712
-  _globals['_RECOVERRESPONSE']._serialized_start=714
-  _globals['_RECOVERRESPONSE']._serialized_end=783
-  _globals['_GIVEBACKREQUEST']._serialized_start=785
-  _globals['_GIVEBACKREQUEST']._serialized_end=854
-  _globals['_GIVEBACKRESPONSE']._serialized_start=856
-  _globals['_GIVEBACKRESPONSE']._serialized_end=890
-  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_start=892
-  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_end=962
-  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_start=964
-  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_end=1031
-  _globals['_EXCHANGESERVICE']._serialized_start=1301
-  _globals['_EXCHANGESERVICE']._serialized_end=1824
+  _globals['_ENTRYKIND']._serialized_start=1101
+  _globals['_ENTRYKIND']._serialized_end=1239
+  _globals['_REQUESTSTATE']._serialized_start=1241
+  _globals['_REQUESTSTATE']._serialized_end=1365
+  _globals['_ENTRY']._serialized_start=77
+  _globals['_ENTRY']._serialized_end=232
+  _globals['_PAGE']._serialized_start=234
+  _globals['_PAGE']._serialized_end=324
+  _globals['_PULLREQUEST']._serialized_start=326
+  _globals['_PULLREQUEST']._serialized_end=376
+  _globals['_PULLRESPONSE']._serialized_start=378
+  _globals['_PULLRESPONSE']._serialized_end=436
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=438
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=472
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=474
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=575
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=577
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=615
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=617
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=638
+  _globals['_DELIVERREQUEST']._serialized_start=640
+  _globals['_DELIVERREQUEST']._serialized_end=709
+  _globals['_DELIVERRESPONSE']._serialized_start=711
+  _globals['_DELIVERRESPONSE']._serialized_end=746
+  _globals['_RECOVERREQUEST']._serialized_start=748
+  _globals['_RECOVERREQUEST']._serialized_end=779
+  _globals['_RECOVERRESPONSE']._serialized_start=781
+  _globals['_RECOVERRESPONSE']._serialized_end=850
+  _globals['_GIVEBACKREQUEST']._serialized_start=852
+  _globals['_GIVEBACKREQUEST']._serialized_end=921
+  _globals['_GIVEBACKRESPONSE']._serialized_start=923
+  _globals['_GIVEBACKRESPONSE']._serialized_end=957
+  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_start=959
+  _globals['_REQUESTDISCLOSUREREQUEST']._serialized_end=1029
+  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_start=1031
+  _globals['_REQUESTDISCLOSURERESPONSE']._serialized_end=1098
+  _globals['_EXCHANGESERVICE']._serialized_start=1368
+  _globals['_EXCHANGESERVICE']._serialized_end=1891
 # @@protoc_insertion_point(module_scope)

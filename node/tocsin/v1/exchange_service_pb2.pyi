@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tocsin.v1 import log_service_pb2 as _log_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -253,21 +254,29 @@ class SubscribeResponse(_message.Message):
 
     PAGE_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    GROWTH_FIELD_NUMBER: _builtins.int
     now: _builtins.int
     """The sender's clock, in seconds since 1970 UTC."""
     @_builtins.property
     def page(self) -> Global___Page:
         """The next page; absent in a heartbeat."""
 
+    @_builtins.property
+    def growth(self) -> _log_service_pb2.LogGrowth:
+        """What the sender's log has grown by since the stream began, or since the answer before that had this: whoever has
+        read that far need not ask for what is in the page. Absent where it is much.
+        """
+
     def __init__(
         self,
         *,
         page: Global___Page | None = ...,
         now: _builtins.int = ...,
+        growth: _log_service_pb2.LogGrowth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["growth", b"growth", "page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["growth", b"growth", "now", b"now", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

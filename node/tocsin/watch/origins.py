@@ -194,7 +194,8 @@ class Watch:
             is_more = checkpoint.checkpoint.size > row.size
             is_read = not is_more and TransparencyLog(self._logs, origin.org).begins_with(checkpoint)
         if is_more and not is_old(checkpoint, origin, row):
-            raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata={"origin": origin.org})
+            metadata = {"origin": origin.org, "size": str(checkpoint.checkpoint.size)}
+            raise StaleCheckpoint(f"the log of {origin.org} was not read that far", metadata=metadata)
         if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
