@@ -76,18 +76,20 @@ class Posting:
         try:
             with self._room.office.together(now=now) as office:
                 self._room.verify_still_may(caller, "PostRecords")  # a batch is several transactions
-                partners = office.partners()
+                partners, next_at = office.partners(), office.store.dues.next_at()
                 results = [
                     self._post(office, draft, caller=caller, partners=partners, names=names, now=now)
                     for draft in drafts
                 ]
+                is_earlier = office.store.dues.next_at() != next_at
         except (Malformed, StateConflict) as error:
             if len(drafts) == 1:
                 return [refused_message(error)]
             return [self._post_together([draft], caller, names=names)[0] for draft in drafts]
         if queued := {OrgId(partner) for result in results for partner in result.queued_for}:
             self._room.events.queued(queued)
-        self._room.events.due_changed()
+        if is_earlier:
+            self._room.events.due_changed()
         return results
 
     def _post(

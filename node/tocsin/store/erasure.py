@@ -42,9 +42,9 @@ def scrub(db: Connections) -> bool:
     The store keeps that it is to be done until it is. Where somebody else
     reads the file for long, a backup for one, that is the next time.
     """
+    if not db.number("SELECT count(*) FROM facts WHERE name = 'unscrubbed'"):
+        return False
     with db.alone():
-        if not db.number("SELECT count(*) FROM facts WHERE name = 'unscrubbed'"):
-            return False
         db.run(_OPTIMIZE)
         for copy in copies(db.path):  # it holds what was erased since
             copy.unlink()
