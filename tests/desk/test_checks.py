@@ -21,7 +21,8 @@ from tocsin.desk.rotation import renew_document, rotate_key
 from tocsin.errors import PeerUnreachable
 from tocsin.exchange.circuit import Contact, Contacts, Happened
 from tocsin.identity.certificate import DAY
-from tocsin.store.model import Examined, PeerRole, PeerState
+from tocsin.store.damage import Examined
+from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
 OK, WARN, FAIL, SKIP = (

@@ -12,7 +12,7 @@ from tests.support.organisations import NOW
 from tocsin import caretaker
 from tocsin.caretaker import Caretaker
 from tocsin.errors import Overloaded, StoreCorrupt
-from tocsin.store.model import Examined
+from tocsin.store.damage import Examined
 from tocsin.v1 import desk_service_pb2 as v1
 from tocsin.v1.desk_service_pb2_grpc import DeskServiceStub
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt, TocsinError
 
@@ -27,6 +28,13 @@ _FULL = ("SQLITE_FULL",)
 _FAILED = ("SQLITE_IOERR",)
 _UNUSABLE = (*_FULL, *_FAILED, "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+
+
+class Examined(NamedTuple):
+    """Say when all of a store was read while it was in use, and what did not fit together."""
+
+    at: int
+    problems: tuple[str, ...]
 
 
 class reported:  # noqa: N801  (a context, as those of contextlib are: every statement stands in one)

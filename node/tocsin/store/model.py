@@ -376,13 +376,6 @@ class AuditFilter:
     until: int = 0
 
 
-class Examined(NamedTuple):
-    """Say when all of a store was read while it was in use, and what did not fit together."""
-
-    at: int
-    problems: tuple[str, ...]
-
-
 class Taken(NamedTuple):
     """Count what came from a peer in some time."""
 

@@ -36,12 +36,12 @@ from typing import Protocol
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
+from tocsin.store.damage import Examined
 from tocsin.store.decisions import Audit, Dues, People, Policies, Reviews
 from tocsin.store.delivery import Feeds, Intake, Logs, Receipts, Recoveries
 from tocsin.store.evidence import RetractionRow
 from tocsin.store.model import (
     Added,
-    Examined,
     PeerCounts,
     PeerRole,
     PeerRow,

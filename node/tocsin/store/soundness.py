@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from tocsin.errors import StoreCorrupt
 from tocsin.store.connection import Connections
-from tocsin.store.model import Examined
+from tocsin.store.damage import Examined
 
 QUESTIONS = (
     (

@@ -17,12 +17,13 @@ from types import TracebackType
 from tocsin.errors import Overloaded, StoreCorrupt
 from tocsin.store.audit import SqliteAudit
 from tocsin.store.connection import PAGE_SIZE, Connections
+from tocsin.store.damage import Examined
 from tocsin.store.dues import SqliteDues
 from tocsin.store.erasure import scrub
 from tocsin.store.feeds import SqliteFeeds
 from tocsin.store.intake import SqliteIntake
 from tocsin.store.logs import SqliteLogs
-from tocsin.store.model import Examined, PeerRole, PeerState
+from tocsin.store.model import PeerRole, PeerState
 from tocsin.store.peers import SqlitePeers
 from tocsin.store.people import SqlitePeople
 from tocsin.store.policies import SqlitePolicies
