@@ -56,11 +56,11 @@ def leave(path: Path) -> None:
     """
     with suppress(OSError):
         for _ in range(_MOST_TICKS):
-            _write(path, _description(path))
+            _write(path, "")  # which dates it
             if _note(path).stat().st_mtime_ns > max(file.st_ctime_ns for file in _files(path)):
+                _write(path, _description(path))
                 return
             time.sleep(_TICK_SECONDS)
-        take(path)
 
 
 def _note(path: Path) -> Path:
