@@ -55,10 +55,11 @@ def leave(path: Path) -> None:
     Where that cannot be written, it is read whole when it is opened next.
     """
     with suppress(OSError):
+        text = _description(path)
         for _ in range(_MOST_TICKS):
             _write(path, "")  # which dates it
             if _note(path).stat().st_mtime_ns > max(file.st_ctime_ns for file in _files(path)):
-                _write(path, _description(path))
+                _write(path, text)
                 return
             time.sleep(_TICK_SECONDS)
 
