@@ -40,8 +40,8 @@ class Section(NamedTuple):
     entries: tuple[Entry, ...]
 
 
-_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{42}", re.ASCII)
-"""A digest or a key id, base64url: one in 64 begins with a dash."""
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{42}|-[A-Za-gi-z0-9_][A-Za-z0-9_-]{6,}", re.ASCII)
+"""A digest or a key id, base64url, or how one begins: one in 64 with a dash. -h is the only short option."""
 _SHIELD = "\x1f"
 
 

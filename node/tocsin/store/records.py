@@ -153,7 +153,8 @@ class SqliteRecords:
             " GROUP BY issuer, record_id, version HAVING count(*) > 1"
         )
         return tuple(
-            (str(iss), str(name), int(version or 0), tuple(str(all_).split())) for iss, name, version, all_ in rows
+            (str(iss), str(name), int(version or 0), tuple(sorted(str(each).split())))
+            for iss, name, version, each in rows
         )
 
     def counts(self) -> RecordCounts:
