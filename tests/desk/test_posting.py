@@ -6,8 +6,9 @@ import pytest
 
 from tests.desk.conftest import AISI, FINDING, LAB_A, LAB_B, SHARING, draft, put_policy
 from tests.support.organisations import NOW
+from tocsin.desk import posting
 from tocsin.desk.posting import MOST_DRAFTS
-from tocsin.errors import MalformedRequest
+from tocsin.errors import Conflict, MalformedRequest
 from tocsin.identity.certificate import DAY
 from tocsin.people.person import Role
 from tocsin.records.record import parse_record
@@ -35,6 +36,51 @@ def test_a_posted_record_is_signed_stored_and_queued(office):
 def test_whoever_waits_is_told_once_for_a_batch(office):
     office.post_all([draft(), draft(), draft()])
     assert office.events.queued_for == [{LAB_B}]
+
+
+def test_the_logs_are_signed_once_for_a_batch(office):
+    size = office.home.tlog.size
+    office.post_all([draft(), draft(kind=0), draft()])
+    rows = office.home.store.audit.list(AuditFilter(act="posted"), limit=9)
+    assert [bool(row.seal) for row in rows] == [False, True]
+    assert office.home.tlog.size == size + 2
+    office.home.tlog.verify((office.home.tlog.vkey,))
+
+
+def test_a_batch_of_several_transactions_is_told_of_after_each(office, monkeypatch):
+    monkeypatch.setattr(posting, "AT_ONCE", 2)
+    posted = office.post_all([draft(), draft(), draft()]).results
+    assert len({result.record.digest for result in posted}) == 3
+    assert office.events.queued_for == [{LAB_B}, {LAB_B}]
+
+
+def test_a_draft_that_fails_after_something_of_it_was_written_takes_nothing_from_the_others(office, monkeypatch):
+    remember = type(office.home.store.records).remember_key
+
+    def refuse_one(records, key, digest, *, now):
+        if key == "taken":
+            raise Conflict("the idempotency key stands for another record already", reason="CONFLICT")
+        remember(records, key, digest, now=now)
+
+    monkeypatch.setattr(type(office.home.store.records), "remember_key", refuse_one)
+    drafts = [draft(idempotency_key="one"), draft(idempotency_key="taken"), draft(idempotency_key="two")]
+    results = office.post_all(drafts).results
+    assert [result.error_reason for result in results] == ["", "CONFLICT", ""]
+    digests = [result.record.digest for result in results if not result.error_reason]
+    assert office.home.store.feeds.candidates(LAB_B, limit=9) == tuple(digests)
+    assert office.home.store.records.counts().own == 2
+    assert [office.home.store.records.by_key(key) for key in ("one", "taken", "two")] == [digests[0], None, digests[1]]
+    assert office.home.tlog.size == 2
+
+
+def test_nobody_is_woken_for_what_is_due_where_nothing_is(office):
+    before = office.events.dues
+    office.post()
+    assert office.events.dues == before
+    office.post(retention_until="2027-03-01T12:00:00Z")
+    assert office.events.dues == before + 1
+    office.post(retention_until="2027-03-02T12:00:00Z")
+    assert office.events.dues == before + 1
 
 
 def test_plain_claims_are_signed_as_given(office):

@@ -10,7 +10,7 @@ from tests.exchange.pages import page_of
 from tests.exchange.parties import RELAYED, A, B, C
 from tests.store.making import make_record
 from tests.support.organisations import NOW
-from tocsin.errors import QuotaExceeded, StaleCursor
+from tocsin.errors import QuotaExceeded, StaleCheckpoint, StaleCursor
 from tocsin.exchange import side as ours
 from tocsin.exchange.bell import Bell
 from tocsin.exchange.outbox import Limits
@@ -19,6 +19,7 @@ from tocsin.services import doorkeeper
 from tocsin.services import exchange as service_module
 from tocsin.services.exchange import ExchangeService
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.watch.growth import read_growth
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,59 @@ def test_no_more_pages_go_than_a_window_until_a_receipt_comes(a, b):
 
     post(a, 5, heard_by=b)
     assert [int(cursor.split(".")[1]) for cursor in asyncio.run(run())] == [1, 2, 3, 4, 5]
+
+
+def test_what_our_log_has_grown_by_comes_with_the_page_that_needs_it(a, b):
+    async def run():
+        side, peer, bell = side_of(a), side_of(b), Bell()
+        calling(side, B)
+        service = ExchangeService(side, bell=bell, heartbeat_seconds=60)
+        async with aclosing(service.Subscribe(v1.SubscribeRequest(), None)) as answers:
+            assert not (await anext(answers)).HasField("page")
+            for number in range(2):
+                post(a, 1)
+                bell.ring((B,))
+                answer = await anext(answers)
+                with pytest.raises(StaleCheckpoint):
+                    peer.accept(A, answer.page)
+                assert peer.extend(A, A, read_growth(answer.growth)) == number + 2
+                assert peer.accept(A, answer.page).records == 1
+
+    post(a, 1, heard_by=b)
+    a.store.feeds.drop(B, a.store.feeds.candidates(B, limit=9))
+    asyncio.run(run())
+
+
+def test_a_log_that_has_grown_by_much_is_left_to_be_asked_for(a, monkeypatch):
+    async def run():
+        side = side_of(a)
+        calling(side, B)
+        async with aclosing(serving(side).Subscribe(v1.SubscribeRequest(), None)) as answers:
+            await anext(answers)
+            post(a, 3)
+            answer = await anext(answers)
+            while not answer.HasField("page"):
+                answer = await anext(answers)
+            return answer
+
+    monkeypatch.setattr(service_module, "MOST_GROWN", 2)
+    assert not asyncio.run(run()).HasField("growth")
+
+
+def test_a_stream_says_nothing_twice_when_all_was_sent(a):
+    async def run():
+        side, bell = side_of(a), Bell()
+        calling(side, B)
+        service = ExchangeService(side, bell=bell, heartbeat_seconds=0.2)
+        async with aclosing(service.Subscribe(v1.SubscribeRequest(), None)) as answers:
+            began = asyncio.get_running_loop().time()
+            first, second, third = [await anext(answers) for _ in range(3)]
+            return [each.HasField("page") for each in (first, second, third)], asyncio.get_running_loop().time() - began
+
+    post(a, 2)
+    sent, took = asyncio.run(run())
+    assert sent == [True, True, False]
+    assert took >= 0.2, "a heartbeat, when its time has come"
 
 
 def test_a_peer_that_signs_for_nothing_gets_a_window_and_then_signs_of_life(a):

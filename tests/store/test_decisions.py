@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from tests.store.making import steps
 from tests.support.organisations import NOW
 from tocsin.store.model import AuditFilter, AuditRow, PolicySetRow
 
@@ -50,6 +51,14 @@ class TestAudit:
         store.audit.append(rows)
         assert store.audit.list(AuditFilter(), limit=9) == rows
         assert store.audit.head() == rows[1]
+
+    def test_what_it_says_of_one_record_costs_the_same_in_a_long_log(self, store):
+        store.audit.append([row(number, "posted", digest=f"d{number}") for number in range(1, 9)])
+        where = AuditFilter(digest="d7", act="posted")
+        before = steps(store, lambda: store.audit.list(where, limit=1))
+        store.audit.append([row(number, "posted", digest=f"d{number}") for number in range(9, 400)])
+        assert steps(store, lambda: store.audit.list(where, limit=1)) == pytest.approx(before, abs=20)
+        assert [found.digest for found in store.audit.list(where, limit=9)] == ["d7"]
 
     @pytest.mark.parametrize("numbers", [(1,), (2,), (4,), (3, 5), (4, 3)], ids=str)
     def test_a_row_stands_behind_the_last_one_or_nowhere(self, store, numbers):

@@ -1,6 +1,7 @@
 """What every store must do with what goes out, what came in, and with peers."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,8 @@ from tests.support.organisations import NOW
 from tocsin.errors import Conflict, MalformedRequest, NotFound
 from tocsin.store.evidence import PageRow, ReceiptRow
 from tocsin.store.model import (
+    Dealings,
+    DisclosureRequest,
     Due,
     DueKind,
     EntryKind,
@@ -18,6 +21,7 @@ from tocsin.store.model import (
     PeerRole,
     PeerState,
     Position,
+    ReviewState,
     Taken,
     Verdict,
     Waiting,
@@ -103,6 +107,31 @@ class TestEntries:
             append(store, records[0])
             assert 1 / 0, "signing failed"
         assert append(store, records[1]) == 1
+
+    @pytest.mark.usefixtures("feed")
+    def test_entries_that_were_numbered_behind_another_one_are_not_kept(self, store, records):
+        append(store, records[0])
+        new = [NewEntry(EntryKind.RECORD, records[1], frozenset(), "tag")]
+        with pytest.raises(RuntimeError, match="another head"):
+            store.feeds.append(B, new, after=0, now=NOW)
+        assert [entry.digest for entry in store.feeds.entries(B, after=0, limit=9)] == [records[0]]
+
+    @pytest.mark.usefixtures("feed")
+    def test_everything_between_us_and_a_partner_about_a_record_comes_together(self, store, records):
+        digest = records[0]
+        assert store.feeds.dealings(B, digest) == store.feeds.dealings(B, "nothing") == Dealings()
+        store.records.narrow(digest, (B, C))
+        store.feeds.grant(B, digest, ["steps"], now=NOW)
+        store.feeds.grant(C, digest, ["prompts"], now=NOW)
+        append(store, digest, "title")
+        append(store, digest, "a digest", kind=EntryKind.RETRACTION)
+        asked = DisclosureRequest("q" * 43, B, digest, ("steps",), "why", NOW, ReviewState.OPEN)
+        store.reviews.ask(asked)
+        found = Dealings(frozenset({B, C}), frozenset({"steps"}), frozenset({"title"}), asks=True)
+        assert store.feeds.dealings(B, digest) == found
+        store.reviews.set_state(asked.id, ReviewState.REJECTED)
+        assert store.feeds.dealings(B, digest) == replace(found, asks=False)
+        assert store.feeds.dealings(C, digest) == Dealings(frozenset({B, C}), frozenset({"prompts"}), None)
 
     @pytest.mark.usefixtures("feed")
     def test_what_went_is_the_sum_of_the_entries_that_carry_something(self, store, records):

@@ -5,7 +5,7 @@ import pytest
 from tests.support.organisations import NOW, found
 from tests.support.stores import new_store
 from tests.tlog.reference import Tree
-from tocsin.errors import LogInconsistent, MalformedLog
+from tocsin.errors import Conflict, LogInconsistent, MalformedLog
 from tocsin.tlog.checkpoint import verify_checkpoint
 from tocsin.tlog.entry import record_entry
 from tocsin.tlog.log import OwnLog
@@ -49,6 +49,31 @@ def test_everything_in_it_is_proved_by_its_last_checkpoint(log):
     for number, entry in enumerate(ENTRIES):
         proof = log.prove(entry)
         assert verify_proof(proof, entry, origin=ORIGIN, vkeys=VKEYS, quorum=None, now=NOW).index == number
+
+
+def test_several_entries_are_proved_at_once_as_each_alone(log):
+    log.issue(*ENTRIES[:23], now=NOW)
+    proofs = log.prove_all(ENTRIES)
+    assert proofs == {entry: log.prove(entry) for entry in ENTRIES[:23]}
+
+
+def test_what_is_gathered_is_entered_together_and_signed_once(log, store):
+    log.issue(ENTRIES[0], now=NOW)
+    before, gathering = store.logs.get(ORG), log.gather()
+    gathering.issue(*ENTRIES[1:3], now=NOW)
+    gathering.issue(ENTRIES[3], now=NOW)
+    assert store.logs.get(ORG) == before
+    log.enter(gathering.pending, now=NOW)
+    assert store.logs.get(ORG).signed == 4
+    assert log.root(4) == Tree(ENTRIES).root(4)
+
+
+def test_nothing_is_gathered_that_could_not_be_issued(log):
+    log.issue(ENTRIES[0], now=NOW)
+    gathering = log.gather()
+    with pytest.raises(Conflict) as refused:
+        gathering.issue(ENTRIES[0][:32] + b"x" * 32, now=NOW)
+    assert (refused.value.reason, gathering.pending) == ("EQUIVOCATION", [])
 
 
 def test_what_is_not_in_it_or_not_signed_yet_is_not_proved(log):
