@@ -13,6 +13,7 @@
 The two stores take turns.
 """
 
+import logging
 import random
 import signal
 import time
@@ -198,6 +199,7 @@ def _start(place: Place) -> float:
 
 
 def _open_after_a_crash(place: Place) -> None:
+    logging.getLogger("tocsin.store").setLevel(logging.ERROR)  # it would say each time that it was not closed
     take(place.root / "tocsin.db")
     open_home(place.root, now=int(time.time())).close()
 
