@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.nodes import Place, make_place
+from tests.support.nodes import SHARES_EVERYTHING, Place, make_place
 from tests.support.processes import introduce
 
 from benchmarks.progress import Counter, batches
@@ -32,21 +32,7 @@ KIND, TLP = "finding", "AMBER"
 SUMMARY = "The model follows instructions that stand in what a tool returns, as if its user had written them. "
 BATCH = 100  # records posted in one transaction
 
-POLICY = """
-partner = "{partner}"
-agreement = "for the benchmarks"
-
-[[share]]
-name = "all"
-kinds = ["*"]
-max_tlp = "AMBER+STRICT"
-classes = "PARTNER"
-
-[accept]
-kinds = ["*"]
-max_per_hour = 1000000
-max_mb_per_hour = 100000
-"""
+POLICY = SHARES_EVERYTHING.replace("max_per_hour = 2000", "max_per_hour = 1000000\nmax_mb_per_hour = 100000")
 """Everything goes, and as much is taken as a policy can allow."""
 
 UNLIMITED = {"verify_seconds_per_minute": 60.0, "calls_per_minute": 1_000_000}
