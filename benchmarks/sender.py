@@ -9,6 +9,7 @@ first page was asked for, and one when the receipt for the last came.
 
 import asyncio
 import json
+import logging
 import signal
 import struct
 import sys
@@ -92,4 +93,5 @@ async def serve(home: Path, pages: Path, listen: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)  # to standard error, which the benchmark keeps
     asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

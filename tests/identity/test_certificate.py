@@ -192,8 +192,8 @@ def minted(*, by, issuer_org):
         x509.CertificateBuilder(
             subject_name=name, issuer_name=issuer, public_key=STRANGER.public_key(), serial_number=7
         )
-        .not_valid_before(datetime.fromtimestamp(TODAY - 1000, UTC))
-        .not_valid_after(datetime.fromtimestamp(TODAY + 1000, UTC))
+        .not_valid_before(datetime.fromtimestamp(TODAY - 86_400, UTC))
+        .not_valid_after(datetime.fromtimestamp(TODAY + 86_400, UTC))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(ORG)]), critical=False)
     )

@@ -17,6 +17,7 @@ from typing import Any
 from tocsin.errors import InternalError, TocsinError
 from tocsin.exchange.bell import Bell, heard_within
 from tocsin.exchange.circuit import Contact, Happened, Pace
+from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.gossip import compare
 from tocsin.exchange.pull import follow_feed, push_feed, recover_from
@@ -90,7 +91,9 @@ class Worker:
 
     async def _note(self, error: TocsinError) -> None:
         if not self._contact.failures:
-            _log.warning("%s: %s", self.peer.org, error.reason, extra={"peer": self.peer.org})
+            theirs = error.metadata.get(PEER_REASON, "")  # one of the reasons that we know
+            said = f"{error.reason} ({theirs})" if theirs else error.reason
+            _log.warning("%s: %s", self.peer.org, said, extra={"peer": self.peer.org})
         try:
             await asyncio.to_thread(self._side.note_error, self.peer.org, error)
         except Exception as second:  # noqa: BLE001 -- a full disk takes no note, and must not end all contact either
