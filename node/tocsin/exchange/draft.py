@@ -13,9 +13,9 @@ from tocsin.encoding import JSON
 from tocsin.exchange.cursor import new_tag
 from tocsin.exchange.entry import PageEntry, disclosed_paths
 from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES, build_page
-from tocsin.exchange.publish import weigh_for
 from tocsin.exchange.request import answer_requests
 from tocsin.exchange.retract import Notice, find_notice, look_at_earlier, notice_again
+from tocsin.exchange.rounds import Shared
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.policy.decide import Decision, Denial
@@ -24,8 +24,6 @@ from tocsin.records.disclosure import digest_of
 from tocsin.records.jws import CLOCK_SKEW
 from tocsin.records.record import VerifiedRecord
 from tocsin.release.gate import agreement_on, wait_of
-from tocsin.release.ledger import Proofs
-from tocsin.release.office import Office
 from tocsin.release.presentation import further_disclosures, missing, presentation
 from tocsin.store.evidence import PageRow
 from tocsin.store.model import Dealings, EntryKind, Feed, FeedEntry, NewEntry, WithheldPath
@@ -61,23 +59,20 @@ class _Look(Enum):
 class Draft:
     """A page in the making, inside the transaction that signs it."""
 
-    def __init__(self, office: Office, feed: Feed, *, now: int, limits: Limits) -> None:
+    def __init__(self, shared: Shared, feed: Feed, *, now: int, limits: Limits) -> None:
         self.entries: list[PageEntry] = []
+        self.log: list[Entry] = []  # what is to be kept of it in the decision log
+        self.again: dict[str, VerifiedRecord] = {}  # what is to be weighed again once that is done
         # Something that may go did not fit: what waits and may not go is no business of the partner.
         self.is_full = False
-        self._office = office
-        self._feeds = office.store.feeds
+        self._office, self._shown, self._proofs = shared
+        self._feeds = self._office.store.feeds
         self._feed = feed
         self._partner = OrgId(feed.partner)
         self._now = now
         self._limits = limits
         self._room = limits.bytes
-        self._log: list[Entry] = []
         self._new: list[NewEntry] = []  # that have their number, and are kept together
-        self._again: dict[str, VerifiedRecord] = {}
-        self._proofs = Proofs(office.store)
-        # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
-        self._shown = office.tlog.show(now=now)
         self._not_gone: dict[str, tuple[str, str, int]] = {}  # issuer, record id and version, by digest
 
     def add_numbered(self, *, after: int) -> None:
@@ -106,14 +101,10 @@ class Draft:
         return len(considered)
 
     def settle(self) -> None:
-        """Keep what goes, and in the log what was decided, and note what to look at again, and when."""
+        """Keep what goes, and note what to look at again."""
         self._number()
-        if self._log:
-            self._office.log.append(*self._log, now=self._now)
         for issuer, record_id, version in self._not_gone.values():
             look_at_earlier(self._office.store, issuer, record_id, version, partner=self._partner, now=self._now)
-        for record in self._again.values():
-            weigh_for(self._office, record, partners=(self._partner,), now=self._now)
 
     def sign(self, signer: Signer) -> v1.Page:
         """Return the signed page, and keep what a receipt for it is known by."""
@@ -189,7 +180,7 @@ class Draft:
             return None
         passed = self._pass(record, today) or self._pass(record, replace(today, disclosed=today.disclosed & held))
         if passed is None:
-            self._again[record.digest] = record
+            self.again[record.digest] = record
             return None
         disclosed = today.disclosed & sent.disclosed
         if disclosed.isdisjoint(withholdable(record.kind)):  # nothing would be said by it
@@ -206,13 +197,13 @@ class Draft:
                 stored = self._office.store.records.get(sent.digest)
                 self._not_gone[sent.digest] = stored.issuer, stored.record_id, stored.version
             details: dict[str, JSON] = {"kind": sent.kind.value, "sequence": sent.sequence}
-            self._log.append(Entry(Event.WITHDRAWN, partner=self._partner, digest=sent.digest, details=details))
+            self.log.append(Entry(Event.WITHDRAWN, partner=self._partner, digest=sent.digest, details=details))
         return True
 
     def _add_candidate(self, record: VerifiedRecord, today: Decision, dealings: Dealings) -> bool:
         """Add what the partner does not hold of a record, if anything; False where it does not fit."""
         if today.wider_at is not None:  # it may have been queued without being weighed
-            self._again[record.digest] = record
+            self.again[record.digest] = record
         held = dealings.sent
         if not today.delivered and held is None and record.version > 1:
             self._not_gone[record.digest] = record.issuer, record.record_id, record.version
@@ -220,7 +211,7 @@ class Draft:
             return True
         passed = self._pass(record, today)
         if passed is None:
-            self._again[record.digest] = record
+            self.again[record.digest] = record
             return True
         kind = EntryKind.RECORD if held is None else EntryKind.DISCLOSURES
         going = _Going(replace(today, disclosed=today.disclosed - (held or frozenset())), passed.review)
@@ -244,7 +235,7 @@ class Draft:
         self._new.append(NewEntry(kind, notice.digest, frozenset({of}), tag))
         action = notice.retraction.action
         details: dict[str, JSON] = {"kind": kind.value, "sequence": sequence, "action": action, "retraction": of}
-        self._log.append(Entry(Event.SENT, partner=self._partner, digest=notice.digest, details=details))
+        self.log.append(Entry(Event.SENT, partner=self._partner, digest=notice.digest, details=details))
         return _Look.DONE
 
     def _number(self) -> None:
@@ -285,7 +276,7 @@ class Draft:
         }
         if origin := self._origin(record.issuer):
             details["origin"] = origin
-        self._log.append(Entry(event, partner=self._partner, digest=record.digest, details=details))
+        self.log.append(Entry(event, partner=self._partner, digest=record.digest, details=details))
 
     def _carry(
         self, record: VerifiedRecord, decision: Decision, *, kind: EntryKind, sequence: int, tag: str

@@ -22,12 +22,14 @@ hold up others who write; inside it what was verified is known by its exact
 text. The statement of the page is kept, to know the receipt for it.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 from tocsin.exchange.cursor import new_feed_id, resolve_cursor
 from tocsin.exchange.draft import Draft, Limits
 from tocsin.exchange.reread import Rereading
 from tocsin.exchange.rollback import Place, find_place
+from tocsin.exchange.rounds import Ask, Made, Rounds, Shared
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
 from tocsin.release.office import Office
@@ -50,27 +52,29 @@ def next_page(
     now: int,
     limits: Limits = LIMITS,
     reread: Rereading | None = None,
+    rounds: Rounds | None = None,
 ) -> v1.Page | None:
     """Return the page that follows a cursor, or None where nothing does.
 
     `signer` is one of our delivery keys; `reread` counts what the partner asks
-    for again. The caller MUST have made sure that the partner is who it says,
-    and active.
+    for again; in `rounds` pages are made together with those of others. The
+    caller MUST have made sure that the partner is who it says, and active.
 
     Raises MalformedCursor, StaleCursor for a cursor of another feed or from
     the future, and QuotaExceeded where too much is asked for again.
     """
-    store = office.store
-    if store.logs.get(office.organisation.org).stopped:
+    if office.store.logs.get(office.organisation.org).stopped:
         return None  # what would go says how long our log is
+    rounds = rounds or Rounds()
     while True:
         place = find_place(office, partner, cursor, now=now)
         if reread and place.feed and not place.is_end:
             reread.verify(partner, head=place.feed.head, now=now)
-        considered = _verify_ahead(office, partner, place, limits=limits, now=now)
-        if place.is_end and not considered:
+        ahead = _verify_ahead(office, partner, place, limits=limits, now=now)
+        if not ahead.numbered and not ahead.considered:
             return None
-        made = _make_page(office, partner, cursor, place, considered, signer=signer, now=now, limits=limits)
+        make = partial(_make_page, partner, cursor, place, ahead.considered, signer=signer, now=now, limits=limits)
+        made = rounds.answer(office, Ask(partner, make, ahead.numbered + ahead.considered, now))
         if made.page is not None:
             if reread and made.again:
                 reread.count(partner, made.again, now=now)
@@ -79,44 +83,42 @@ def next_page(
             return None
 
 
-class _Made(NamedTuple):
-    """A page, with the number of entries that went before, and of candidates that are off the queue."""
-
-    page: v1.Page | None
-    again: int
-    dropped: int
-
-
 def _make_page(
-    office: Office,
     partner: OrgId,
     cursor: str,
     place: Place,
     considered: int,
+    shared: Shared,
     *,
     signer: Signer,
     now: int,
     limits: Limits,
-) -> _Made:
+) -> Made:
     """Make a page of what may go; there may be none although there are candidates left to look at."""
-    store = office.store
-    with store.transaction():
-        feed, after = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now), place.after
-        if place.feed is None or feed.feed_id != place.feed.feed_id:  # it has begun, or begun anew, meanwhile
-            after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)
-        draft = Draft(office.at_once(), feed, now=now, limits=limits)
-        draft.add_numbered(after=after)
-        again = len(draft.entries)
-        dropped = draft.add_candidates(considered) if after + again == feed.head else 0
-        draft.settle()
-        if not draft.entries:
-            return _Made(None, again, dropped)
+    office, store = shared.office, shared.office.store
+    feed, after = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now), place.after
+    if place.feed is None or feed.feed_id != place.feed.feed_id:  # it has begun, or begun anew, meanwhile
+        after = resolve_cursor(cursor, feed=feed, feeds=store.feeds)
+    draft = Draft(shared, feed, now=now, limits=limits)
+    draft.add_numbered(after=after)
+    again = len(draft.entries)
+    dropped = draft.add_candidates(considered) if after + again == feed.head else 0
+    draft.settle()
+    page = draft.sign(signer) if draft.entries else None
+    if page is not None:
         store.peers.note_sent(partner, now=now)
-        return _Made(draft.sign(signer), again, dropped)
+    return Made(page, again, dropped, draft.log, tuple(draft.again.values()))
 
 
-def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limits, now: int) -> int:
-    """Verify what the page may carry, and return how many candidates are to be looked at for it."""
+class _Ahead(NamedTuple):
+    """How many entries go again, and how many candidates are to be looked at."""
+
+    numbered: int
+    considered: int
+
+
+def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limits, now: int) -> _Ahead:
+    """Verify what the page may carry, and return how much is to be looked at for it."""
     feeds, records, considered = office.store.feeds, 0, 0
     room = PAGES_AHEAD * limits.bytes
     again = () if place.is_end else feeds.entries(partner, after=place.after, limit=limits.numbered)
@@ -131,4 +133,4 @@ def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limit
             room -= len(record.token)
         if records > limits.entries or room < 0:
             break
-    return max(0, considered)
+    return _Ahead(len(numbered), max(0, considered))

@@ -26,6 +26,7 @@ from tocsin.exchange.receive import Received, accept_page
 from tocsin.exchange.recovery import keep_recovered, what_is_held
 from tocsin.exchange.request import keep_request
 from tocsin.exchange.reread import Rereading
+from tocsin.exchange.rounds import Rounds
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
 from tocsin.identity.signer import Signer
@@ -59,6 +60,7 @@ class Side:
     contacts: Contacts = field(default_factory=Contacts)
     rereading: Rereading = field(default_factory=Rereading)
     inflow: Inflow = field(default_factory=Inflow)
+    rounds: Rounds = field(default_factory=Rounds)
     changed: Callable[[OrgId], None] = lambda _: None
 
     @property
@@ -82,6 +84,7 @@ class Side:
             now=self.clock(),
             limits=limits,
             reread=self.rereading,
+            rounds=self.rounds,
         )
 
     def acknowledge(self, partner: OrgId, receipts: Sequence[str]) -> None:
