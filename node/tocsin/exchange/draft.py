@@ -65,7 +65,7 @@ class Draft:
         self.again: dict[str, VerifiedRecord] = {}  # what is to be weighed again once that is done
         # Something that may go did not fit: what waits and may not go is no business of the partner.
         self.is_full = False
-        self._office, self._shown, self._proofs = shared
+        self._office, self._shown, self._proofs, self._loaded = shared
         self._feeds = self._office.store.feeds
         self._feed = feed
         self._partner = OrgId(feed.partner)
@@ -126,7 +126,9 @@ class Draft:
 
     def _load(self, digest: str) -> "_Candidate":
         dealings = self._feeds.dealings(self._partner, digest)
-        return _Candidate(digest, dealings, self._office.load(digest, now=self._now, dealings=dealings))
+        if digest not in self._loaded:
+            self._loaded[digest] = self._office.load(digest, now=self._now, dealings=dealings)
+        return _Candidate(digest, dealings, self._loaded[digest])
 
     def _consider(self, candidate: "_Candidate") -> _Look:
         """Look at a candidate: the record, or what its origin has taken back."""

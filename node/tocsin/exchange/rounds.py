@@ -27,11 +27,17 @@ MOST_LOOKED_AT: Final = MAX_ENTRIES
 
 
 class Shared(NamedTuple):
-    """What the pages of one round share: the office of that moment, our log as it is shown, and the proofs from it."""
+    """What the pages of one round share.
+
+    That is the office of that moment, our log as it is shown, the proofs from
+    it, and the records that were loaded, by digest: to be loaded does not
+    depend on whom they are for.
+    """
 
     office: Office
     shown: str
     proofs: Proofs
+    loaded: dict[str, VerifiedRecord | None]
 
 
 class Made(NamedTuple):
@@ -97,7 +103,7 @@ def _hold(office: Office, asks: Sequence[Ask]) -> None:
         with office.store.transaction():
             today = office.at_once()
             # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
-            shared = Shared(today, today.tlog.show(now=now), Proofs(office.store))
+            shared = Shared(today, today.tlog.show(now=now), Proofs(office.store), {})
             for ask in asks:
                 _make(shared, ask)
             made = [(ask, ask.made) for ask in asks if ask.made is not None]

@@ -41,14 +41,15 @@ class Proofs:
 
     def of(self, issued: Issued) -> str:
         """Return the C2SP tlog-proof that its origin has logged it; empty: what is held of its log lacks it."""
-        if issued.digest not in self._made:
-            self.prepare((issued,))
+        self.prepare((issued,))
         return self._made[issued.digest]
 
     def prepare(self, issued: Iterable[Issued]) -> None:
         """Make the proofs of several things together: what they share is read and computed once."""
         entries: dict[str, dict[str, bytes]] = {}
         for one in issued:
+            if one.digest in self._made:
+                continue
             entries.setdefault(one.issuer, {})[one.digest] = entry_of(one)
         for issuer, of in entries.items():
             proofs = TransparencyLog(self._store.logs, OrgId(issuer)).prove_all(tuple(of.values()))

@@ -42,7 +42,7 @@ class SqliteReceipts:
     def keep_page(self, partner: str, page: PageRow) -> None:
         """Keep the statement of a page that was made for a partner, and few of those without a receipt."""
         with self._db.joined():
-            self._page(partner, page, given=False)
+            self._keep(partner, page, given=False)
             self._db.execute(
                 "DELETE FROM pages WHERE id IN"
                 " (SELECT id FROM pages WHERE peer = ? AND NOT signed ORDER BY id DESC LIMIT -1 OFFSET ?)",
@@ -148,7 +148,11 @@ class SqliteReceipts:
         return tuple(_answer(row) for row in rows)
 
     def _receipt(self, receipt: ReceiptRow, *, pending: bool) -> None:
-        page = self._page(receipt.peer, receipt.page, given=receipt.given)
+        self._keep(receipt.peer, receipt.page, given=receipt.given)
+        page = self._db.number(
+            "SELECT id FROM pages WHERE peer = ? AND given = ? AND digest = ?",
+            (receipt.peer, receipt.given, receipt.page.digest),
+        )
         self._db.execute("UPDATE pages SET signed = 1 WHERE id = ? AND NOT signed", (page,))
         self._db.execute(
             "INSERT INTO receipts (peer, given, chain, number, digest, statement, page, at, refused, pending)"
@@ -167,16 +171,13 @@ class SqliteReceipts:
             ),
         )
 
-    def _page(self, peer: str, page: PageRow, *, given: bool) -> int:
-        """Keep a page once, and return its row."""
+    def _keep(self, peer: str, page: PageRow, *, given: bool) -> None:
+        """Keep a page once."""
         values: tuple[Value, ...] = (page.statement, page.feed_id, page.first, page.last, page.at)
         self._db.execute(
             "INSERT OR IGNORE INTO pages (peer, given, digest, statement, feed_id, first, last, at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (peer, given, page.digest, *values),
-        )
-        return self._db.number(
-            "SELECT id FROM pages WHERE peer = ? AND given = ? AND digest = ?", (peer, given, page.digest)
         )
 
 
