@@ -80,8 +80,6 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
                 if not answer.HasField("page"):
                     yield None
                     continue
-                if answer.HasField("growth"):
-                    await asyncio.to_thread(side.extend, org, org, read_growth(answer.growth))
                 received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
                 cursor = received.cursor
                 await hand()
@@ -278,8 +276,14 @@ async def _pages(client: Client, cursor: str) -> AsyncGenerator[PullResponse, No
 
 
 async def _prepare(org: OrgId, side: Side, answer: PullResponse | SubscribeResponse) -> Prepared:
-    """Look at the page of an answer ahead, if there is one."""
-    return await asyncio.to_thread(side.prepare, org, answer.page) if answer.HasField("page") else {}
+    """Look at the page of an answer ahead, if there is one, and read on in the log that came along."""
+    return await asyncio.to_thread(_look, org, side, answer) if answer.HasField("page") else {}
+
+
+def _look(org: OrgId, side: Side, answer: PullResponse | SubscribeResponse) -> Prepared:
+    if isinstance(answer, SubscribeResponse) and answer.HasField("growth"):
+        side.extend(org, org, read_growth(answer.growth))
+    return side.prepare(org, answer.page)
 
 
 async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side, prepared: Prepared) -> Received:

@@ -87,6 +87,10 @@ class Side:
             rounds=self.rounds,
         )
 
+    def has_queued(self, partner: OrgId) -> bool:
+        """Say whether anything is queued for a partner; perhaps nothing of it goes."""
+        return bool(self.store.feeds.candidates(partner, limit=1))
+
     def acknowledge(self, partner: OrgId, receipts: Sequence[str]) -> None:
         """Take what a partner says became of our pages; see `acknowledge.take_receipts`."""
         with self.budget.spending(partner):

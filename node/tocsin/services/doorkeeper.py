@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -80,6 +81,9 @@ READER_METHODS = frozenset(
 
 COLLEAGUE_CALLS_AT_ONCE = 32
 """Of one person: half of what the desk takes at once, so that nobody's script shuts the others out."""
+
+MOST_PINS = 1024
+"""Certificates of callers that are remembered with their pins."""
 
 _DESK = "/tocsin.v1.DeskService/"
 _HEALTH = "/grpc.health.v1.Health/"
@@ -249,7 +253,12 @@ def _presented_pin(context: Context) -> str:
     certificates = connection.get("x509_pem_cert", [])
     if len(certificates) != 1:
         raise Unauthenticated("the connection shows no certificate", reason="PIN_MISMATCH")
-    return spki_pin(x509.load_pem_x509_certificate(certificates[0]).public_bytes(Encoding.DER))
+    return _pin(certificates[0])
+
+
+@lru_cache(MOST_PINS)  # a certificate is read once, and not for each call that is made under it
+def _pin(certificate: bytes) -> str:
+    return spki_pin(x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER))
 
 
 def _unknown_person() -> Unauthenticated:

@@ -26,9 +26,9 @@ from tocsin.v1 import exchange_service_pb2 as v1
 from tocsin.v1 import log_service_pb2 as log_v1
 from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer
 
-WINDOW = 16
-"""Pages of a subscription that may be on their way without a receipt: 4,000 entries, and what a slow line buffers."""
-
+WINDOW = 3
+"""Pages of a subscription that may be on their way without a receipt: one is stored, one is looked at meanwhile, one is
+on the line. A further one would only wait there, and here what is queued by then is on the same page."""
 MOST_GROWN = 1024
 """Entries of our log that go along with a page: what is posted while one is made. Further ones are asked for."""
 AGAIN_A_SECOND = 64
@@ -77,7 +77,7 @@ class ExchangeService(ExchangeServiceServicer):
                     answer.now = self._side.clock()
                     yield answer
                     due = clock() + self._heartbeat_seconds
-                if not answer.HasField("page"):
+                if not stream.goes_on:
                     await heard_within(acknowledged if stream.is_full else queued, due - clock())
 
     async def Acknowledge(self, request: v1.AcknowledgeRequest, context: Context) -> v1.AcknowledgeResponse:  # noqa: N802
@@ -138,6 +138,7 @@ class _Stream:
 
     def __init__(self, side: Side, partner: OrgId, cursor: str) -> None:
         self.is_full = False  # so many pages have no receipt yet that nothing more goes
+        self.goes_on = False  # there is more to send now
         self._side = side
         self._partner = partner
         self._cursor = side.beginning(partner, cursor)
@@ -148,6 +149,7 @@ class _Stream:
         """Return the next page, with what our log has grown by; neither where there is none, or the window is full."""
         self.is_full = self._fills_window()
         page = None if self.is_full else self._side.next_page(self._partner, self._cursor)
+        self.goes_on = page is not None and (page.more or self._side.has_queued(self._partner))
         if page is None:
             return v1.SubscribeResponse()
         self._cursor = page.cursor
