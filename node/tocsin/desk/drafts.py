@@ -22,6 +22,13 @@ from tocsin.v1 import record_pb2
 LONGEST_KEY = 200
 """Characters of an idempotency key: room for a format's name and a hash, or a URL."""
 
+# What a draft may say; where it need not say anything, 0 is among it.
+_KINDS = frozenset(record_pb2.RecordKind.values()) - {0}
+_TLPS = frozenset(record_pb2.Tlp.values()) - {0}
+_USES = frozenset(record_pb2.PermittedUse.values()) - {0}
+_PAPS = frozenset(record_pb2.Pap.values())
+_RELAYS = frozenset(record_pb2.Relay.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -59,17 +66,17 @@ def parse_draft(message: v1.Draft, *, store: Store, ours: OrgId, random: Callabl
 
 
 def _problems(message: v1.Draft) -> Iterator[str]:
-    if message.kind not in record_pb2.RecordKind.values() or not message.kind:
+    if message.kind not in _KINDS:
         yield "kind: say whether it is a finding, an incident or an evaluation"
-    if message.tlp not in record_pb2.Tlp.values() or not message.tlp:
+    if message.tlp not in _TLPS:
         yield "tlp: a record carries exactly one marking"
-    if message.pap not in record_pb2.Pap.values():
+    if message.pap not in _PAPS:
         yield "pap: not a marking of the contract"
-    if any(use not in record_pb2.PermittedUse.values() or not use for use in message.permitted_use):
+    if not _USES.issuperset(message.permitted_use):
         yield "permitted_use: not a use of the contract"
-    if message.relay not in record_pb2.Relay.values():
+    if message.relay not in _RELAYS:
         yield "relay: not a value of the contract"
-    if any(step.tlp not in record_pb2.Tlp.values() or not step.tlp for step in message.downgrade_at):
+    if any(step.tlp not in _TLPS for step in message.downgrade_at):
         yield "downgrade_at: each step has a time and a marking of the contract"
     yield from _unknown_overrides(message.overrides)
     if len(message.idempotency_key) > LONGEST_KEY:
