@@ -2,6 +2,7 @@
 
 publish       a record, or its next version, is stored and weighed for each partner; retract: it is taken back
 outbox        a partner's next page is made: policy and gate asked again, numbers given, signed; draft: what goes on it
+rounds        pages that are asked for at the same time, in one transaction
 page, entry   the signed page itself; cursor: how far a partner has come; reread: how often it may begin again
 reveal        further fields of a record, for a partner that holds a part of it
 request       what partners ask for; ask: what we ask of others

@@ -1,7 +1,7 @@
 """This package says when something may go, and makes the bytes that go.
 
-presentation   what policy says today, and the bytes that follow from it; nothing else makes them
-office         what release works with: store, policies of the moment, decision log
+presentation   the bytes that follow from what policy says today; nothing else makes them
+office         what release works with: store, policies of the moment, decision log; known: records that were verified
 terms          what would go to whom, by hash: what an approval signs
 gate           whether enough people have agreed, and the time has come
 weigh          a record for a partner: queued now, noted for later, or nothing to go
