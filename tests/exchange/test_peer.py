@@ -185,14 +185,13 @@ def test_no_call_waits_for_a_peer_that_takes_its_time(monkeypatch, call):
 
 
 def test_a_stream_without_a_sign_of_life_is_given_up(monkeypatch):
-    monkeypatch.setattr(peer_module, "SILENCE_SECONDS", 0.1)
-
     async def answer(context):
         await asyncio.Event().wait()
 
     async def act(client):
         stream = client.subscribe("")
         assert not (await anext(stream)).HasField("page")
+        monkeypatch.setattr(peer_module, "SILENCE_SECONDS", 0.1)
         with pytest.raises(PeerUnreachable) as caught:
             await anext(stream)
         return caught.value
