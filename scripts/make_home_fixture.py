@@ -1,6 +1,6 @@
-"""This module makes `tests/fixtures/home-v3/`: a small home as this version leaves it, for later versions to open.
+"""This module makes `tests/fixtures/home-v5/`: a small home as this version leaves it, for later versions to open.
 
-    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v3.json: what it holds
+    python scripts/make_home_fixture.py            # writes the home and, beside it, home-v5.json: what it holds
 
 It is Lab A's: one peer with whom it has exchanged in both directions, a second
 person beside the founder, a policy with a rule of each sort put in force, records
@@ -117,7 +117,7 @@ def seeded(seed: str) -> Callable[[int], bytes]:
 
 def main() -> None:
     """Make the home, its partner's in a temporary folder, and let them exchange."""
-    target = FIXTURES / "home-v3"
+    target = FIXTURES / "home-v5"
     shutil.rmtree(target, ignore_errors=True)
     FIXTURES.mkdir(exist_ok=True)
     with (
@@ -127,7 +127,7 @@ def main() -> None:
     ):
         exchange(here, there)
         written = json.dumps(describe(here), indent=2, ensure_ascii=False)
-    (FIXTURES / "home-v3.json").write_text(f"{written}\n", encoding="utf-8")
+    (FIXTURES / "home-v5.json").write_text(f"{written}\n", encoding="utf-8")
     (target / "lock").unlink()
     (target / "run").rmdir()  # empty, and git keeps no empty folders
 
@@ -324,6 +324,8 @@ def deliver(sender: Place, receiver: Place, *, hand_over: bool = True) -> None:
     ours, theirs = sender.side, receiver.side
     here, there = ours.organisation.org, theirs.organisation.org
     while page := ours.next_page(there, theirs.stored(here)):
+        if growth := ours.growth(there, here, theirs.store.logs.get(here).size):
+            theirs.extend(here, here, growth)
         theirs.accept(here, page)
         if hand_over:
             receipts = theirs.receipts(here)

@@ -5,7 +5,6 @@ logs ──┬── log_entries      what was logged, as 64 bytes each, by thei
        └── log_checkpoints  of every minute the last checkpoint that somebody cosigned
 log_waits                   whom our own log waits for, in a home that was put back to an earlier state
 evidence                    who was caught with two histories, and the proof of it
-records_over                what is evidence, or was taken back: few of many records
 """
 
 TABLES = (
@@ -65,9 +64,5 @@ TABLES = (
         bundle BLOB    NOT NULL,
         at     INTEGER NOT NULL
     ) STRICT
-    """,
-    """
-    CREATE INDEX records_over ON records (issuer, record_id, version)
-        WHERE standing NOT IN ('current', 'replaced')
     """,
 )

@@ -8,7 +8,7 @@ that an older program can tell that a store is too new for it.
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from tocsin.store import fourth, second, third
+from tocsin.store import fifth, fourth, second, third
 from tocsin.store.schema import APPLICATION_ID, TABLES
 
 migrations = Migrations("tocsin")
@@ -47,7 +47,14 @@ def transparency_logs(db: Database) -> None:
         db.execute(statement)
 
 
-KNOWN = 4  # how many migrations stand above
+@migrations()
+def index_of_what_is_over(db: Database) -> None:
+    """Add what the fifth version keeps."""
+    for statement in fifth.TABLES:
+        db.execute(statement)
+
+
+KNOWN = 5  # how many migrations stand above
 
 
 def migrate(db: Database) -> None:
