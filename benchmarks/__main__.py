@@ -30,11 +30,15 @@ def main() -> int:
     """Measure, print, and write down; 1 where a chapter could not be measured."""
     asked = _arguments()
     scale = Scale(full=asked.full, runs=asked.runs)
+    before = _ticks()
     with Steps() as steps:
         chapters = [_measure(name, scale, steps) for name in asked.chapters or CHAPTERS]
-    print_table(chapters, Console(width=None if sys.stdout.isatty() else 160))
+    machine = (*_machine(), _stolen(before, _ticks()))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    print_table(chapters, console)
+    console.print(*machine, sep="\n", highlight=False)
     if asked.full:
-        _write(chapters, asked)
+        _write(chapters, asked, machine)
     return 1 if any(chapter.failed for chapter in chapters) else 0
 
 
@@ -69,12 +73,12 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     return Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed)
 
 
-def _write(chapters: Sequence[Chapter], asked: argparse.Namespace) -> None:
+def _write(chapters: Sequence[Chapter], asked: argparse.Namespace, machine: Sequence[str]) -> None:
     from benchmarks.plot import draw
 
     command = " ".join(("python -m benchmarks", *asked.chapters, "--full"))
     remarks = (HERE / "LIMITS.md").read_text()
-    (HERE / "RESULTS.md").write_text(markdown(chapters, machine=_machine(), command=command, remarks=remarks))
+    (HERE / "RESULTS.md").write_text(markdown(chapters, machine=machine, command=command, remarks=remarks))
     draw(chapters, HERE / "growth.png")
 
 
@@ -93,6 +97,18 @@ def _machine() -> tuple[str, ...]:
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION} (of Python)",
         ", ".join(f"{name} {version(name)}" for name in VERSIONS),
     )
+
+
+def _ticks() -> tuple[int, ...]:
+    """Return what the cores have done so far, as /proc/stat counts it: user, nice, system, idle, …, steal eighth."""
+    return tuple(int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+
+
+def _stolen(before: Sequence[int], after: Sequence[int]) -> str:
+    """Say how much of the time when there was work a virtual machine was not let run: figures suffer by it."""
+    user, nice, system, _, _, *interrupts, steal = (now - then for then, now in zip(before, after, strict=True))
+    worked = user + nice + system + sum(interrupts)
+    return f"of the time in which it had work, the machine's host gave {steal / max(1, worked + steal):.0%} to others"
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ SAMPLE = 1_000  # signatures that OpenSSL verifies at a time
 CALLS_IDLE = 400
 CALL_EVERY_SECONDS = 0.02
 REST_SECONDS = 1.0
+LONGEST_SECONDS = 900.0  # of one turn: one that hangs is a failure, and shows its logs
 
 
 class Origin(NamedTuple):
@@ -126,11 +127,13 @@ def take_in(origin: Origin, receiver: Place, folder: Path) -> Run:
         def call() -> float:
             return timed(lambda: stub.GetPeer(v1.GetPeerRequest(org=ours.org)) and None)
 
+        give_up = time.monotonic() + LONGEST_SECONDS
         while "acknowledged" not in said:
             busy.append(call())
             time.sleep(CALL_EVERY_SECONDS)
-            if "ended" in said:
-                raise RuntimeError(f"the sender has ended: {(folder / 'sender.log').read_text()[-2000:]}")
+            if "ended" in said or time.monotonic() > give_up:
+                logs = "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
+                raise RuntimeError(f"the sender has ended, or not all of it arrives\n{logs}")
         time.sleep(REST_SECONDS)
         idle = [call() for _ in range(CALLS_IDLE)]
     shutil.rmtree(folder)

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.organisations import NOW, found
-from tocsin.errors import PeerUnreachable, QuotaExceeded
+from tocsin.errors import PeerRefused, PeerUnreachable, QuotaExceeded
 from tocsin.exchange.bell import Bell, heard_within
 from tocsin.exchange.circuit import Contacts, ContactState, Pace
+from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.directory import KnownPeer
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.exchange.worker import Worker, Workers
@@ -98,6 +99,12 @@ def test_a_bug_is_noted_without_its_text_and_the_worker_goes_on(caplog):
     assert len(pauses) == 2
     assert "ValueError" in caplog.text
     assert "canary-0003" not in caplog.text
+
+
+def test_the_log_says_once_why_a_peer_refuses(caplog):
+    refused = PeerRefused("lab-b.example refused: canary-0004", metadata={PEER_REASON: "STALE_CURSOR"})
+    watch(scripted(refused, refused))
+    assert [record.message for record in caplog.records] == ["lab-b.example: PEER_REFUSED (STALE_CURSOR)"]
 
 
 def test_a_disk_that_takes_no_note_does_not_end_the_worker(monkeypatch, caplog):

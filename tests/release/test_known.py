@@ -67,8 +67,8 @@ def test_what_expires_is_verified_each_time(verified):
 
 def test_of_what_was_posted_the_signature_is_verified_once(verified, monkeypatch):
     known, record, signatures = Known(), make_record(), []
-    is_signed = module._is_signed
-    monkeypatch.setattr(module, "_is_signed", lambda *given: signatures.append(given) or is_signed(*given))
+    is_signed = module.verify_issued
+    monkeypatch.setattr(module, "verify_issued", lambda *given: signatures.append(given) or is_signed(*given))
     known.note_posted(record, frozenset())
     assert known.verify_ahead(record.digest, origin=ORIGIN, now=NOW)
     assert verify(known, record) is record

@@ -202,6 +202,24 @@ def parse_record(token: str) -> UnverifiedRecord:
     )
 
 
+def verify_issued(record: VerifiedRecord, organisation: Organisation) -> bool:
+    """Verify of a record that `issue` has returned what that leaves out: 2b, 2c and 6b of `UnverifiedRecord.verify`.
+
+    False where the key is not the organisation's or was not valid, and for a
+    record that expires, which is to be verified whole.
+
+    Raises SignatureMismatch.
+    """
+    key = organisation.record_keys.get(record.key_id)
+    if organisation.org != record.issuer or key is None or record.expires_at is not None:
+        return False
+    if not key.is_valid_at(record.issued_at):
+        return False
+    jws = parse_jws(record.token.partition("~")[0], typ=RECORD_TYPE)
+    Ed25519Key(key.public_key).verify(jws.signature, message=jws.signing_input)
+    return True
+
+
 def issue(
     draft: Draft,
     content: Mapping[str, object],

@@ -21,9 +21,7 @@ from typing import Final
 from tocsin.errors import Malformed, RecordRefused
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.records.jws import parse_jws
-from tocsin.records.record import RECORD_TYPE, VerifiedRecord, parse_record
-from tocsin.records.signature import Ed25519Key
+from tocsin.records.record import VerifiedRecord, parse_record, verify_issued
 
 MOST_CHARACTERS: Final = 8 * 2**20
 """Of texts that are remembered: what three pages can carry at most, or a thousand records as they mostly are."""
@@ -42,7 +40,7 @@ class Known:
         held = self._find(digest, token)
         if held is not None and held.is_verified(origin, now=now):
             return held.record
-        if held is not None and held.origin is None and _is_signed(held.record, origin):
+        if held is not None and held.origin is None and verify_issued(held.record, origin):
             held.origin, held.at = origin, now
             return held.record
         record = parse_record(token).verify(origin, now=now)
@@ -113,17 +111,3 @@ class _Held:
             and self.at <= now
             and self.record.expires_at is None
         )
-
-
-def _is_signed(record: VerifiedRecord, origin: Organisation) -> bool:
-    """Verify what `issue` does not: steps 2b, 2c and 6b of `UnverifiedRecord.verify`; False where one is not met.
-
-    Raises SignatureMismatch.
-    """
-    key = origin.record_keys.get(record.key_id)
-    is_theirs = origin.org == record.issuer and key is not None and key.is_valid_at(record.issued_at)
-    if key is None or not is_theirs or record.expires_at is not None:
-        return False
-    jws = parse_jws(record.token.partition("~")[0], typ=RECORD_TYPE)
-    Ed25519Key(key.public_key).verify(jws.signature, message=jws.signing_input)
-    return True
