@@ -21,7 +21,7 @@ from benchmarks.report import Chapter, markdown, print_table
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / ".cache" / "plot"))  # matplotlib lies there, out of the way of all that is measured
-CHAPTERS = ("ingest", "verify", "taxii", "visible", "scale", "memory", "peers", "policy", "command", "log")
+CHAPTERS = ("ingest", "parts", "verify", "taxii", "visible", "scale", "memory", "peers", "policy", "command", "log")
 """In this order; each is a module of this package."""
 VERSIONS = ("cryptography", "pynacl", "grpcio", "protobuf", "orjson")
 
