@@ -6,9 +6,11 @@ import os
 import platform
 import sqlite3
 import ssl
+import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +19,10 @@ from rich.console import Console
 
 from benchmarks.figures import Figure, Scale
 from benchmarks.progress import Steps
-from benchmarks.report import Chapter, markdown, print_table
+from benchmarks.report import Chapter, load, markdown, print_table, save
 
 HERE = Path(__file__).parent
+KEPT = HERE / ".cache" / "full"
 sys.path.append(str(HERE / ".cache" / "plot"))  # matplotlib lies there, out of the way of all that is measured
 CHAPTERS = ("ingest", "parts", "verify", "taxii", "visible", "scale", "memory", "peers", "policy", "command", "log")
 """In this order; each is a module of this package."""
@@ -30,22 +33,26 @@ def main() -> int:
     """Measure, print, and write down; 1 where a chapter could not be measured."""
     asked = _arguments()
     scale = Scale(full=asked.full, runs=asked.runs)
-    before = _ticks()
     with Steps() as steps:
-        chapters = [_measure(name, scale, steps) for name in asked.chapters or CHAPTERS]
-    machine = (*_machine(), _stolen(before, _ticks()))
+        measure = _measure_once if asked.full and not asked.chapters else _measure
+        chapters = [measure(name, scale, steps) for name in asked.chapters or CHAPTERS]
     console = Console(width=None if sys.stdout.isatty() else 160)
     print_table(chapters, console)
-    console.print(*machine, sep="\n", highlight=False)
+    console.print(*_machine(), *(f"{one.title}: {one.when}" for one in chapters), sep="\n", highlight=False)
     if asked.full:
-        _write(chapters, asked, machine)
+        _write()
     return 1 if any(chapter.failed for chapter in chapters) else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"one of {', '.join(CHAPTERS)} (default: all)")
-    parser.add_argument("--full", action="store_true", help="also the large sizes; writes RESULTS.md and the plot")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="also the large sizes; writes RESULTS.md and the plot, and goes on where it was interrupted: "
+        "a chapter that was measured is measured again where it is named",
+    )
     parser.add_argument(
         "--runs", type=int, default=Scale().runs, help="turns of what alternates (default: %(default)s)"
     )
@@ -57,12 +64,20 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
+def _measure_once(name: str, scale: Scale, steps: Steps) -> Chapter:
+    """Return a chapter as it was measured before, or measure it."""
+    if kept := load(KEPT / f"{name}.json"):
+        steps.say(f"{kept.title}: was measured before ({kept.when})")
+    return kept or _measure(name, scale, steps)
+
+
 def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     """Measure one chapter; what goes wrong in it does not keep the others from being measured."""
     module = importlib.import_module(f"benchmarks.{name}")
     figures: list[Figure] = []
     failed = ""
     steps.say(module.TITLE)
+    before = _ticks()
     try:
         for figure in module.measure(scale, steps):
             figures.append(figure)
@@ -70,15 +85,22 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     except Exception as error:  # noqa: BLE001  (the other chapters are still worth their time)
         traceback.print_exc()
         failed = f"{type(error).__name__}: {error}"
-    return Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed)
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}{_commit()}; {_stolen(before, _ticks())}."
+    chapter = Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed, when)
+    if scale.full and not failed:
+        save(chapter, KEPT / f"{name}.json")
+    return chapter
 
 
-def _write(chapters: Sequence[Chapter], asked: argparse.Namespace, machine: Sequence[str]) -> None:
+def _write() -> None:
+    """Write down every chapter that was measured with the large sizes."""
     from benchmarks.plot import draw
 
-    command = " ".join(("python -m benchmarks", *asked.chapters, "--full"))
+    chapters = [chapter for name in CHAPTERS if (chapter := load(KEPT / f"{name}.json"))]
     remarks = (HERE / "LIMITS.md").read_text()
-    (HERE / "RESULTS.md").write_text(markdown(chapters, machine=machine, command=command, remarks=remarks))
+    (HERE / "RESULTS.md").write_text(
+        markdown(chapters, machine=_machine(), command="make bench-full", remarks=remarks), encoding="utf-8"
+    )
     draw(chapters, HERE / "growth.png")
 
 
@@ -108,7 +130,17 @@ def _stolen(before: Sequence[int], after: Sequence[int]) -> str:
     """Say how much of the time when there was work a virtual machine was not let run: figures suffer by it."""
     user, nice, system, _, _, *interrupts, steal = (now - then for then, now in zip(before, after, strict=True))
     worked = user + nice + system + sum(interrupts)
-    return f"of the time in which it had work, the machine's host gave {steal / max(1, worked + steal):.0%} to others"
+    return (
+        f"of the time in which there was work, the machine's host gave {steal / max(1, worked + steal):.0%} to others"
+    )
+
+
+def _commit() -> str:
+    """Say which state of the repository is measured; nothing where it is none."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return f" at {found.stdout.strip()}" if found.stdout else ""
 
 
 if __name__ == "__main__":

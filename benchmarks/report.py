@@ -1,25 +1,47 @@
-"""This module writes figures down: as a table on the terminal, and as benchmarks/RESULTS.md."""
+"""This module writes figures down: as a table on the terminal, and as benchmarks/RESULTS.md.
 
+A chapter of the large sizes takes an hour or more. So each is kept as it is
+measured, and a run that was interrupted goes on where it ended.
+"""
+
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Ratio
 
 _VERDICT = {True: "yes", False: "NO", None: ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What one chapter measured; `failed` says why it could not."""
+    """What one chapter measured, and when, and of what; `failed` says why it could not."""
 
     name: str
     title: str
     about: str
     figures: tuple[Figure, ...]
     failed: str = ""
+    when: str = ""
+
+
+def save(chapter: Chapter, path: Path) -> None:
+    """Keep a chapter."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(chapter), indent=1))
+
+
+def load(path: Path) -> Chapter | None:
+    """Return a chapter that was kept, or None."""
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    figures = tuple(Figure(**{**figure, "ratio": Ratio(*figure["ratio"])}) for figure in kept.pop("figures"))
+    return Chapter(**kept, figures=figures)
 
 
 def print_table(chapters: Sequence[Chapter], console: Console) -> None:
@@ -68,6 +90,7 @@ def markdown(chapters: Sequence[Chapter], *, machine: Sequence[str], command: st
     parts = ["# Results", "", f"Made by `{command}`.", "", *(f"- {line}" for line in machine), "", remarks.strip(), ""]
     for chapter in chapters:
         parts += [f"## {chapter.title}", "", chapter.about.strip(), ""]
+        parts += [chapter.when, ""] if chapter.when else []
         if chapter.failed:
             parts += [f"Not measured: {chapter.failed}", ""]
         if chapter.figures:
