@@ -61,7 +61,7 @@ class Side:
     def prepare(self, org, page):
         return {}
 
-    def accept(self, org, page, *, prepared):
+    def accept(self, org, page):
         self.taken.append(page.cursor)
         return Received(cursor=self._room or page.cursor)
 

@@ -379,7 +379,7 @@ def test_entries_are_verified_by_a_function_that_stores_nothing(b):
     before = b.state()
     watch = Watch(b.office, b.origin, now=NOW)
     sender = founded(A).organisation
-    terms = Terms(sender, B, Accept(EVERY, 10), lambda org: None, lambda digest: None, watch, b.office, {}, NOW)
+    terms = Terms(sender, B, Accept(EVERY, 10), lambda org: None, lambda digest: None, watch, b.office, NOW)
     assert [set(item.record.content) for item in check_entries(entries, terms)] == [
         {"finding_kind", "title"},
         {"finding_kind", "title", "prompts"},

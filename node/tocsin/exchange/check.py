@@ -28,7 +28,6 @@ from tocsin.errors import (
     RecordRefused,
     UntrustedIssuer,
 )
-from tocsin.exchange.ahead import Prepared
 from tocsin.exchange.entry import PageEntry, broken, disclosed_paths
 from tocsin.exchange.status import RETRY_AFTER
 from tocsin.identity.names import OrgId
@@ -54,8 +53,7 @@ class Terms:
     """By what the entries of a sender are judged.
 
     `origins` returns an organisation whose identity was confirmed here, our
-    own as well, or None; `held` the text that is held for a digest; `prepared`
-    are records that were looked at ahead. `watch` knows
+    own as well, or None; `held` the text that is held for a digest. `watch` knows
     the logs of origins, and `office` whose word counts of what is in them.
     """
 
@@ -66,7 +64,6 @@ class Terms:
     held: Callable[[str], str | None]
     watch: Watch
     office: Office
-    prepared: Prepared
     now: int
 
 
@@ -142,7 +139,7 @@ def _check_record(entry: PageEntry, terms: Terms, *, held: str | None) -> Verifi
     is_relayed = origin not in (terms.sender.org, terms.ours)
     if is_relayed and not terms.accept.relayed:
         raise NotPermitted(f"our policy does not accept from {terms.sender.org} what others issued")
-    unverified = _whole(entry, terms.prepared, held=held)
+    unverified = _whole(entry, held=held)
     _look_at_key(unverified, terms)
     try:
         record = unverified.verify(_organisation(origin, terms), now=terms.now, logged_at=BEFORE_ANY)
@@ -231,15 +228,12 @@ def _unknown_key(peer: OrgId) -> IdentityOutdated:
     )
 
 
-def _whole(entry: PageEntry, prepared: Prepared, *, held: str | None) -> UnverifiedRecord:
+def _whole(entry: PageEntry, *, held: str | None) -> UnverifiedRecord:
     """Return the record as it is held once the entry is added."""
     if entry.kind is EntryKind.DISCLOSURES:
         if not held:
             raise MalformedRecord("further disclosures of a record that is not held", reason="BAD_FORM")
         return parse_record(extend(held, entry.disclosures))
-    unverified = prepared.get(entry.sequence)
-    if unverified is None or unverified.token != entry.presentation:
-        unverified = parse_record(entry.presentation)
     if not held or held == entry.presentation:
-        return unverified
+        return parse_record(entry.presentation)
     return parse_record(extend(held, entry.presentation.split("~")[1:-1]))

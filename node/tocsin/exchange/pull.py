@@ -10,10 +10,8 @@ is given up once, and its feed read from the beginning.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 from tocsin.errors import PeerMisbehaved, PeerRefused, ReceiptRefused, StaleCheckpoint, StaleCursor, TocsinError
-from tocsin.exchange.ahead import Prepared, looked_ahead
 from tocsin.exchange.client import PEER_CURSOR, PEER_REASON, PEER_RECEIPT, Client
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.gossip import compare, read_on
@@ -23,7 +21,7 @@ from tocsin.exchange.receive import Received
 from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
-from tocsin.v1.exchange_service_pb2 import Page, PullResponse, RecoverResponse, SubscribeResponse
+from tocsin.v1.exchange_service_pb2 import Page, PullResponse, RecoverResponse
 from tocsin.watch.growth import read_growth
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
@@ -68,19 +66,19 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
     await compare(client, org, side=side)
     await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
-    look = partial(_prepare, org, side)
     try:
         async with (
             aclosing(client.subscribe(cursor)) as answers,
-            aclosing(looked_ahead(answers, look)) as coming,
             _handing_over(client, org, side=side) as hand,
         ):
-            async for answer, prepared in coming:
+            async for answer in answers:
                 side.note_clock(org, answer.now)
                 if not answer.HasField("page"):
                     yield None
                     continue
-                received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
+                if answer.HasField("growth"):
+                    await asyncio.to_thread(side.extend, org, org, read_growth(answer.growth))
+                received = await _take(client, answer.page, cursor, org, side=side)
                 cursor = received.cursor
                 await hand()
                 yield received
@@ -232,17 +230,15 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
     progress = Progress()
     await hand_over(client, org, side=side)
     cursor = await asyncio.to_thread(side.stored, org)
-    look = partial(_prepare, org, side)
     may_begin_again = has_more = True
     while has_more:
         async with (
             aclosing(_pages(client, cursor)) as answers,
-            aclosing(looked_ahead(answers, look)) as coming,
             _handing_over(client, org, side=side) as hand,
         ):
             while has_more:
                 try:
-                    answer, prepared = await anext(coming)
+                    answer = await anext(answers)
                 except PeerRefused as error:
                     if not may_begin_again or error.metadata[PEER_REASON] != "STALE_CURSOR":
                         raise
@@ -254,7 +250,7 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
                 has_more = answer.HasField("page")
                 if not has_more:
                     break
-                received = await _take(client, answer.page, cursor, org, side=side, prepared=prepared)
+                received = await _take(client, answer.page, cursor, org, side=side)
                 if received.cursor == cursor:
                     raise PeerMisbehaved(f"{org} sends the same page again and again")
                 cursor = received.cursor
@@ -266,27 +262,19 @@ async def _pull(client: Client, org: OrgId, *, side: Side) -> AsyncGenerator[Pro
 
 
 async def _pages(client: Client, cursor: str) -> AsyncGenerator[PullResponse, None]:
-    """Ask for page after page, until there is none."""
-    while True:
-        answer = await client.pull(cursor)
+    """Ask for page after page, until there is none; while one is taken in, the peer makes the next."""
+    coming = asyncio.create_task(client.pull(cursor))
+    try:
+        while (answer := await coming).HasField("page"):
+            coming = asyncio.create_task(client.pull(answer.page.cursor))
+            yield answer
         yield answer
-        if not answer.HasField("page"):
-            return
-        cursor = answer.page.cursor
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
-async def _prepare(org: OrgId, side: Side, answer: PullResponse | SubscribeResponse) -> Prepared:
-    """Look at the page of an answer ahead, if there is one, and read on in the log that came along."""
-    return await asyncio.to_thread(_look, org, side, answer) if answer.HasField("page") else {}
-
-
-def _look(org: OrgId, side: Side, answer: PullResponse | SubscribeResponse) -> Prepared:
-    if isinstance(answer, SubscribeResponse) and answer.HasField("growth"):
-        side.extend(org, org, read_growth(answer.growth))
-    return side.prepare(org, answer.page)
-
-
-async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side, prepared: Prepared) -> Received:
+async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
     """Take a page in that was asked for from a cursor.
 
     A peer with a new feed says STALE_CURSOR first. One that goes from feed to
@@ -297,7 +285,7 @@ async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Si
     read, is_compared = set[OrgId](), False
     while True:
         try:
-            return await asyncio.to_thread(side.accept, org, page, prepared=prepared)
+            return await asyncio.to_thread(side.accept, org, page)
         except StaleCheckpoint as error:
             origin, size = OrgId(error.metadata["origin"]), int(error.metadata["size"])
             if origin in read and (is_compared or origin != org):

@@ -22,7 +22,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin.errors import NotPermitted, PeerMisbehaved, StaleCursor
-from tocsin.exchange.ahead import Prepared
 from tocsin.exchange.chain import give_receipt
 from tocsin.exchange.check import Checked, Terms, check_entries
 from tocsin.exchange.cursor import format_cursor
@@ -85,16 +84,14 @@ def accept_page(
     signer: Signer,
     budget: Budget,
     now: int,
-    prepared: Prepared | None = None,
     pushed: bool = False,
     lacks_receipt: bool = True,
 ) -> Received:
     """Verify a page of a peer and store what is good in it, in the steps above.
 
     `onward` are the active partners to whom policy may pass on what others issued; `origins` returns an organisation
-    whose identity was confirmed here; `signer` is one of our delivery keys; `prepared` is what was looked at ahead;
-    `pushed` says that the peer chose where the page begins, and not we; `lacks_receipt` that it may have lost the
-    receipt for a page that is known here.
+    whose identity was confirmed here; `signer` is one of our delivery keys; `pushed` says that the peer chose where the
+    page begins, and not we; `lacks_receipt` that it may have lost the receipt for a page that is known here.
 
     The caller MUST have made sure that the page came from this sender, and
     that the peering is active. Call it off the event loop.
@@ -107,7 +104,7 @@ def accept_page(
     if accept is None:  # 1
         raise NotPermitted(f"our policy accepts nothing from {sender.org}", hint="add an [accept] table to its policy")
     watch = Watch(office, origins, now=now)
-    intake = _Intake(office, watch, accept=accept, onward=onward, signer=signer, prepared=prepared or {}, now=now)
+    intake = _Intake(office, watch, accept=accept, onward=onward, signer=signer, now=now)
     verify_quota(office.store, sender.org, accept=accept, now=now)  # 2
     with budget.spending(sender.org):
         verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
@@ -187,7 +184,6 @@ class _Intake:
         accept: Accept,
         onward: Collection[OrgId],
         signer: Signer,
-        prepared: Prepared,
         now: int,
     ) -> None:
         self.erased = False
@@ -196,7 +192,6 @@ class _Intake:
         self._accept = accept
         self._onward = onward
         self._signer = signer
-        self._prepared = prepared
         self._now = now
 
     def verify_log(self, page: VerifiedPage) -> None:
@@ -225,9 +220,7 @@ class _Intake:
         if wanted and not fitting:
             raise over_quota(sender.org)
         texts = _Texts(store.records, fitting)
-        terms = Terms(
-            sender, ours, self._accept, origins, texts.of, self._watch, self._office, self._prepared, self._now
-        )
+        terms = Terms(sender, ours, self._accept, origins, texts.of, self._watch, self._office, self._now)
         checked = check_entries(fitting, terms)  # 6
         return self._commit(page, checked, held=held, texts=texts, is_again=is_again)  # 7
 

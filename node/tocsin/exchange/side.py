@@ -7,14 +7,12 @@ disk, and belong off the event loop.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tocsin.errors import IdentityOutdated, NotPermitted, TocsinError
 from tocsin.exchange import chain, outbox
 from tocsin.exchange.acknowledge import last_held, take_receipts
-from tocsin.exchange.ahead import Prepared, prepare
 from tocsin.exchange.circuit import Contacts
 from tocsin.exchange.client import Dial
 from tocsin.exchange.cursor import acknowledged_cursor, format_cursor, parse_cursor
@@ -124,18 +122,11 @@ class Side:
         """Return the digest of the last receipt of a partner; empty: there is none."""
         return last_held(self.store, partner)
 
-    def prepare(self, org: OrgId, page: v1.Page) -> Prepared:
-        """Look at a page of a peer ahead; see `ahead.prepare`. Where its time is used up, nothing is prepared."""
-        with suppress(TocsinError), self.budget.spending(org):
-            return prepare(page, sender=self.directory.get(org).organisation)
-        return {}
-
     def accept(
         self,
         org: OrgId,
         page: v1.Page,
         *,
-        prepared: Prepared | None = None,
         pushed: bool = False,
         last_receipt: str = "",
     ) -> Received:
@@ -165,7 +156,6 @@ class Side:
             signer=self.delivery_signer,
             budget=self.budget,
             now=now,
-            prepared=prepared,
             pushed=pushed,
             lacks_receipt=not pushed or self._lacks_receipt(org, last_receipt),
         )

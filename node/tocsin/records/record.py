@@ -104,7 +104,6 @@ class UnverifiedRecord:
     _jws: UnverifiedJws = field(repr=False)
     _claims: dict[str, JSON] = field(repr=False)
     _disclosures: tuple[str, ...] = field(repr=False)
-    _prepared: dict[bytes, VerifiedRecord] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def issued_at(self) -> int:
@@ -139,23 +138,13 @@ class UnverifiedRecord:
         if key is None:
             problem, hint = f"the key is none of {self.issuer}'s", "ask for its current identity document"
             raise UntrustedIssuer(problem, reason="KEY_NOT_OF_ISSUER", hint=hint)
-        record = self._prepared.get(key.public_key) or self._verify_signed(key.public_key)  # 2b, 6a, 2d, 3 to 5, 7
+        Ed25519Key(key.public_key).verify(self._jws.signature, message=self._jws.signing_input)  # 2b
+        record = self._read()  # 6a, 2d, 3 to 5, 7
         if not key.is_valid_at(record.issued_at, logged_at=logged_at):  # 6b
             problem = "the key was not valid when the record was signed, or is revoked"
             raise UntrustedIssuer(problem, reason="KEY_NOT_VALID")
         verify_times(self._claims, now=now, skew=CLOCK_SKEW)  # 6c
         return record
-
-    def prepare(self, public_key: bytes) -> None:
-        """Do ahead those steps of `verify` that ask neither what time it is nor whose the key is, under this raw key.
-
-        Raises what they raise in `verify`, where they fail again.
-        """
-        self._prepared[public_key] = self._verify_signed(public_key)
-
-    def _verify_signed(self, public_key: bytes) -> VerifiedRecord:
-        Ed25519Key(public_key).verify(self._jws.signature, message=self._jws.signing_input)
-        return self._read()
 
     def _read(self) -> VerifiedRecord:
         """Read what was signed; the caller has verified the signature, or made it."""
