@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ class Steps:
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator["Counter"]:
         """Show how much of something is done; call what is yielded with how many more there are."""
-        counter = Counter(self, what, total)
+        counter = Counter(self._bars, what, total, say=self.say)
         try:
             yield counter
         finally:
@@ -62,26 +62,14 @@ class Steps:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def bar(self, what: str, total: int) -> int:
-        return self._bars.add_task(what, total=total)
-
-    def advance(self, bar: int, by: int) -> None:
-        self._bars.advance(bar, by)
-
-    def drop(self, bar: int) -> None:
-        self._bars.remove_task(bar)
-
-    @property
-    def has_bars(self) -> bool:
-        return self._console.is_terminal
-
 
 class Counter:
     """One step that is being counted."""
 
-    def __init__(self, steps: Steps, what: str, total: int) -> None:
-        self._steps, self._what, self._total, self._done = steps, what, total, 0
-        self._bar = steps.bar(what, total)
+    def __init__(self, bars: Progress, what: str, total: int, *, say: Callable[[str], None]) -> None:
+        self._bars, self._what, self._total, self._say = bars, what, total, say
+        self._bar = bars.add_task(what, total=total)
+        self._done = 0
         self._told = 0.0
 
     @property
@@ -91,13 +79,13 @@ class Counter:
 
     def __call__(self, more: int = 1) -> None:
         self._done += more
-        self._steps.advance(self._bar, more)
-        if not self._steps.has_bars and time.monotonic() - self._told > LINE_SECONDS:
+        self._bars.advance(self._bar, more)
+        if self._bars.disable and time.monotonic() - self._told > LINE_SECONDS:
             self._told = time.monotonic()
-            self._steps.say(f"{self._what}: {self._done:,} of {self._total:,}")
+            self._say(f"{self._what}: {self._done:,} of {self._total:,}")
 
     def close(self) -> None:
-        self._steps.drop(self._bar)
+        self._bars.remove_task(self._bar)
 
 
 def batches(total: int, size: int) -> Iterable[range]:

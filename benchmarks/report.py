@@ -47,14 +47,14 @@ def load(path: Path) -> Chapter | None:
 def print_table(chapters: Sequence[Chapter], console: Console) -> None:
     """Print a line for each figure, its target beside it."""
     table = Table(title="median of the turns, and the least and greatest of them", title_justify="left")
-    for column in ("figure", "ratio", "of", "from", "to", "target", "holds"):
-        table.add_column(column, justify="right" if column in ("ratio", "from", "to", "target") else "left")
+    for column in ("figure", "ratio", "of", "from", "to", "turns", "target", "holds"):
+        table.add_column(column, justify="left" if column in ("figure", "of", "holds") else "right")
     for chapter in chapters:
         table.add_section()
         for figure in chapter.figures:
             table.add_row(figure.name, *cells(figure))
         if chapter.failed:
-            table.add_row(chapter.title, "", "", "", "", "", f"not measured: {chapter.failed}")
+            table.add_row(chapter.title, "", "", "", "", "", "", f"not measured: {chapter.failed}")
     console.print(table)
 
 
@@ -66,6 +66,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
         figure.of,
         number(ratio.least),
         number(ratio.most),
+        str(ratio.count),
         target(figure),
         _VERDICT[figure.holds],
     )
@@ -94,7 +95,7 @@ def markdown(chapters: Sequence[Chapter], *, machine: Sequence[str], command: st
         if chapter.failed:
             parts += [f"Not measured: {chapter.failed}", ""]
         if chapter.figures:
-            parts += ["| | ratio | of | least – greatest | target | holds |", "|---|--:|---|--:|--:|---|"]
+            parts += ["| | ratio | of | least – greatest | turns | target | holds |", "|---|--:|---|--:|--:|--:|---|"]
             parts += [_row(figure) for figure in chapter.figures]
             parts += [""]
             notes = [f"- {figure.name}: {text}" for figure in chapter.figures if (text := _notes(figure))]
@@ -103,8 +104,8 @@ def markdown(chapters: Sequence[Chapter], *, machine: Sequence[str], command: st
 
 
 def _row(figure: Figure) -> str:
-    median, of, least, most, wanted, verdict = cells(figure)
-    return f"| {figure.name} | {median} | {of} | {least} – {most} | {wanted} | {verdict} |"
+    median, of, least, most, turns, wanted, verdict = cells(figure)
+    return f"| {figure.name} | {median} | {of} | {least} – {most} | {turns} | {wanted} | {verdict} |"
 
 
 def _notes(figure: Figure) -> str:

@@ -14,6 +14,7 @@ is not verified: `Verifier` says whose line is whose, and whether it holds.
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from tocsin.errors import MalformedIdentity, MalformedLog, SignatureMismatch
@@ -26,6 +27,9 @@ MAX_NOTE: Final = 128 * 1024
 
 MAX_SIGNATURES: Final = 64
 """Lines. A checkpoint of a federation has one of its log and one of each peer that witnesses it."""
+
+MOST_REMEMBERED: Final = 256
+"""Keys that were read, and signatures that were verified: as many as a federation has under two checkpoints."""
 
 _CONTROLS: Final = bytes(byte for byte in range(0x20) if byte != 0x0A)
 _DASH = "\u2014 "
@@ -73,9 +77,19 @@ class Verifier:
 
     def verify(self, signature: bytes, *, message: bytes) -> None:
         """Verify 64 bytes of Ed25519 over a message; raises SignatureMismatch."""
-        Ed25519Key(self.public_key).verify(signature, message=message)
+        _verify(self.public_key, signature, message)
 
 
+@lru_cache(MOST_REMEMBERED)
+def _verify(public_key: bytes, signature: bytes, message: bytes) -> None:
+    """Verify a signature; what verifies is remembered, and does so for ever.
+
+    A checkpoint is looked at from several sides at each contact, with the same lines under it each time.
+    """
+    Ed25519Key(public_key).verify(signature, message=message)
+
+
+@lru_cache(MOST_REMEMBERED)
 def parse_verifier(vkey: str, *, algorithm: NoteAlgorithm) -> Verifier:
     """Read the verifier key of a log (ED25519) or of a witness (COSIGNATURE_V1), under any name.
 
@@ -201,7 +215,7 @@ def _parse_line(line: str) -> Signature:
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(character.isspace() for character in name)
+    return "+" not in name and name.split() == [name]
 
 
 def _malformed(problem: str) -> MalformedLog:

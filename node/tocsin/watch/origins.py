@@ -17,6 +17,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from tocsin.audit.entry import Entry, Event
@@ -29,6 +30,7 @@ from tocsin.release.office import Office
 from tocsin.store.evidence import EvidenceRow, LogRow
 from tocsin.tlog.checkpoint import (
     CLOCK_SKEW,
+    Checkpoint,
     VerifiedCheckpoint,
     cosign,
     parse_checkpoint,
@@ -82,10 +84,10 @@ class Watch:
     def __init__(self, office: Office, origins: Origins, *, now: int) -> None:
         self._office = office
         self._logs = office.store.logs
-        self._origins = origins
+        self._origins = cache(origins)
         self._now = now
         self._verified: dict[str, VerifiedCheckpoint] = {}
-        self._found: dict[str, tuple[Organisation, VerifiedCheckpoint]] = {}
+        self._read: set[Checkpoint] = set()
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
         """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
@@ -123,6 +125,9 @@ class Watch:
         if known is None:
             return False
         origin, checkpoint = known
+        if self._is_held(origin, checkpoint):  # as it mostly is, where a page is
+            self._read.add(checkpoint.checkpoint)
+            return False
         with self._office.store.transaction():
             row = self._under_keys_of_today(origin, checkpoint)
             if row.stopped or is_old(checkpoint, origin, row):
@@ -182,12 +187,12 @@ class Watch:
         Raises as `look` does, StaleCheckpoint where the log was not read that
         far, and PeerMisbehaved where another tree was.
         """
-        if text in self._found:
-            return self._found[text]
         known = self.verify(text)
         if known is None:
             raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
         origin, checkpoint = known
+        if checkpoint.checkpoint in self._read:
+            return known
         self.verify_taking(origin.org)
         with self._office.store.transaction():  # the log may be cut meanwhile
             row = self._logs.get(origin.org)
@@ -199,7 +204,7 @@ class Watch:
         if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
-        self._found[text] = known
+        self._read.add(checkpoint.checkpoint)
         return known
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
@@ -264,6 +269,16 @@ class Watch:
             witnesses=self._witness,
             now=self._now,
         )
+
+    def _is_held(self, origin: Organisation, checkpoint: VerifiedCheckpoint) -> bool:
+        """Say whether a checkpoint is the one that is held of an origin, and says nothing more than that does."""
+        row = self._logs.get(origin.org)
+        if row.stopped or not row.checkpoint or not self._has_cosigned(row.checkpoint):
+            return False
+        with suppress(CheckpointRefused):  # under keys of today
+            held, shown = verify_own(origin, row.checkpoint).note, checkpoint.note
+            return shown.text == held.text and set(shown.signatures) <= set(held.signatures)
+        return False
 
     def _has_cosigned(self, text: str) -> bool:
         """Say whether one of the lines under a checkpoint is ours."""
