@@ -28,7 +28,7 @@ TENTH = 10
 TAKES_IN = "takes in"
 FLAT = 1.2
 LOOK_SECONDS = 0.1
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 600.0  # without a further record; before the first one, the log of them all is read
 MIB = 1024 * 1024
 
 
