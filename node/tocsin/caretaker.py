@@ -9,6 +9,7 @@ anybody meets, here or in a call, ends the node (docs/decisions/0035).
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable
 
 from tocsin.errors import TocsinError
@@ -63,6 +64,10 @@ class Caretaker:
             found = self._store.examine(now=self._clock())
         except TocsinError as error:  # a disk that fails may come back; damage is met again by whoever looks
             _log.error("the store could not be read: %s", error.reason)
+            return
+        except Exception as error:  # noqa: BLE001 -- a bug in reading is none in what is read: the node goes on
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("the store could not be read: %s\n%s", type(error).__name__, frames)
             return
         for problem in found.problems if found else ():
             _log.error("the store: %s", problem)

@@ -54,6 +54,14 @@ def test_a_batch_of_several_transactions_is_told_of_after_each(office, monkeypat
     assert office.events.queued_for == [{LAB_B}, {LAB_B}]
 
 
+def test_long_drafts_are_fewer_in_a_transaction(office, monkeypatch):
+    monkeypatch.setattr(posting, "AT_ONCE_BYTES", 2 * draft().ByteSize())
+    results = office.post_all([draft(), draft(), draft()]).results
+    assert [result.error_reason for result in results] == ["", "", ""]
+    rows = office.home.store.audit.list(AuditFilter(act="posted"), limit=9)
+    assert sorted(bool(row.seal) for row in rows) == [False, True, True]
+
+
 def test_a_draft_that_fails_after_something_of_it_was_written_takes_nothing_from_the_others(office, monkeypatch):
     remember = type(office.home.store.records).remember_key
 

@@ -41,12 +41,15 @@ def test_no_file_of_the_home_holds_it(office, root, open_office, monkeypatch, ki
     store.reviews.ask(asked)
     assert office.desk.search_records(v1.SearchRecordsRequest(text=SECRET), office.me).records
     assert files_that_tell(root, parts)
+    known = {"ours": office.home.organisation, "now": NOW}
+    assert office.home.known.verify_ahead(posted.digest, **known)
     if killed:
         monkeypatch.setattr(type(store), "scrub", lambda _: None)
     office.desk.retract_record(
         v1.RetractRecordRequest(id=posted.digest, action=record_pb2.RETRACTION_ACTION_PURGE), office.me
     )
     monkeypatch.undo()
+    assert not office.home.known.verify_ahead(posted.digest, **known), "nor does anybody remember it"
     assert bool(files_that_tell(root, parts)) is killed
     office.home.close()
     again = open_office(root, clock=Clock(NOW + 1))

@@ -476,7 +476,7 @@ class TestOthersThatWrite:
             a.post({"title": f"n{number}", "details": "x" * 5000})
         office, limits = a.office, Limits(bytes=4000)
         considered = outbox._verify_ahead(office, B, Place(None, 0), limits=limits, now=NOW).considered
-        ahead = {"origin": office.organisation, "now": NOW}
+        ahead = {"ours": office.organisation, "now": NOW}
         verified = [one for one in a.store.feeds.candidates(B, limit=6) if office.known.verify_ahead(one, **ahead)]
         assert len(verified) == considered < 6
         assert sum(len(page.entries) for page in walk(a, B, limits)) == 6

@@ -12,7 +12,15 @@ from tests.store.making import make_record
 from tests.support.organisations import NOW, make_details, signer
 from tests.watch.branches import Branch, cosigned, entry, founded, junk
 from tocsin.encoding import dump_json
-from tocsin.errors import CheckpointRefused, OriginStopped, PeerMisbehaved, PeerRefused, QuotaExceeded, TocsinError
+from tocsin.errors import (
+    CheckpointRefused,
+    OriginStopped,
+    PeerMisbehaved,
+    PeerRefused,
+    QuotaExceeded,
+    StaleCheckpoint,
+    TocsinError,
+)
 from tocsin.exchange import receive
 from tocsin.exchange.client import PEER_REASON
 from tocsin.exchange.gossip import compare, read_on
@@ -680,3 +688,38 @@ class TestFetching:
         before = b.state()
         assert failure(side_of(b).accept, A, a.page_for(B)) == (OriginStopped, "ORIGIN_STOPPED")
         assert b.state() == before
+
+    def test_a_page_is_not_stored_by_a_log_of_which_nothing_is_read_any_more(self, a, b, monkeypatch):
+        """People have gone on with an origin meanwhile: what was read of it before says nothing."""
+        a.post()
+        hears(b, a)
+        true = receive.check_entries
+
+        def gone(*arguments):
+            checked = true(*arguments)
+            b.store.logs.cut(A, 0)
+            return checked
+
+        monkeypatch.setattr(receive, "check_entries", gone)
+        before = b.state()
+        assert failure(side_of(b).accept, A, a.page_for(B)) == (StaleCheckpoint, "STALE_CHECKPOINT")
+        assert b.state() == before
+
+    def test_what_is_passed_on_of_whom_was_caught_meanwhile_is_refused(self, a, b, c, monkeypatch):
+        a.post(relay="community", partners=[B])
+        c.store.peers.set_state(A, PeerState.KNOWN)
+        b.set_policies(aisi=OPEN + RELAYED)
+        c.accept(B, Accept(frozenset({"finding"}), 100, relayed=True))
+        b.pull(a)
+        page, true = b.page_for(C), receive.check_entries
+        hears(c, b)
+        hears(c, a)
+
+        def caught(*arguments):
+            checked = true(*arguments)
+            c.store.logs.stop(A, "it was caught", now=NOW)
+            return checked
+
+        monkeypatch.setattr(receive, "check_entries", caught)
+        side_of(c).accept(B, page)
+        assert [refusal.reason for refusal in c.store.intake.refusals(B)] == ["ORIGIN_STOPPED"]

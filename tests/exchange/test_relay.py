@@ -3,6 +3,7 @@
 import pytest
 
 from tests.exchange.parties import OPEN, RELAYED, A, B, C
+from tocsin.exchange import outbox
 from tocsin.exchange.page import PAGE_TYPE
 from tocsin.exchange.receive import read_again
 from tocsin.policy.clauses import Accept
@@ -57,6 +58,19 @@ def test_what_its_origin_or_its_marking_keeps_goes_no_further(line, draft):
     b.pull(a)
     assert shown(b) != []
     assert b.page_for(C) is None
+
+
+def test_what_cannot_be_proved_does_not_stand_in_the_way_of_what_can(line, monkeypatch):
+    """Nothing is read of its origin's log any more: people have gone on with that after it was caught."""
+    monkeypatch.setattr(outbox, "MOST_CONSIDERED", 1)
+    a, b, _ = line
+    passed_on = a.post(relay="community", partners=[B])
+    b.pull(a)
+    own = b.post(partners=[C])
+    b.store.logs.cut(A, 0)
+    assert [entry.digest for entry in b.page_for(C).entries] == [own.digest]
+    b.hears(a)
+    assert [entry.digest for entry in b.page_for(C).entries] == [own.digest, passed_on.digest]
 
 
 def test_nothing_comes_back_to_its_origin_nor_to_whom_it_came_from(line):

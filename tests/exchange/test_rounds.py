@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.exchange.parties import A, B, C, founded
-from tocsin.errors import StaleCursor, StoreCorrupt
+from tests.store.test_sqlite import overfill
+from tests.support.organisations import NOW
+from tocsin.errors import Overloaded, StaleCursor, StoreCorrupt
 from tocsin.exchange import outbox, rounds
 from tocsin.exchange.rounds import Rounds
 from tocsin.store.model import AuditFilter
@@ -105,9 +107,31 @@ def test_a_round_that_cannot_be_kept_gives_nobody_a_page(a, held, monkeypatch):
 
     monkeypatch.setattr(log, "append", full)
     pages = ask(a, Gathering(2), {B: "", C: ""})
-    assert held == [2]
+    assert held == [2, 1, 1]
     assert [str(page) for page in pages.values()] == ["no space", "no space"]
     assert (a.store.feeds.get(B), a.store.feeds.get(C)) == (None, None)
+
+
+@pytest.mark.parametrize("full", [B, C])
+def test_a_page_that_the_disk_has_no_room_for_takes_no_other_page_with_it(a, held, monkeypatch, full):
+    """SQLite takes the whole transaction back by itself then: what is written behind it would be kept at once."""
+    (other,) = {B, C} - {full}
+    a.post()
+    make = outbox._make_page
+
+    def fill_disk(partner, *given, **named):
+        made = make(partner, *given, **named)
+        if partner == full:
+            overfill(a.store)
+        return made
+
+    monkeypatch.setattr(outbox, "_make_page", fill_disk)
+    pages = ask(a, Gathering(2), {B: "", C: ""})
+    assert held == [2, 1, 1]
+    assert (type(pages[full]), pages[full].reason) == (Overloaded, "NO_SPACE")
+    assert len(pages[other].entries) == 1
+    assert (a.store.feeds.get(full), a.store.feeds.get(other).head) == (None, 1)
+    assert [row.partner for row in a.store.audit.list(AuditFilter(act="sent"), limit=9)] == [other]
 
 
 def test_a_cursor_of_another_feed_is_the_trouble_of_its_own_partner(a, held):
@@ -124,6 +148,27 @@ def test_a_round_looks_at_no_more_records_than_a_page_holds(a, held, monkeypatch
     pages = ask(a, Gathering(2), {B: "", C: ""})
     assert [len(page.entries) for page in pages.values()] == [3, 3]
     assert held == [1, 1]
+
+
+def test_a_round_loads_no_more_text_than_a_page_is_made_from(a, held, monkeypatch):
+    monkeypatch.setattr(rounds, "MOST_CHARACTERS", len(a.post().token))
+    pages = ask(a, Gathering(2), {B: "", C: ""})
+    assert [len(page.entries) for page in pages.values()] == [1, 1]
+    assert held == [1, 1]
+
+
+def test_nothing_goes_when_our_log_was_stopped_while_the_page_was_asked_for(a, monkeypatch):
+    record, ahead = a.post(), outbox._verify_ahead
+
+    def then_stopped(*given, **named):
+        found = ahead(*given, **named)
+        a.store.logs.stop(A, "the home was put back", now=NOW)
+        return found
+
+    monkeypatch.setattr(outbox, "_verify_ahead", then_stopped)
+    assert a.page_for(B) is None
+    assert a.store.feeds.candidates(B, limit=9) == (record.digest,)
+    assert a.store.feeds.get(B) is None
 
 
 def test_who_asks_alone_waits_for_nobody(a, held):

@@ -19,6 +19,7 @@ from tocsin.services import doorkeeper
 from tocsin.services import exchange as service_module
 from tocsin.services.exchange import ExchangeService
 from tocsin.v1 import exchange_service_pb2 as v1
+from tocsin.watch.comparison import Comparison
 from tocsin.watch.growth import read_growth
 
 
@@ -118,7 +119,25 @@ def test_a_log_that_has_grown_by_much_is_left_to_be_asked_for(a, monkeypatch):
             return answer
 
     monkeypatch.setattr(service_module, "MOST_GROWN", 2)
+    monkeypatch.setattr(Comparison, "growth", lambda *given: pytest.fail("it is not read first"))
     assert not asyncio.run(run()).HasField("growth")
+
+
+def test_a_peer_that_has_spent_its_time_on_logs_gets_its_page_all_the_same(a):
+    async def run():
+        side = side_of(a, budget=Budget(20.0))
+        calling(side, B)
+        async with aclosing(serving(side).Subscribe(v1.SubscribeRequest(), None)) as answers:
+            await anext(answers)
+            side.budget._add(B, 1000.0)
+            post(a, 1)
+            answer = await anext(answers)
+            while not answer.HasField("page"):
+                answer = await anext(answers)
+            return answer
+
+    answer = asyncio.run(run())
+    assert (len(answer.page.entries), answer.HasField("growth")) == (1, False)
 
 
 def test_a_stream_says_nothing_twice_when_all_was_sent(a):

@@ -75,6 +75,15 @@ def test_it_is_read_again_and_again_whatever_came_of_it(caplog):
     ]
 
 
+def test_a_mistake_in_reading_is_told_without_what_it_was_about_and_ends_nothing(caplog):
+    store = Store(KeyError("what was read"), Examined(NOW, ("a",)))
+    looked_after(store, lambda: not store.found)
+    first, second = [record.message for record in caplog.records]
+    assert first.startswith("the store could not be read: KeyError\n")
+    assert "what was read" not in first.splitlines()[0]
+    assert second == "the store: a"
+
+
 def test_a_reading_is_stopped_when_the_node_is():
     store = Store()
     looked_after(store, lambda: True)

@@ -70,7 +70,7 @@ def test_of_what_was_posted_the_signature_is_verified_once(verified, monkeypatch
     is_signed = module.verify_issued
     monkeypatch.setattr(module, "verify_issued", lambda *given: signatures.append(given) or is_signed(*given))
     known.note_posted(record, frozenset())
-    assert known.verify_ahead(record.digest, origin=ORIGIN, now=NOW)
+    assert known.verify_ahead(record.digest, ours=ORIGIN, now=NOW)
     assert verify(known, record) is record
     assert (verified, len(signatures)) == ([], 1)
 
@@ -79,7 +79,7 @@ def test_what_was_posted_under_another_key_is_not_let_through():
     known, stranger = Known(), FileSigner(generate_ed25519(seeded("stranger")))
     record = make_record(by=replace(founded(A), record=stranger))
     known.note_posted(record, frozenset())
-    assert not known.verify_ahead(record.digest, origin=ORIGIN, now=NOW)
+    assert not known.verify_ahead(record.digest, ours=ORIGIN, now=NOW)
     with pytest.raises(UntrustedIssuer) as refused:
         verify(known, record)
     assert refused.value.reason == "KEY_NOT_OF_ISSUER"
@@ -94,7 +94,7 @@ def test_a_signature_that_was_made_wrong_is_not_let_through():
 
     known, record = Known(), make_record(by=replace(founded(A), record=Broken()))
     known.note_posted(record, frozenset())
-    assert not known.verify_ahead(record.digest, origin=ORIGIN, now=NOW)
+    assert not known.verify_ahead(record.digest, ours=ORIGIN, now=NOW)
     with pytest.raises(SignatureMismatch):
         verify(known, record)
 
@@ -115,5 +115,13 @@ def test_the_least_used_are_forgotten():
     known = Known(most=len(first.token) + len(second.token))
     for record in (first, second, first, third):
         verify(known, record)
-    held = [known.verify_ahead(record.digest, origin=ORIGIN, now=NOW) for record in (first, second, third)]
-    assert held == [True, False, True]
+    held = [known.verify_ahead(record.digest, ours=ORIGIN, now=NOW) for record in (first, second, third)]
+    assert held == [len(first.token), 0, len(third.token)]
+
+
+def test_what_is_erased_is_forgotten():
+    known, record = Known(), make_record()
+    verify(known, record)
+    known.forget(record.digest)
+    known.forget(record.digest)
+    assert not known.verify_ahead(record.digest, ours=ORIGIN, now=NOW)

@@ -18,7 +18,7 @@ from tests.support.shared import ROOT
 from tocsin.errors import HomeDamaged, HomeLocked, Overloaded, StoreCorrupt
 from tocsin.store.connection import PAGE_SIZE
 from tocsin.store.migrations import KNOWN, migrations
-from tocsin.store.model import RecordFilter
+from tocsin.store.model import PeerRole, PeerState, RecordFilter
 from tocsin.store.schema import APPLICATION_ID
 from tocsin.store.sqlite import open_store
 
@@ -40,6 +40,17 @@ def filled(path, records=40):
 def fill(store):
     for _ in range(100):
         store.records.add(make_record({"summary": "x" * 3000}), now=NOW)
+
+
+def overfill(store):
+    """Write more at once than the disk has room for; afterwards there is room again."""
+    connection = store._db._database.conn
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    try:
+        store.peers.add("d.example", document=bytes(2**20), role=PeerRole.READER, state=PeerState.PENDING, now=NOW)
+    finally:
+        connection.execute("PRAGMA max_page_count = 100000")
 
 
 class GivenUp(Exception):
@@ -261,6 +272,23 @@ class TestDamage:
         kept = store.records.counts().own
         store.records.add(make_record(), now=NOW)
         assert store.records.counts().own == kept + 1
+
+    def test_whoever_goes_on_after_an_error_that_ended_the_transaction_writes_nothing(self, store):
+        """SQLite has taken it back by itself: the next statement would be kept at once, and all by itself."""
+
+        def go_on():
+            with store.transaction():
+                store.records.add(make_record(), now=NOW)
+                with suppress(Overloaded):
+                    overfill(store)
+                with suppress(RuntimeError), store.transaction():
+                    store.records.add(make_record(), now=NOW)
+                with suppress(RuntimeError):
+                    store.records.add(make_record(), now=NOW)
+
+        with pytest.raises(RuntimeError, match="an error has ended the transaction"):
+            go_on()
+        assert store.records.counts().own == 0
 
     def test_a_programs_mistake_stays_one(self, store):
         with pytest.raises(sqlite3.OperationalError, match="no such table"):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.exchange.parties import A, B, C
 from tests.store.making import make_record
-from tests.support.organisations import NOW, signer
+from tests.support.organisations import NOW, make_details, signer
 from tests.watch.branches import Branch, cosigned, entry, founded, junk, line, words
 from tocsin.audit.entry import Event
 from tocsin.errors import (
@@ -23,14 +23,15 @@ from tocsin.errors import (
     StaleCheckpoint,
     TocsinError,
 )
-from tocsin.identity.vkey import witness_name
+from tocsin.identity.root import next_version, parse_identity
+from tocsin.identity.vkey import NoteAlgorithm, format_vkey, witness_name
 from tocsin.release.ledger import entry_of
 from tocsin.store.model import PeerState
 from tocsin.tlog.checkpoint import CLOCK_SKEW, parse_checkpoint, verify_checkpoint
 from tocsin.tlog.evidence import Evidence, Kind, LoggedEntry, dump_evidence, parse_evidence, verify_evidence
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import inclusion_proof
-from tocsin.tlog.note import MAX_SIGNATURES
+from tocsin.tlog.note import MAX_SIGNATURES, parse_verifier
 from tocsin.tlog.witness import format_request
 from tocsin.watch import origins as watching
 from tocsin.watch.cosigning import add_checkpoint
@@ -56,6 +57,15 @@ def read(party, branch, size=None, *, at=NOW, now=NOW, limit=16_384):
 
 def row(party, org=C):
     return party.store.logs.get(org)
+
+
+def rotated(whole):
+    """Return an organisation with another witness key, by the next version of its document."""
+    new, name = signer("the next witness key"), witness_name(whole.organisation.org)
+    vkey = format_vkey(name, algorithm=NoteAlgorithm.COSIGNATURE_V1, public_key=new.public_key)
+    details = replace(make_details(whole.organisation.org), witness_vkey=vkey)
+    document = next_version(whole.organisation, details, signers=whole.roots, now=NOW)
+    return replace(whole, organisation=parse_identity(document, now=NOW), witness=new)
 
 
 def refused(call, *arguments, **more):
@@ -538,6 +548,14 @@ class TestLines:
         assert f"{B}/witness" not in held_lines(a)
         watch(a, now=NOW + 1).look(branch.note() + early)
         assert f"{B}/witness" in held_lines(a)
+
+    def test_a_log_that_a_former_key_of_ours_has_cosigned_is_cosigned_with_the_one_of_today(self, a, branch):
+        note = read(a, branch)
+        a.founded = rotated(a.founded)
+        assert not watch(a, now=NOW + 1).look(note)
+        key = parse_verifier(a.office.tlog.witness_vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1)
+        lines = parse_checkpoint(row(a).checkpoint).note.signatures
+        assert [key.is_signer_of(line) for line in lines if line.name == key.name] == [True]
 
     def test_our_own_line_that_comes_back_is_not_there_twice(self, a, branch):
         note = branch.note()

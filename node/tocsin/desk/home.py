@@ -36,6 +36,7 @@ from tocsin.identity.certificate import TlsKeys
 from tocsin.identity.root import Organisation, named_log_vkeys
 from tocsin.identity.signer import Signer
 from tocsin.policy.model import PolicySet
+from tocsin.release.known import Known
 from tocsin.release.ledger import enter_earlier
 from tocsin.store.protocol import Store
 from tocsin.store.sqlite import open_store
@@ -59,6 +60,7 @@ class Home:
         self.papers = papers
         self.store = store
         self.log = log
+        self.known = Known()  # of whoever works in it: what is posted is sent, and what is erased is forgotten by all
         self._resources = resources
 
     @property

@@ -99,4 +99,5 @@ def open_office(home: Home, *, strict: bool, random: Callable[[int], bytes]) -> 
         strict=strict,
         random=random,
         quorum=lambda: load_log_policy(home.layout).quorum,
+        known=home.known,
     )

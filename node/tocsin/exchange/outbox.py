@@ -38,7 +38,7 @@ from tocsin.v1 import exchange_service_pb2 as v1
 # Candidates looked at in one transaction: a partner who gets nothing of a great many records must not hold up others.
 MOST_CONSIDERED = 1024
 # Text of records verified ahead of one transaction, in pages: what it takes in memory while the page is made.
-PAGES_AHEAD = 4
+PAGES_AHEAD = 2
 
 LIMITS = Limits()
 
@@ -74,7 +74,8 @@ def next_page(
         if not ahead.numbered and not ahead.considered:
             return None
         make = partial(_make_page, partner, cursor, place, ahead.considered, signer=signer, now=now, limits=limits)
-        made = rounds.answer(office, Ask(partner, make, ahead.numbered + ahead.considered, now))
+        ask = Ask(partner, make, ahead.numbered + ahead.considered, ahead.characters, now)
+        made = rounds.answer(office, ask)
         if made.page is not None:
             if reread and made.again:
                 reread.count(partner, made.again, now=now)
@@ -95,6 +96,8 @@ def _make_page(
     limits: Limits,
 ) -> Made:
     """Make a page of what may go; there may be none although there are candidates left to look at."""
+    if not shared.shown:  # our log was stopped meanwhile: what would go says how long it is
+        return Made(None, 0, 0)
     office, store = shared.office, shared.office.store
     feed, after = store.feeds.open(partner, feed_id=new_feed_id(office.random), now=now), place.after
     if place.feed is None or feed.feed_id != place.feed.feed_id:  # it has begun, or begun anew, meanwhile
@@ -111,26 +114,25 @@ def _make_page(
 
 
 class _Ahead(NamedTuple):
-    """How many entries go again, and how many candidates are to be looked at."""
+    """How many entries go again, how many candidates are to be looked at, and how much text that is."""
 
     numbered: int
     considered: int
+    characters: int
 
 
 def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limits, now: int) -> _Ahead:
     """Verify what the page may carry, and return how much is to be looked at for it."""
-    feeds, records, considered = office.store.feeds, 0, 0
-    room = PAGES_AHEAD * limits.bytes
+    feeds, records, considered, characters = office.store.feeds, 0, 0, 0
     again = () if place.is_end else feeds.entries(partner, after=place.after, limit=limits.numbered)
     numbered = [sent.digest for sent in again]
     candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
     for number, digest in enumerate((*numbered, *candidates), start=1):
         considered = number - len(numbered)
-        if office.known.verify_ahead(digest, origin=office.organisation, now=now):
-            records += 1
-        elif record := office.load(digest, now=now):
-            records += 1
-            room -= len(record.token)
-        if records > limits.entries or room < 0:
+        size = office.known.verify_ahead(digest, ours=office.organisation, now=now)
+        if not size and (record := office.load(digest, now=now)):
+            size = len(record.token)
+        records, characters = records + bool(size), characters + size
+        if records > limits.entries or characters > PAGES_AHEAD * limits.bytes:
             break
-    return _Ahead(len(numbered), max(0, considered))
+    return _Ahead(len(numbered), max(0, considered), characters)

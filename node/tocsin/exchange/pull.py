@@ -22,7 +22,7 @@ from tocsin.exchange.side import Side, verify_exchanging
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
 from tocsin.v1.exchange_service_pb2 import Page, PullResponse, RecoverResponse
-from tocsin.watch.growth import read_growth
+from tocsin.watch.growth import Growth, read_growth
 
 _NOT_TAKEN = frozenset({"BAD_RECEIPT", "BAD_CHAIN", "NEVER_SENT"})
 """By these reasons a peer says that it never takes a receipt as it is."""
@@ -74,11 +74,11 @@ async def follow_feed(client: Client, org: OrgId, *, side: Side) -> AsyncGenerat
             async for answer in answers:
                 side.note_clock(org, answer.now)
                 if not answer.HasField("page"):
+                    await hand()  # what could not be handed over behind the last page, and how that went
                     yield None
                     continue
-                if answer.HasField("growth"):
-                    await asyncio.to_thread(side.extend, org, org, read_growth(answer.growth))
-                received = await _take(client, answer.page, cursor, org, side=side)
+                growth = read_growth(answer.growth) if answer.HasField("growth") else None
+                received = await _take(client, answer.page, cursor, org, side=side, growth=growth)
                 cursor = received.cursor
                 await hand()
                 yield received
@@ -274,8 +274,10 @@ async def _pages(client: Client, cursor: str) -> AsyncGenerator[PullResponse, No
         await asyncio.gather(coming, return_exceptions=True)
 
 
-async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Side) -> Received:
-    """Take a page in that was asked for from a cursor.
+async def _take(
+    client: Client, page: Page, cursor: str, org: OrgId, *, side: Side, growth: Growth | None = None
+) -> Received:
+    """Take a page in that was asked for from a cursor; first what the peer's log has grown by, where that came along.
 
     A peer with a new feed says STALE_CURSOR first. One that goes from feed to
     feed without a word would be read for ever, since each begins anew.
@@ -283,9 +285,15 @@ async def _take(client: Client, page: Page, cursor: str, org: OrgId, *, side: Si
     if cursor and page.cursor.partition(".")[0] != cursor.partition(".")[0]:
         raise PeerMisbehaved(f"{org} answers with another feed than it was asked for")
     read, is_compared = set[OrgId](), False
+
+    def accept() -> Received:
+        if growth is not None and not read:
+            side.extend(org, org, growth)
+        return side.accept(org, page)
+
     while True:
         try:
-            return await asyncio.to_thread(side.accept, org, page)
+            return await asyncio.to_thread(accept)
         except StaleCheckpoint as error:
             origin, size = OrgId(error.metadata["origin"]), int(error.metadata["size"])
             if origin in read and (is_compared or origin != org):

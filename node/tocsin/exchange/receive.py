@@ -108,9 +108,9 @@ def accept_page(
     verify_quota(office.store, sender.org, accept=accept, now=now)  # 2
     with budget.spending(sender.org):
         verified = parse_page(page, sender=sender, audience=office.organisation.org, now=now)  # 3
-        intake.verify_log(verified)
         received = None
         while received is None:
+            intake.verify_log(verified)
             received = intake.take(verified, sender=sender, origins=origins, pushed=pushed, lacks_receipt=lacks_receipt)
     if intake.erased:  # 8
         office.store.scrub(unless_within=SCRUB_SECONDS)
@@ -236,9 +236,8 @@ class _Intake:
         """Store all of it; None where what it was verified with has changed since."""
         store, peer = self._office.store, page.sender
         with store.transaction():
-            if store.intake.cursor(peer) != held or not texts.are_held():
+            if store.intake.cursor(peer) != held or not texts.are_held() or not self._watch.still_holds():
                 return None
-            self._watch.verify_taking(OrgId(peer))  # it may have been caught since
             store.peers.note_received(peer, now=self._now)
             if not checked:
                 return Received(cursor=format_cursor(held), unchanged=len(page.entries))

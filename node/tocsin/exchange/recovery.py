@@ -191,7 +191,7 @@ class _Kept:
         if retraction.action is Action.PURGE:
             for version in held:
                 if version.token:
-                    self._store.records.erase(version.digest)
+                    self._office.erase(version.digest)
                     self.erased = True
         if is_new:
             self.retractions += 1

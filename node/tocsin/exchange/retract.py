@@ -83,7 +83,7 @@ def retract(
         for version in versions:
             withdraw(office, version.digest, now=now)
             if action is Action.PURGE:
-                store.records.erase(version.digest)
+                office.erase(version.digest)
         told = tell_holders(store, newest, now=now)
         office.log.append(_retracted(newest, retraction, person), now=now)
     if action is Action.PURGE:

@@ -4,7 +4,8 @@ A record goes to many partners, whose streams all wake at once. To begin a
 transaction, verify the policies in force, seal the decision log and write all
 of it to the disk takes longer than a page of one record. So whoever asks while
 pages are made is answered in the next round, with everybody else who has asked
-by then. Each page is a part of it, and fails alone.
+by then. Each page is a part of it, and fails alone; where the whole round does,
+each is made again in a round of its own.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from tocsin.audit.entry import Entry
-from tocsin.exchange.page import MAX_ENTRIES
+from tocsin.exchange.page import MAX_BYTES, MAX_ENTRIES
 from tocsin.exchange.publish import weigh_for
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
@@ -24,14 +25,16 @@ from tocsin.v1 import exchange_service_pb2 as v1
 
 MOST_LOOKED_AT: Final = MAX_ENTRIES
 """Records looked at in one round, for whomever: as many as for one whole page, so that nobody waits longer to write."""
+MOST_CHARACTERS: Final = 2 * MAX_BYTES
+"""Of text loaded in one round where more than one partner has asked: as much as is loaded for one page at most."""
 
 
 class Shared(NamedTuple):
     """What the pages of one round share.
 
-    That is the office of that moment, our log as it is shown, the proofs from
-    it, and the records that were loaded, by digest: to be loaded does not
-    depend on whom they are for.
+    That is the office of that moment, our log as it is shown (empty: nothing
+    may be said of it now), the proofs from it, and the records that were
+    loaded, by digest: to be loaded does not depend on whom they are for.
     """
 
     office: Office
@@ -55,11 +58,12 @@ class Made(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """A page that is asked for: how it is made, and how many records are looked at for it."""
+    """A page that is asked for: how it is made, and how many records, of how much text, are looked at for it."""
 
     partner: OrgId
     make: Callable[[Shared], Made]
     records: int
+    characters: int
     now: int
     made: Made | None = None
     error: BaseException | None = None
@@ -89,21 +93,40 @@ class Rounds:
 
     def _next(self) -> list[Ask]:
         asks = [self._asked.popleft()]
-        records = asks[0].records
-        while self._asked and records + self._asked[0].records <= MOST_LOOKED_AT:
+        records, characters = asks[0].records, asks[0].characters
+        while self._asked:
+            records, characters = records + self._asked[0].records, characters + self._asked[0].characters
+            if records > MOST_LOOKED_AT or characters > MOST_CHARACTERS:
+                break
             asks.append(self._asked.popleft())
-            records += asks[-1].records
         return asks
 
 
 def _hold(office: Office, asks: Sequence[Ask]) -> None:
-    """Make the pages of a round; where it cannot be kept, nobody has one."""
+    """Make the pages of a round; where it cannot be kept, each is made again in a round of its own.
+
+    What makes one page fail, such as a disk without room for it, may end the transaction of them all.
+    """
+    error = _attempt(office, asks)
+    if error is None:
+        return
+    if len(asks) == 1:
+        asks[0].made, asks[0].error = None, asks[0].error or error  # its own tells more
+        return
+    for ask in asks:
+        ask.made = ask.error = None
+        _hold(office, (ask,))
+
+
+def _attempt(office: Office, asks: Sequence[Ask]) -> BaseException | None:
+    """Make pages in one transaction; return why it cannot be kept, and nobody has one."""
     now = max(ask.now for ask in asks)
     try:
         with office.store.transaction():
             today = office.at_once()
             # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
-            shared = Shared(today, today.tlog.show(now=now), Proofs(office.store), {})
+            is_stopped = bool(office.store.logs.get(today.tlog.org).stopped)
+            shared = Shared(today, "" if is_stopped else today.tlog.show(now=now), Proofs(office.store), {})
             for ask in asks:
                 _make(shared, ask)
             made = [(ask, ask.made) for ask in asks if ask.made is not None]
@@ -113,8 +136,8 @@ def _hold(office: Office, asks: Sequence[Ask]) -> None:
                 for record in one.weigh:
                     weigh_for(today, record, partners=(ask.partner,), now=now)
     except BaseException as error:  # noqa: BLE001 -- whoever asked raises it
-        for ask in asks:
-            ask.error = error
+        return error
+    return None
 
 
 def _make(shared: Shared, ask: Ask) -> None:

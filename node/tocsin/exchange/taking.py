@@ -125,7 +125,7 @@ class Taking:
     def _erase(self, held: Sequence[StoredRecord]) -> None:
         for version in held:
             if version.token:
-                self._store.records.erase(version.digest)
+                self._office.erase(version.digest)
                 self.erased = True
 
     def _pass_on(self, retraction: VerifiedRetraction, over: Sequence[StoredRecord]) -> None:

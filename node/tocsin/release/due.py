@@ -98,7 +98,7 @@ def _do(office: Office, due: Due, stored: StoredRecord, *, now: int) -> tuple[Or
     if due.kind is DueKind.DOWNGRADE:
         _remark(office, stored, now=now)
     if due.kind is DueKind.RETENTION and not stored.own:
-        office.store.records.erase(stored.digest)
+        office.erase(stored.digest)
         office.log.append(Entry(Event.ERASED, partner=stored.received_from, digest=stored.digest), now=now)
     return _weigh_again(office, stored, due.partner, now=now)
 

@@ -47,16 +47,16 @@ class Known:
         self._keep(_Held(record, origin, now))
         return record
 
-    def verify_ahead(self, digest: str, *, origin: Organisation, now: int) -> bool:
-        """Say whether a record is remembered; one of ours that is to be verified still is verified now."""
+    def verify_ahead(self, digest: str, *, ours: Organisation, now: int) -> int:
+        """Return how long a record is that is remembered; 0: none is. One of ours is verified now, if it is to be."""
         held = self._records.get(digest)
         if held is None:
-            return False
+            return 0
         try:
-            self.verify(held.record.token, digest=digest, origin=held.origin or origin, now=now)
+            self.verify(held.record.token, digest=digest, origin=held.origin or ours, now=now)
         except (Malformed, RecordRefused):  # whoever looks what is stored finds out why
-            return False
-        return True
+            return 0
+        return len(held.record.token)
 
     def note_posted(self, record: VerifiedRecord, recipients: frozenset[OrgId]) -> None:
         """Keep an own record that `issue` has read back, and for whom it is posted."""
@@ -72,6 +72,11 @@ class Known:
         if held := self._find(digest, token):
             held.recipients = recipients
 
+    def forget(self, digest: str) -> None:
+        """Forget a record: it is erased."""
+        with self._lock:
+            self._drop(digest)
+
     def _find(self, digest: str, token: str) -> "_Held | None":
         """Return what is remembered of exactly this text."""
         with self._lock:
@@ -83,13 +88,13 @@ class Known:
 
     def _keep(self, held: "_Held") -> None:
         with self._lock:
-            self._forget(held.record.digest)
+            self._drop(held.record.digest)
             self._records[held.record.digest] = held
             self._room -= len(held.record.token)
             while self._room < 0:
-                self._forget(next(iter(self._records)))
+                self._drop(next(iter(self._records)))
 
-    def _forget(self, digest: str) -> None:
+    def _drop(self, digest: str) -> None:
         if held := self._records.pop(digest, None):
             self._room += len(held.record.token)
 

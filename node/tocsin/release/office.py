@@ -38,8 +38,8 @@ from tocsin.store.protocol import Store
 from tocsin.tlog.log import OwnLog
 from tocsin.tlog.quorum import Quorum
 
-MOST_KNOWN = 64
-"""Identities kept in memory: each takes milliseconds to read."""
+MOST_KNOWN = 1024
+"""Identities kept in memory, one for each peer of a large federation: each takes milliseconds to read."""
 
 VOUCHED = frozenset({PeerState.ACTIVE, PeerState.SUSPENDED, PeerState.KNOWN})
 """In these states somebody has confirmed an organisation's keys, whatever is exchanged with it."""
@@ -128,6 +128,11 @@ class Office:
         # One of ours that a peer gave back, after our store had lost it, is not whole.
         origin = vouched_organisation(self.store, stored.issuer)
         return None if origin is None else self._verify(stored, origin, now=now)
+
+    def erase(self, digest: str) -> None:
+        """Delete what a record says, from what is remembered too; the caller has it scrubbed from the disk."""
+        self.store.records.erase(digest)
+        self.known.forget(digest)
 
     def _verify(self, stored: StoredRecord, origin: Organisation, *, now: int) -> VerifiedRecord | None:
         """Return a stored record as its recipients verify it; None where its time, or its key's, is over."""

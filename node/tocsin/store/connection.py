@@ -2,7 +2,8 @@
 
 SQLite lets one connection write while others read the last commit (WAL). The
 writing connection stands behind a lock; a thread inside `transaction()` reads
-through it too, and so sees what it has written.
+through it too, and so sees what it has written. Some errors, such as a full
+disk, have SQLite take all of a transaction back: nothing more is written in it.
 """
 
 import logging
@@ -91,7 +92,7 @@ class Connections:
             if self._closed:
                 raise RuntimeError("the store is closed")
             if self._writing_thread is not None:
-                with _part(self._database.conn):
+                with _part(self._writer()):
                     yield
                 return
             self._writing_thread = threading.get_ident()
@@ -100,7 +101,7 @@ class Connections:
                 self._database.conn.execute("BEGIN IMMEDIATE")
                 try:
                     yield
-                    self._database.conn.execute("COMMIT")
+                    self._writer().execute("COMMIT")
                 except BaseException:
                     self._database.conn.rollback()
                     raise
@@ -222,6 +223,8 @@ class Connections:
         if self._writing_thread != threading.get_ident():
             raise RuntimeError("a statement that writes stands outside a transaction")
         connection: sqlite3.Connection = self._database.conn
+        if not connection.in_transaction:  # it would be kept at once, by itself
+            raise RuntimeError("an error has ended the transaction: whoever met it goes no further")
         return connection
 
     def _reader(self) -> "_Reader":

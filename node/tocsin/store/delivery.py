@@ -43,7 +43,10 @@ class Feeds(Protocol):
         """Make every record that a partner holds a candidate for its feed: it may have to be told that one is over."""
 
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
-        """Return digests of candidates, in the order in which their records were stored."""
+        """Return digests of candidates, in the order in which their records were stored.
+
+        Those of origins of whose logs nothing is read are left out.
+        """
 
     def drop(self, partner: str, digests: Iterable[str]) -> None:
         """Take candidates off the queue."""

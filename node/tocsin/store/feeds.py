@@ -70,9 +70,14 @@ class SqliteFeeds:
             )
 
     def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
-        """Return digests of candidates, in the order in which their records were stored."""
+        """Return digests of candidates, in the order in which their records were stored.
+
+        What others issued waits apart while nothing is read of their logs: it
+        cannot be proved, and must not stand in the way of what can.
+        """
         rows = self._db.rows(
             "SELECT r.digest FROM candidates AS c JOIN records AS r ON r.id = c.record WHERE c.partner = ?"
+            " AND (r.received_from = '' OR r.issuer IN (SELECT origin FROM logs WHERE signed > 0))"
             " ORDER BY c.record LIMIT ?",
             (partner, limit),
         )

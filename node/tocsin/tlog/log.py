@@ -305,6 +305,12 @@ class OwnLog(TransparencyLog):
         """Return the verifier key of the key that signs today."""
         return format_vkey(log_name(self.org), algorithm=NoteAlgorithm.ED25519, public_key=self.signer.public_key)
 
+    @property
+    def witness_vkey(self) -> str:
+        """Return the verifier key by which we say today what we have seen of a log."""
+        key = self.witness.public_key
+        return format_vkey(witness_name(self.org), algorithm=NoteAlgorithm.COSIGNATURE_V1, public_key=key)
+
 
 @dataclass(frozen=True, slots=True)
 class GatheringLog(OwnLog):

@@ -264,7 +264,8 @@ class SubscribeResponse(_message.Message):
     @_builtins.property
     def growth(self) -> _log_service_pb2.LogGrowth:
         """What the sender's log has grown by since the stream began, or since the answer before that had this: whoever has
-        read that far need not ask for what is in the page. Absent where it is much.
+        read that far need not ask for what is in the page. Absent where it is much, or the receiver has asked for much
+        else: it asks for this then.
         """
 
     def __init__(

@@ -25,7 +25,7 @@ from tocsin.encoding import JSON, encode_base64url
 from tocsin.errors import CheckpointRefused, MalformedLog, OriginStopped, PeerMisbehaved, ProofMismatch, StaleCheckpoint
 from tocsin.identity.names import OrgId
 from tocsin.identity.root import Organisation
-from tocsin.identity.vkey import log_name, witness_name
+from tocsin.identity.vkey import NoteAlgorithm, log_name, witness_name
 from tocsin.release.office import Office
 from tocsin.store.evidence import EvidenceRow, LogRow
 from tocsin.tlog.checkpoint import (
@@ -46,7 +46,7 @@ from tocsin.tlog.evidence import (
 )
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import verify_consistency
-from tocsin.tlog.note import Note, Signature, Verifier, format_note, parse_signatures
+from tocsin.tlog.note import Note, Signature, Verifier, format_note, parse_signatures, parse_verifier
 from tocsin.tlog.proof import parse_proof, verify_proof
 from tocsin.watch.catching import (
     begins_with_cosigned,
@@ -87,7 +87,7 @@ class Watch:
         self._origins = cache(origins)
         self._now = now
         self._verified: dict[str, VerifiedCheckpoint] = {}
-        self._read: set[Checkpoint] = set()
+        self._read: dict[Checkpoint, OrgId] = {}
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
         """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
@@ -126,7 +126,7 @@ class Watch:
             return False
         origin, checkpoint = known
         if self._is_held(origin, checkpoint):  # as it mostly is, where a page is
-            self._read.add(checkpoint.checkpoint)
+            self._read[checkpoint.checkpoint] = origin.org
             return False
         with self._office.store.transaction():
             row = self._under_keys_of_today(origin, checkpoint)
@@ -204,8 +204,18 @@ class Watch:
         if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
-        self._read.add(checkpoint.checkpoint)
+        self._read[checkpoint.checkpoint] = origin.org
         return known
+
+    def still_holds(self) -> bool:
+        """Say whether what was required is read still; where it is not, all of it is to be required again.
+
+        Before the transaction in which this is asked, others may have caught an origin, or cut what was read.
+        """
+        holds = all(self._is_read(org, tree) for tree, org in self._read.items())
+        if not holds:
+            self._read.clear()
+        return holds
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
         """Verify that an origin's log has an entry, by a proof that came along, and return its number.
@@ -280,10 +290,15 @@ class Watch:
             return shown.text == held.text and set(shown.signatures) <= set(held.signatures)
         return False
 
+    def _is_read(self, org: OrgId, tree: Checkpoint) -> bool:
+        """Say whether an origin is not stopped, and what is read of its log begins with a tree."""
+        row, log = self._logs.get(org), TransparencyLog(self._logs, org)
+        return not row.stopped and tree.size <= row.size and log.root(tree.size) == tree.root
+
     def _has_cosigned(self, text: str) -> bool:
-        """Say whether one of the lines under a checkpoint is ours."""
-        own = witness_name(self._office.organisation.org)
-        return any(line.name == own for line in parse_checkpoint(text).note.signatures)
+        """Say whether one of the lines under a checkpoint is ours, by the key of today."""
+        own = parse_verifier(self._office.tlog.witness_vkey, algorithm=NoteAlgorithm.COSIGNATURE_V1)
+        return any(own.is_signer_of(line) for line in parse_checkpoint(text).note.signatures)
 
     def _witness(self, name: str) -> tuple[Verifier, ...]:
         """Return the keys of a witness that is known here, or our own."""
@@ -367,6 +382,7 @@ class Watch:
         digest = encode_base64url(hashlib.sha256(bundle).digest())
         self._logs.add_evidence(EvidenceRow(origin.org, evidence.kind.value, digest, bundle, self._now))
         self._logs.stop(origin.org, why, now=self._now)
+        self._read.clear()
         details: dict[str, JSON] = {"kind": evidence.kind.value, "evidence": digest}
         self._office.log.append(Entry(Event.ORIGIN_STOPPED, partner=origin.org, details=details), now=self._now)
         _log.error("nothing is taken from %s any more: %s", origin.org, why)
