@@ -85,7 +85,7 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     except Exception as error:  # noqa: BLE001  (the other chapters are still worth their time)
         traceback.print_exc()
         failed = f"{type(error).__name__}: {error}"
-    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}{_commit()}; {_stolen(before, _ticks())}."
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}{_commit()}, on {_processor()}; {_stolen(before, _ticks())}."
     chapter = Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed, when)
     if scale.full and not failed:
         save(chapter, KEPT / f"{name}.json")
@@ -111,19 +111,18 @@ def _not_yet(name: str) -> Chapter:
 
 def _machine() -> tuple[str, ...]:
     """Say what machine it is, and the versions of what the figures depend on."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
     return (
-        f"{os.cpu_count()} cores, {model}, {platform.system()} {platform.release().partition('-')[0]}",
+        f"{_processor()}, {platform.system()} {platform.release().partition('-')[0]}",
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION} (of Python)",
         ", ".join(f"{name} {version(name)}" for name in VERSIONS),
     )
+
+
+def _processor() -> str:
+    """Say which processor it is, and how many cores of it there are."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if "model name" in line)
+    return f"{os.cpu_count()} cores of {next(models, platform.processor())}"
 
 
 def _ticks() -> tuple[int, ...]:

@@ -8,7 +8,7 @@ found is certain, and not all there is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Final, NamedTuple
@@ -177,7 +177,7 @@ def _vocabulary(field: Field) -> tuple[object, ...] | None:
     return _subsets(tuple(single))
 
 
-@cache  # two hundred partners ask about the same few vocabularies, each several times
+@lru_cache(64)  # two hundred partners ask about the same few vocabularies, each several times
 def _subsets(values: tuple[object, ...]) -> tuple[list[object], ...]:
     """Return every list of different values, shorter ones and none first."""
     masks = sorted(range(2 ** len(values)), key=int.bit_count)

@@ -67,7 +67,7 @@ class Connections:
         self._lock = threading.RLock()
         self._writing_thread: int | None = None
         self._readers: deque[sqlite3.Connection] = deque()
-        self._examining: sqlite3.Connection | None = None
+        self._examining: set[sqlite3.Connection] = set()
         self._closed = False
         _require_file(path, create=create)
         with reported(path, opening=True):
@@ -137,7 +137,7 @@ class Connections:
     def find_damage(self) -> tuple[str, ...] | None:
         """Read every page beside others, and let nobody to a store in which one is damaged; None: it was stopped."""
         with self._reader() as connection:
-            self._examining = connection
+            self._examining.add(connection)
             try:
                 found = find_damage(connection)
             except sqlite3.OperationalError as error:
@@ -145,14 +145,14 @@ class Connections:
                     raise
                 return None
             finally:
-                self._examining = None
+                self._examining.discard(connection)
         if found:
             self.guard.condemn(found)
         return found
 
     def stop_examining(self) -> None:
-        """End a reading of every page that is under way in another thread."""
-        if (connection := self._examining) is not None:
+        """End every reading of all pages that is under way in another thread."""
+        for connection in tuple(self._examining):
             connection.interrupt()
 
     def copy_to(self, path: Path) -> None:

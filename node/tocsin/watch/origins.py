@@ -36,14 +36,7 @@ from tocsin.tlog.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from tocsin.tlog.evidence import (
-    Evidence,
-    Kind,
-    dump_evidence,
-    parse_evidence,
-    shown_at,
-    verify_evidence,
-)
+from tocsin.tlog.evidence import Evidence, Kind, dump_evidence, parse_evidence, shown_at, verify_evidence
 from tocsin.tlog.log import TransparencyLog
 from tocsin.tlog.merkle import verify_consistency
 from tocsin.tlog.note import Note, Signature, Verifier, format_note, parse_signatures, parse_verifier
@@ -212,10 +205,12 @@ class Watch:
 
         Before the transaction in which this is asked, others may have caught an origin, or cut what was read.
         """
-        holds = all(self._is_read(org, tree) for tree, org in self._read.items())
-        if not holds:
-            self._read.clear()
-        return holds
+        for tree, org in self._read.items():
+            row, log = self._logs.get(org), TransparencyLog(self._logs, org)
+            if row.stopped or tree.size > row.size or log.root(tree.size) != tree.root:
+                self._read.clear()
+                return False
+        return True
 
     def verify_logged(self, origin: Organisation, proof: str, entry: bytes, *, record: str = "") -> int:
         """Verify that an origin's log has an entry, by a proof that came along, and return its number.
@@ -289,11 +284,6 @@ class Watch:
             held, shown = verify_own(origin, row.checkpoint).note, checkpoint.note
             return shown.text == held.text and set(shown.signatures) <= set(held.signatures)
         return False
-
-    def _is_read(self, org: OrgId, tree: Checkpoint) -> bool:
-        """Say whether an origin is not stopped, and what is read of its log begins with a tree."""
-        row, log = self._logs.get(org), TransparencyLog(self._logs, org)
-        return not row.stopped and tree.size <= row.size and log.root(tree.size) == tree.root
 
     def _has_cosigned(self, text: str) -> bool:
         """Say whether one of the lines under a checkpoint is ours, by the key of today."""
