@@ -125,8 +125,7 @@ def _attempt(office: Office, asks: Sequence[Ask]) -> BaseException | None:
         with office.store.transaction():
             today = office.at_once()
             # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
-            is_stopped = bool(office.store.logs.get(today.tlog.org).stopped)
-            shared = Shared(today, "" if is_stopped else today.tlog.show(now=now), Proofs(office.store), {})
+            shared = Shared(today, today.tlog.show(now=now), Proofs(office.store), {})
             for ask in asks:
                 _make(shared, ask)
             made = [(ask, ask.made) for ask in asks if ask.made is not None]

@@ -267,11 +267,14 @@ class OwnLog(TransparencyLog):
         the time: an honest log must never look like one that was put back.
         A checkpoint that another key of ours has signed is signed again: a
         call that began before a key took over goes on with the old one.
-        The caller holds the transaction.
+        Empty while the log waits: nobody knows how long it was. The caller
+        holds the transaction.
 
         Raises LogInconsistent where another tree is held than was signed.
         """
         standing = self.shelf.get(self.org)
+        if standing.stopped:
+            return ""
         checkpoint = self._signed(standing.checkpoint) or self._sign_again(standing.checkpoint, now=now)
         if now < standing.cosigned_at:
             return checkpoint.text

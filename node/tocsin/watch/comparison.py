@@ -145,8 +145,7 @@ class Comparison:
     def shown(self) -> str:
         """Return our own checkpoint as we show it now; empty while our log waits."""
         with self._office.store.transaction():
-            own = self._office.organisation.org
-            return "" if self._logs.get(own).stopped else self._office.tlog.show(now=self._now)
+            return self._office.tlog.show(now=self._now)
 
     def verify_taking(self, origin: OrgId) -> None:
         """Refuse an origin of which nothing is taken. Raises OriginStopped."""
