@@ -26,6 +26,7 @@ KEPT = HERE / ".cache" / "full"
 sys.path.append(str(HERE / ".cache" / "plot"))  # matplotlib lies there, out of the way of all that is measured
 CHAPTERS = ("ingest", "parts", "verify", "taxii", "visible", "scale", "memory", "peers", "policy", "command", "log")
 """In this order; each is a module of this package."""
+WRITTEN = ("benchmarks/RESULTS.md", "benchmarks/growth.png")
 VERSIONS = ("cryptography", "pynacl", "grpcio", "protobuf", "orjson")
 
 
@@ -98,10 +99,11 @@ def _write() -> None:
 
     chapters = [load(KEPT / f"{name}.json") or _not_yet(name) for name in CHAPTERS]
     remarks = (HERE / "LIMITS.md").read_text()
-    (HERE / "RESULTS.md").write_text(
+    page, plot = (HERE.parent / name for name in WRITTEN)
+    page.write_text(
         markdown(chapters, machine=_machine(), command="make bench-full", remarks=remarks), encoding="utf-8"
     )
-    draw(chapters, HERE / "growth.png")
+    draw(chapters, plot)
 
 
 def _not_yet(name: str) -> Chapter:
@@ -140,11 +142,14 @@ def _stolen(before: Sequence[int], after: Sequence[int]) -> str:
 
 
 def _commit() -> str:
-    """Say which state of the repository is measured; nothing where it is none."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return f" at {found.stdout.strip()}" if found.stdout else ""
+    """Say which state of the repository is measured, whatever was written down of it; nothing where it is none."""
+    found = _git("rev-parse", "--short", "HEAD").stdout.strip()
+    is_changed = _git("diff", "--quiet", "HEAD", "--", ".", *(f":!{name}" for name in WRITTEN)).returncode
+    return f" at {found}{'-dirty' if is_changed else ''}" if found else ""
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=HERE.parent, capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from benchmarks.figures import Figure, percentile, ratio_of, spread, take_turns
 from benchmarks.report import Chapter, load, markdown, print_table, save
 from rich.console import Console
 
+from tests.support.shared import ROOT
+
 FAST = Figure("verify", spread([0.8, 0.6, 0.9]), of="raw", at_least=0.7, plain="9 a second")
 SLOW = Figure("a call", spread([21.0]), of="an idle one", at_most=20)
 KNOWN = Figure("issue", spread([1.0, 2.0]), of="the reference")
@@ -63,6 +65,24 @@ def test_a_chapter_that_could_not_be_measured_says_why_on_the_page_and_on_the_te
     terminal = io.StringIO()
     print_table([failed], Console(file=terminal, width=120))
     assert "not measured: RuntimeError: no room" in terminal.getvalue()
+
+
+def test_the_readme_quotes_five_figures_as_they_stand_in_the_results():
+    readme, results = ((ROOT / page).read_text() for page in ("README.md", "benchmarks/RESULTS.md"))
+    section = readme.partition("## What it costs")[2].partition("\n## ")[0]
+    quoted = [cells(line) for line in section.splitlines() if line.startswith("| ")][1:]
+    measured = {(name, ratio, of, target, holds) for name, ratio, of, _, _, target, holds in rows(results)}
+    assert len(quoted) == 5
+    assert [row for row in quoted if row not in measured] == []
+    assert "`make bench`" in section
+
+
+def rows(page):
+    return [row for line in page.splitlines() if line.startswith("| ") and len(row := cells(line)) == 7]
+
+
+def cells(line):
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
