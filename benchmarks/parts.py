@@ -29,6 +29,7 @@ from tocsin.v1 import exchange_service_pb2 as v1
 TITLE = "Where the time of taking in goes"
 ABOUT = "Processor time of one thread for each record of the ingest, as a ratio to that of a raw verifying by OpenSSL."
 RECORDS = 2_560  # ten pages
+PASSES = 3  # of what can be done again; a page is taken in once
 OF = "a raw verifying by OpenSSL"
 PARTS = {
     "signature": "the signature, by libsodium",
@@ -63,9 +64,9 @@ def _page(origin: Origin, page: v1.Page, theirs: Side, ours: Side) -> dict[str, 
     """Take a page in, and return what each part of it costs for a record."""
     sender, now = theirs.organisation, theirs.clock()
     sample, count = origin.signed[: len(page.entries)], len(page.entries)
-    signature = _each(count, lambda: [Ed25519Key(key.public_bytes_raw()).verify(s, message=m) for key, s, m in sample])
-    verified = _each(count, lambda: [parse_record(e.presentation).verify(sender, now=now) for e in page.entries])
-    raw = _each(count, lambda: [key.verify(s, m) for key, s, m in sample])
+    signature = _least(count, lambda: [Ed25519Key(key.public_bytes_raw()).verify(s, message=m) for key, s, m in sample])
+    verified = _least(count, lambda: [parse_record(e.presentation).verify(sender, now=now) for e in page.entries])
+    raw = _least(count, lambda: [key.verify(s, m) for key, s, m in sample])
     taken = _each(count, lambda: ours.accept(sender.org, page))
     ours.handed_over(sender.org, ours.receipts(sender.org))
     return {"raw": raw, "signature": signature, "reading": verified - signature, "storing": taken - verified}
@@ -82,6 +83,11 @@ def _log(theirs: Side, ours: Side, partner: OrgId) -> float:
         if held >= theirs.store.logs.get(origin).size:
             break
     return spent / held
+
+
+def _least(count: int, work: Callable[[], object]) -> float:
+    """Return the least of a few times: one is taken from another, and what slowed only one of them would stay."""
+    return min(_each(count, work) for _ in range(PASSES))
 
 
 def _each(count: int, work: Callable[[], object]) -> float:
