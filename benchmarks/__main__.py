@@ -78,7 +78,7 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     figures: list[Figure] = []
     failed = ""
     steps.say(module.TITLE)
-    before = _ticks()
+    before, state = _ticks(), _commit()
     try:
         for figure in module.measure(scale, steps):
             figures.append(figure)
@@ -86,7 +86,7 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
     except Exception as error:  # noqa: BLE001  (the other chapters are still worth their time)
         traceback.print_exc()
         failed = f"{type(error).__name__}: {error}"
-    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}{_commit()}, on {_processor()}; {_stolen(before, _ticks())}."
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}{state}, on {_processor()}; {_stolen(before, _ticks())}."
     chapter = Chapter(name, module.TITLE, module.ABOUT, tuple(figures), failed, when)
     if scale.full and not failed:
         save(chapter, KEPT / f"{name}.json")

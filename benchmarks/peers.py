@@ -30,7 +30,6 @@ from benchmarks.usage import memory, seconds
 from benchmarks.world import POLICY
 from tocsin.desk.home import open_home
 from tocsin.encoding import encode_base64url
-from tocsin.errors import TocsinError
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.directory import known_organisation
 from tocsin.exchange.peer import PeerClient
@@ -201,8 +200,8 @@ def _subscribe(pipe: Connection, document: bytes, listen: str, keys: Mapping[Org
         handshakes = asyncio.Semaphore(AT_ONCE)
         try:
             await asyncio.gather(*(follow(org, handshakes) for org in keys))
-        except TocsinError as error:
-            pipe.send(str(error))
+        except Exception as error:  # noqa: BLE001  (whoever waits for it says what it was)
+            pipe.send(f"{type(error).__name__}: {error}")
 
     asyncio.run(run())
 

@@ -82,6 +82,14 @@ def test_what_is_passed_on_stands_in_the_outbox_until_it_is_acknowledged(office,
     assert outbox() == []
 
 
+def test_what_cannot_be_proved_any_more_says_so(office, parties):
+    origin, *_ = parties
+    org = origin.home.organisation.org
+    office.home.store.logs.cut(org, 0)
+    (waiting,) = office.desk.list_outbox(v1.ListOutboxRequest(partner=LAB_B), office.me).deliveries
+    assert waiting.why == f"it cannot be proved: what is read of the log of {org} does not have it"
+
+
 def test_a_retraction_goes_on_to_those_who_hold_it_through_us(office, parties):
     origin, partner, digest = parties
     deliver(office, partner)

@@ -464,7 +464,7 @@ class TestOthersThatWrite:
 
         def then_retracted(*args, **kwargs):
             found = ahead(*args, **kwargs)
-            if found.considered:
+            if found.candidates:
                 a.retract(record)
             return found
 
@@ -475,7 +475,7 @@ class TestOthersThatWrite:
         for number in range(6):
             a.post({"title": f"n{number}", "details": "x" * 5000})
         office, limits = a.office, Limits(bytes=4000)
-        considered = outbox._verify_ahead(office, B, Place(None, 0), limits=limits, now=NOW).considered
+        considered = len(outbox._verify_ahead(office, B, Place(None, 0), limits=limits, now=NOW).candidates)
         ahead = {"ours": office.organisation, "now": NOW}
         verified = [one for one in a.store.feeds.candidates(B, limit=6) if office.known.verify_ahead(one, **ahead)]
         assert len(verified) == considered < 6

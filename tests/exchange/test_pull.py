@@ -188,23 +188,22 @@ def test_a_stream_is_left_where_not_all_of_a_page_was_taken():
 def test_receipts_that_wait_go_with_a_sign_of_life():
     """Else a peer that has nothing more to say would wait for them until it has."""
 
-    async def run():
-        async with aclosing(follow_feed(client, LAB, side=side)) as pages:
-            assert (await anext(pages)).cursor == f"{ONE}.9"
-            side.pending = ["one"]
-            assert await anext(pages) is None
-
     class Alive(Client):
         async def subscribe(self, cursor):
             yield v1.SubscribeResponse(page=v1.Page(cursor=f"{ONE}.9"), now=NOW)
-            yield v1.SubscribeResponse(now=NOW)
-            await asyncio.sleep(0.01)
-            yield v1.SubscribeResponse(now=NOW)
+            for _ in range(3):
+                yield v1.SubscribeResponse(now=NOW)
+
+    async def run():
+        async with aclosing(follow_feed(client, LAB, side=side)) as pages:
+            assert (await anext(pages)).cursor == f"{ONE}.9"
+            assert await anext(pages) is None
+            assert client.took == [], "nothing waited when the page came"
+            side.pending = ["one"]
+            assert await anext(pages) is None
+            assert await anext(pages) is None
 
     client, side = Alive(), Side()
-    everything(follow_feed(client, LAB, side=side))
-    assert client.took == []
-    client = Alive()
     asyncio.run(run())
     assert client.took == [("one",)]
 

@@ -3,13 +3,17 @@
 import pytest
 
 from tests.exchange.parties import OPEN, RELAYED, A, B, C
+from tests.support.organisations import NOW
+from tests.watch.branches import entry
 from tocsin.exchange import outbox
+from tocsin.exchange.outbox import Limits
 from tocsin.exchange.page import PAGE_TYPE
 from tocsin.exchange.receive import read_again
 from tocsin.policy.clauses import Accept
 from tocsin.records.jws import parse_claims, parse_jws
 from tocsin.records.retraction import Action
 from tocsin.store.model import PeerState, RecordFilter, Standing
+from tocsin.tlog.log import TransparencyLog
 
 EVERY = frozenset({"finding", "incident", "evaluation"})
 NEWS = OPEN + RELAYED
@@ -71,6 +75,24 @@ def test_what_cannot_be_proved_does_not_stand_in_the_way_of_what_can(line, monke
     assert [entry.digest for entry in b.page_for(C).entries] == [own.digest]
     b.hears(a)
     assert [entry.digest for entry in b.page_for(C).entries] == [own.digest, passed_on.digest]
+
+
+@pytest.mark.parametrize("considered", [1, 1024])
+def test_what_an_origin_has_taken_out_of_its_log_stands_in_nobodys_way(line, monkeypatch, considered):
+    """It shows a log again, under another key perhaps, that has something else."""
+    monkeypatch.setattr(outbox, "MOST_CONSIDERED", considered)
+    a, b, _ = line
+    for number in range(3):
+        a.post({"title": f"n{number}"}, relay="community", partners=[B])
+    b.pull(a)
+    own = b.post(partners=[C])
+    b.store.logs.cut(A, 0)
+    TransparencyLog(b.store.logs, A).append([entry("something else")], now=NOW)
+    b.store.logs.set_checkpoint(A, "", signed=1, now=NOW)
+    page = b.page_for(C, limits=Limits(entries=1))
+    assert [each.digest for each in page.entries] == [own.digest]
+    assert b.page_for(C, page.cursor) is None
+    assert b.store.feeds.waiting(C) == 3, "it may be there again"
 
 
 def test_nothing_comes_back_to_its_origin_nor_to_whom_it_came_from(line):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.exchange.parties import A, B, C, founded
+from tests.exchange.parties import A, B, C, Party, founded
 from tests.store.test_sqlite import overfill
 from tests.support.organisations import NOW
 from tocsin.errors import Overloaded, StaleCursor, StoreCorrupt
@@ -110,6 +110,14 @@ def test_a_round_that_cannot_be_kept_gives_nobody_a_page(a, held, monkeypatch):
     assert held == [2, 1, 1]
     assert [str(page) for page in pages.values()] == ["no space", "no space"]
     assert (a.store.feeds.get(B), a.store.feeds.get(C)) == (None, None)
+
+
+def test_a_round_that_does_not_begin_is_not_tried_again_for_each(a, held, monkeypatch):
+    a.post()
+    monkeypatch.setattr(Party, "policies", property(lambda _: pytest.fail("the disk hangs")), raising=False)
+    pages = ask(a, Gathering(2), {B: "", C: ""})
+    assert held == [2]
+    assert [str(page) for page in pages.values()] == ["the disk hangs"] * 2
 
 
 @pytest.mark.parametrize("full", [B, C])

@@ -385,6 +385,24 @@ class TestWhatIsInIt:
         assert refused(watch(a).verify_logged, *call, record=bare) == (OriginStopped, "ORIGIN_STOPPED")
         assert kinds(a) == ["record"]
 
+    def test_what_was_proved_before_its_origin_was_caught_by_the_same_page_counts_no_more(self, a):
+        record = make_record({"title": "one"}, by=founded(C))
+        other = make_record({"title": "two"}, by=founded(C), record_id=record.record_id)
+        branch = Branch(C).add(entry_of(other), *words("x y"))
+        read(a, branch)
+        reader, bare = watch(a), f"{record.token.partition('~')[0]}~"
+        reader.verify_logged(a.origin(C), branch.proof(0), entry_of(other))
+        assert reader.still_holds()
+        call = (a.origin(C), branch.proof(0), entry_of(record))
+        for _ in range(2):
+            assert refused(reader.verify_logged, *call, record=bare) == (OriginStopped, "ORIGIN_STOPPED")
+        assert not reader.still_holds()
+        call = (a.origin(C), branch.proof(0), entry_of(other))
+        assert refused(reader.verify_logged, *call) == (OriginStopped, "ORIGIN_STOPPED"), "when it is looked at again"
+        assert reader.still_holds(), "nothing rests on that log now, and the page can be stored"
+        assert kinds(a) == ["record"]
+        assert len(a.logged(Event.ORIGIN_STOPPED)) == 1
+
 
 class TestProofs:
     def test_a_proof_in_what_was_read_counts(self, a, branch):

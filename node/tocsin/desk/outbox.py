@@ -21,6 +21,7 @@ from tocsin.exchange.circuit import Contacts, ContactState
 from tocsin.identity.names import OrgId
 from tocsin.policy.decide import Denial
 from tocsin.records.record import VerifiedRecord
+from tocsin.release.ledger import is_logged
 from tocsin.release.office import Office
 from tocsin.release.terms import read_terms
 from tocsin.store.model import (
@@ -143,7 +144,7 @@ class _Today:
             if wait.not_before:
                 message.until.FromSeconds(wait.not_before)
         elif decision.delivered:
-            message.why = "it is looked at again then" if row.due_at else self._next_page(partner)
+            message.why = "it is looked at again then" if row.due_at else self._next_page(partner, row.digest)
         elif decision.denial is Denial.CLOCK:
             message.why = decision.why
         else:
@@ -158,10 +159,13 @@ class _Today:
         """Say what goes of a record that is over."""
         if stored.standing is Standing.CURRENT:
             return "nothing of it is sent any more: it has expired, or its key was revoked"
-        return f"{partner} is told that it is {stored.standing}; {self._next_page(partner)}"
+        return f"{partner} is told that it is {stored.standing}; {self._next_page(partner, stored.digest)}"
 
-    def _next_page(self, partner: OrgId) -> str:
-        """Say when a partner takes the next page."""
+    def _next_page(self, partner: OrgId, digest: str) -> str:
+        """Say when a partner takes the next page, if a record can go with it."""
+        stored = self.office.store.records.get(digest)
+        if not is_logged(self.office.store, stored):
+            return f"it cannot be proved: what is read of the log of {stored.issuer} does not have it"
         states = {peer.org: peer.state for peer in self.office.store.peers.list()}
         state = states.get(partner, PeerState.REMOVED)
         if state is not PeerState.ACTIVE:

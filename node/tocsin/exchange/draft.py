@@ -4,6 +4,7 @@ It works inside the transaction that signs the page, by one set of policies;
 `tocsin.exchange.outbox` says what is looked at, and in which order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import NamedTuple
@@ -83,12 +84,12 @@ class Draft:
             if not self._add_again(sent):
                 return
 
-    def add_candidates(self, limit: int) -> int:
-        """Give the next numbers to what the partner does not hold yet, as far as it fits, and drop the rest.
+    def add_candidates(self, digests: Sequence[str]) -> int:
+        """Give the next numbers to what the partner does not hold yet of some candidates, as far as it fits.
 
-        Return how many are off the queue.
+        The rest is dropped. Return how many are off the queue.
         """
-        candidates = [self._load(digest) for digest in self._feeds.candidates(self._partner, limit=limit)]
+        candidates = [self._load(digest) for digest in digests]
         self._proofs.prepare(one.record for one in candidates if one.record is not None)
         considered = []
         for candidate in candidates:

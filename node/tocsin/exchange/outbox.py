@@ -22,7 +22,9 @@ hold up others who write; inside it what was verified is known by its exact
 text. The statement of the page is kept, to know the receipt for it.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from tocsin.exchange.cursor import new_feed_id, resolve_cursor
@@ -32,7 +34,9 @@ from tocsin.exchange.rollback import Place, find_place
 from tocsin.exchange.rounds import Ask, Made, Rounds, Shared
 from tocsin.identity.names import OrgId
 from tocsin.identity.signer import Signer
+from tocsin.release.ledger import is_logged
 from tocsin.release.office import Office
+from tocsin.store.protocol import Store
 from tocsin.v1 import exchange_service_pb2 as v1
 
 # Candidates looked at in one transaction: a partner who gets nothing of a great many records must not hold up others.
@@ -71,10 +75,10 @@ def next_page(
         if reread and place.feed and not place.is_end:
             reread.verify(partner, head=place.feed.head, now=now)
         ahead = _verify_ahead(office, partner, place, limits=limits, now=now)
-        if not ahead.numbered and not ahead.considered:
+        if not ahead.numbered and not ahead.candidates:
             return None
-        make = partial(_make_page, partner, cursor, place, ahead.considered, signer=signer, now=now, limits=limits)
-        ask = Ask(partner, make, ahead.numbered + ahead.considered, ahead.characters, now)
+        make = partial(_make_page, partner, cursor, place, ahead.candidates, signer=signer, now=now, limits=limits)
+        ask = Ask(partner, make, ahead.numbered + len(ahead.candidates), ahead.characters, now)
         made = rounds.answer(office, ask)
         if made.page is not None:
             if reread and made.again:
@@ -88,7 +92,7 @@ def _make_page(
     partner: OrgId,
     cursor: str,
     place: Place,
-    considered: int,
+    candidates: Sequence[str],
     shared: Shared,
     *,
     signer: Signer,
@@ -105,7 +109,7 @@ def _make_page(
     draft = Draft(shared, feed, now=now, limits=limits)
     draft.add_numbered(after=after)
     again = len(draft.entries)
-    dropped = draft.add_candidates(considered) if after + again == feed.head else 0
+    dropped = draft.add_candidates(candidates) if after + again == feed.head else 0
     draft.settle()
     page = draft.sign(signer) if draft.entries else None
     if page is not None:
@@ -114,25 +118,38 @@ def _make_page(
 
 
 class _Ahead(NamedTuple):
-    """How many entries go again, how many candidates are to be looked at, and how much text that is."""
+    """How many entries go again, which candidates are to be looked at, and how much text that is."""
 
     numbered: int
-    considered: int
+    candidates: Sequence[str]
     characters: int
 
 
 def _verify_ahead(office: Office, partner: OrgId, place: Place, *, limits: Limits, now: int) -> _Ahead:
-    """Verify what the page may carry, and return how much is to be looked at for it."""
-    feeds, records, considered, characters = office.store.feeds, 0, 0, 0
-    again = () if place.is_end else feeds.entries(partner, after=place.after, limit=limits.numbered)
+    """Verify what the page may carry, and return what is to be looked at for it."""
+    records = characters = 0
+    again = () if place.is_end else office.store.feeds.entries(partner, after=place.after, limit=limits.numbered)
     numbered = [sent.digest for sent in again]
-    candidates = () if len(numbered) == limits.numbered else feeds.candidates(partner, limit=MOST_CONSIDERED)
-    for number, digest in enumerate((*numbered, *candidates), start=1):
-        considered = number - len(numbered)
+    candidates = () if len(numbered) == limits.numbered else _provable(office.store, partner)
+    looked_at = []
+    for digest in chain(numbered, candidates):
+        looked_at.append(digest)
         size = office.known.verify_ahead(digest, ours=office.organisation, now=now)
         if not size and (record := office.load(digest, now=now)):
             size = len(record.token)
         records, characters = records + bool(size), characters + size
-        if records > limits.entries or characters > PAGES_AHEAD * limits.bytes:
+        is_much = records > limits.entries or characters > PAGES_AHEAD * limits.bytes
+        if is_much or len(looked_at) == len(numbered) + MOST_CONSIDERED:
             break
-    return _Ahead(len(numbered), max(0, considered), characters)
+    return _Ahead(len(numbered), looked_at[len(numbered) :], characters)
+
+
+def _provable(store: Store, partner: OrgId) -> Iterator[str]:
+    """Yield the candidates of a partner that their origins' logs prove, as far as these are read here.
+
+    The others wait, and are passed by: what an origin has taken out of its log must not stand in the way of the rest.
+    """
+    last = ""
+    while found := store.feeds.candidates(partner, after=last, limit=MOST_CONSIDERED):
+        yield from (digest for digest in found if is_logged(store, store.records.get(digest)))
+        last = found[-1]

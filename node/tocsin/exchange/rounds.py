@@ -26,7 +26,7 @@ from tocsin.v1 import exchange_service_pb2 as v1
 MOST_LOOKED_AT: Final = MAX_ENTRIES
 """Records looked at in one round, for whomever: as many as for one whole page, so that nobody waits longer to write."""
 MOST_CHARACTERS: Final = 2 * MAX_BYTES
-"""Of text loaded in one round where more than one partner has asked: as much as is loaded for one page at most."""
+"""Of text that the partners of one round get among them, where it is more than one: two pages of it."""
 
 
 class Shared(NamedTuple):
@@ -119,13 +119,14 @@ def _hold(office: Office, asks: Sequence[Ask]) -> None:
 
 
 def _attempt(office: Office, asks: Sequence[Ask]) -> BaseException | None:
-    """Make pages in one transaction; return why it cannot be kept, and nobody has one."""
-    now = max(ask.now for ask in asks)
+    """Make pages in one transaction; return why it cannot be kept, and nobody has one, where a page may be why."""
+    now, is_begun = max(ask.now for ask in asks), False
     try:
         with office.store.transaction():
             today = office.at_once()
             # Before any proof is made: a key that was dropped since may have signed the checkpoint that they lead to.
             shared = Shared(today, today.tlog.show(now=now), Proofs(office.store), {})
+            is_begun = True
             for ask in asks:
                 _make(shared, ask)
             made = [(ask, ask.made) for ask in asks if ask.made is not None]
@@ -135,7 +136,10 @@ def _attempt(office: Office, asks: Sequence[Ask]) -> BaseException | None:
                 for record in one.weigh:
                     weigh_for(today, record, partners=(ask.partner,), now=now)
     except BaseException as error:  # noqa: BLE001 -- whoever asked raises it
-        return error
+        if is_begun:
+            return error
+        for ask in asks:
+            ask.error = error
     return None
 
 

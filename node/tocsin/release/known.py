@@ -26,6 +26,9 @@ from tocsin.records.record import VerifiedRecord, parse_record, verify_issued
 MOST_CHARACTERS: Final = 8 * 2**20
 """Of texts that are remembered: what three pages can carry at most, or a thousand records as they mostly are."""
 
+MOST_ERASED: Final = 4096
+"""Records that are known to be erased: more than are within the time that it takes to verify one."""
+
 
 class Known:
     """What was verified since the node started; may be used from any thread."""
@@ -34,6 +37,7 @@ class Known:
         self._room = most
         self._lock = Lock()
         self._records: OrderedDict[str, _Held] = OrderedDict()
+        self._erased: dict[str, None] = {}  # the last ones
 
     def verify(self, token: str, *, digest: str, origin: Organisation, now: int) -> VerifiedRecord:
         """Return a record as its recipients verify it, or as they would: see `UnverifiedRecord.verify`."""
@@ -73,9 +77,12 @@ class Known:
             held.recipients = recipients
 
     def forget(self, digest: str) -> None:
-        """Forget a record: it is erased."""
+        """Forget a record, and remember it no more: it is being erased, and somebody may have read it a moment ago."""
         with self._lock:
             self._drop(digest)
+            self._erased[digest] = None
+            while len(self._erased) > MOST_ERASED:
+                del self._erased[next(iter(self._erased))]
 
     def _find(self, digest: str, token: str) -> "_Held | None":
         """Return what is remembered of exactly this text."""
@@ -89,6 +96,8 @@ class Known:
     def _keep(self, held: "_Held") -> None:
         with self._lock:
             self._drop(held.record.digest)
+            if held.record.digest in self._erased:
+                return
             self._records[held.record.digest] = held
             self._room -= len(held.record.token)
             while self._room < 0:

@@ -13,7 +13,7 @@ from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord
 from tocsin.records.retraction import VerifiedRetraction
 from tocsin.store.evidence import RetractionRow
-from tocsin.store.model import PeerState
+from tocsin.store.model import PeerState, Standing, StoredRecord
 from tocsin.store.protocol import Store
 from tocsin.tlog.entry import id_half, record_entry, retraction_entry
 from tocsin.tlog.log import OwnLog, TransparencyLog
@@ -30,6 +30,17 @@ def entry_of(issued: Issued) -> bytes:
     if isinstance(issued, VerifiedRecord):
         return record_entry(issued.record_id, issued.version, digest)
     return retraction_entry(issued.record_id, issued.version, issued.action, digest)
+
+
+def is_logged(store: Store, stored: StoredRecord) -> bool:
+    """Say whether what may go of a record is in what is read of its origin's log: itself, or what took it back."""
+    if stored.own:  # it was entered in the transaction that stored it
+        return True
+    retractions = () if stored.standing is Standing.CURRENT else store.retractions.of(stored.issuer, stored.record_id)
+    digest = decode_base64url(stored.digest)
+    entry = entry_of(retractions[0]) if retractions else record_entry(stored.record_id, stored.version, digest)
+    signed = store.logs.get(stored.issuer).signed
+    return any(one.entry == entry and one.number < signed for one in store.logs.named(stored.issuer, id_half(entry)))
 
 
 class Proofs:

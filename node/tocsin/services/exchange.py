@@ -10,11 +10,9 @@ for it.
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from tocsin.errors import QuotaExceeded
 from tocsin.exchange.bell import Bell, heard_within
 from tocsin.exchange.cursor import parse_cursor
 from tocsin.exchange.side import Side
@@ -164,9 +162,7 @@ class _Stream:
         start, self._logged = self._logged, self._side.store.logs.get(own).signed
         if not 0 < self._logged - start <= MOST_GROWN:
             return None
-        growth = None
-        with suppress(QuotaExceeded):  # by what it asks for elsewhere; the page is there all the same
-            growth = self._side.growth(self._partner, own, start)
+        growth = self._side.comparison().growth(own, start)  # a part of the page: nothing that the partner asks for
         if growth is None:
             return None
         self._logged = growth.start + len(growth.entries)

@@ -222,10 +222,7 @@ class Connections:
         """Return the writing connection to the thread that is in a transaction."""
         if self._writing_thread != threading.get_ident():
             raise RuntimeError("a statement that writes stands outside a transaction")
-        connection: sqlite3.Connection = self._database.conn
-        if not connection.in_transaction:  # it would be kept at once, by itself
-            raise RuntimeError("an error has ended the transaction: whoever met it goes no further")
-        return connection
+        return _open(self._database.conn)
 
     def _reader(self) -> "_Reader":
         """Lend a connection that reads: the writing one to the thread that is in a transaction."""
@@ -234,7 +231,7 @@ class Connections:
     def lend(self) -> tuple[sqlite3.Connection, bool]:
         """Return a connection that reads, and whether it must be given back."""
         if self._writing_thread == threading.get_ident():
-            return self._database.conn, False
+            return self._writer(), False
         with self.guard:
             if self._closed:
                 raise RuntimeError("the store is closed")
@@ -289,7 +286,14 @@ def _part(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK TO part")
             connection.execute("RELEASE part")
         raise
-    connection.execute("RELEASE part")
+    _open(connection).execute("RELEASE part")
+
+
+def _open(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a connection that is in a transaction still: else what is written would be kept at once, by itself."""
+    if not connection.in_transaction:
+        raise RuntimeError("an error has ended the transaction: whoever met it goes no further")
+    return connection
 
 
 def _require_file(path: Path, *, create: bool) -> None:

@@ -42,11 +42,8 @@ class Feeds(Protocol):
     def queue_held(self, partner: str, *, now: int) -> None:
         """Make every record that a partner holds a candidate for its feed: it may have to be told that one is over."""
 
-    def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
-        """Return digests of candidates, in the order in which their records were stored.
-
-        Those of origins of whose logs nothing is read are left out.
-        """
+    def candidates(self, partner: str, *, after: str = "", limit: int) -> tuple[str, ...]:
+        """Return digests of candidates behind one of them, in the order in which their records were stored."""
 
     def drop(self, partner: str, digests: Iterable[str]) -> None:
         """Take candidates off the queue."""

@@ -69,17 +69,13 @@ class SqliteFeeds:
                 (now, partner),
             )
 
-    def candidates(self, partner: str, *, limit: int) -> tuple[str, ...]:
-        """Return digests of candidates, in the order in which their records were stored.
-
-        What others issued waits apart while nothing is read of their logs: it
-        cannot be proved, and must not stand in the way of what can.
-        """
+    def candidates(self, partner: str, *, after: str = "", limit: int) -> tuple[str, ...]:
+        """Return digests of candidates, in the order in which their records were stored."""
         rows = self._db.rows(
             "SELECT r.digest FROM candidates AS c JOIN records AS r ON r.id = c.record WHERE c.partner = ?"
-            " AND (r.received_from = '' OR r.issuer IN (SELECT origin FROM logs WHERE signed > 0))"
+            " AND c.record > ifnull((SELECT id FROM records WHERE digest = ?), 0)"
             " ORDER BY c.record LIMIT ?",
-            (partner, limit),
+            (partner, after, limit),
         )
         return tuple(str(digest) for (digest,) in rows)
 

@@ -264,8 +264,7 @@ class SubscribeResponse(_message.Message):
     @_builtins.property
     def growth(self) -> _log_service_pb2.LogGrowth:
         """What the sender's log has grown by since the stream began, or since the answer before that had this: whoever has
-        read that far need not ask for what is in the page. Absent where it is much, or the receiver has asked for much
-        else: it asks for this then.
+        read that far need not ask for what is in the page. Absent where it is much.
         """
 
     def __init__(

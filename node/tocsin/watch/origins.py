@@ -80,7 +80,8 @@ class Watch:
         self._origins = cache(origins)
         self._now = now
         self._verified: dict[str, VerifiedCheckpoint] = {}
-        self._read: dict[Checkpoint, OrgId] = {}
+        self._read: dict[Checkpoint, LogRow] = {}  # with where its log stood then
+        self._caught: set[OrgId] = set()
 
     def verify(self, text: str) -> tuple[Organisation, VerifiedCheckpoint] | None:
         """Return whose checkpoint it is, and that its log signed it; None for a log that is not known here, or is ours.
@@ -118,8 +119,9 @@ class Watch:
         if known is None:
             return False
         origin, checkpoint = known
-        if self._is_held(origin, checkpoint):  # as it mostly is, where a page is
-            self._read[checkpoint.checkpoint] = origin.org
+        held = self._logs.get(origin.org)
+        if self._is_held(origin, checkpoint, held):  # as it mostly is, where a page is
+            self._read[checkpoint.checkpoint] = held
             return False
         with self._office.store.transaction():
             row = self._under_keys_of_today(origin, checkpoint)
@@ -184,7 +186,7 @@ class Watch:
         if known is None:
             raise PeerMisbehaved("a checkpoint is of a log that nobody here knows")
         origin, checkpoint = known
-        if checkpoint.checkpoint in self._read:
+        if checkpoint.checkpoint in self._read and origin.org not in self._caught:
             return known
         self.verify_taking(origin.org)
         with self._office.store.transaction():  # the log may be cut meanwhile
@@ -197,17 +199,17 @@ class Watch:
         if not is_read:
             self.look(text)
             raise not_the_tree(origin.org)
-        self._read[checkpoint.checkpoint] = origin.org
+        self._read[checkpoint.checkpoint] = row
         return known
 
     def still_holds(self) -> bool:
         """Say whether what was required is read still; where it is not, all of it is to be required again.
 
-        Before the transaction in which this is asked, others may have caught an origin, or cut what was read.
+        Before the transaction in which this is asked, an origin may have been caught, or what was read of it cut.
         """
-        for tree, org in self._read.items():
-            row, log = self._logs.get(org), TransparencyLog(self._logs, org)
-            if row.stopped or tree.size > row.size or log.root(tree.size) != tree.root:
+        for tree, then in self._read.items():
+            row, log = self._logs.get(then.origin), TransparencyLog(self._logs, OrgId(then.origin))
+            if row != then and (row.stopped or tree.size > row.size or log.root(tree.size) != tree.root):
                 self._read.clear()
                 return False
         return True
@@ -225,6 +227,7 @@ class Watch:
         try:
             return self._verify_proof(origin, proof, entry)
         except (MalformedLog, ProofMismatch):  # whatever came along: what is read of the log may say more
+            self.verify_taking(origin.org)
             with self._office.store.transaction():
                 caught = find_other_record(self._logs, origin, entry, record)
                 if caught is not None:
@@ -275,9 +278,8 @@ class Watch:
             now=self._now,
         )
 
-    def _is_held(self, origin: Organisation, checkpoint: VerifiedCheckpoint) -> bool:
+    def _is_held(self, origin: Organisation, checkpoint: VerifiedCheckpoint, row: LogRow) -> bool:
         """Say whether a checkpoint is the one that is held of an origin, and says nothing more than that does."""
-        row = self._logs.get(origin.org)
         if row.stopped or not row.checkpoint or not self._has_cosigned(row.checkpoint):
             return False
         with suppress(CheckpointRefused):  # under keys of today
@@ -372,7 +374,7 @@ class Watch:
         digest = encode_base64url(hashlib.sha256(bundle).digest())
         self._logs.add_evidence(EvidenceRow(origin.org, evidence.kind.value, digest, bundle, self._now))
         self._logs.stop(origin.org, why, now=self._now)
-        self._read.clear()
+        self._caught.add(origin.org)
         details: dict[str, JSON] = {"kind": evidence.kind.value, "evidence": digest}
         self._office.log.append(Entry(Event.ORIGIN_STOPPED, partner=origin.org, details=details), now=self._now)
         _log.error("nothing is taken from %s any more: %s", origin.org, why)
