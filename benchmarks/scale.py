@@ -51,7 +51,7 @@ LARGE, LARGEST = 100_000, 1_000_000
 POSTS, LISTS, POINTS, OPENS = 50, 20, 200, 5
 SEARCHES = {"rare": 100, "frequent": 2}
 RARE, FREQUENT = "777", "injection"  # a number of one record; those with four digits stand in ids as well
-PAGES, POINT_READS, PUBLISHING, STARTING = 1.3, 1.3, 1.5, 1.3  # times as long; for starting the issue names none
+PAGES, POINT_READS, PUBLISHING, STARTING = 1.3, 1.3, 1.5, 1.3  # times as long
 
 
 def measure(scale: Scale, steps: Steps) -> Iterator[Figure]:
