@@ -153,4 +153,8 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("stopped; what --full has measured by now is kept", file=sys.stderr)
+        sys.exit(130)

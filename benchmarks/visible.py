@@ -173,8 +173,10 @@ class Posts:
 
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             calls = [pool.submit(go_on) for _ in range(AT_ONCE)]
-            time.sleep(SECONDS)
-            ended.set()
+            try:
+                time.sleep(SECONDS)
+            finally:  # also where somebody interrupts it
+                ended.set()
             for call in calls:
                 call.result()
         self._watch.wait_for(titles)
