@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import platform
+import signal
 import sqlite3
 import ssl
 import subprocess
@@ -46,7 +47,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, chapter by chapter.")
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"one of {', '.join(CHAPTERS)} (default: all)")
     parser.add_argument(
         "--full",
@@ -60,6 +61,8 @@ def _arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.full and not find_spec("matplotlib"):
         parser.error("--full draws a plot with matplotlib, which `make bench-full` installs")
+    if asked.runs < 1:
+        parser.error("at least one turn is needed")
     if unknown := set(asked.chapters) - set(CHAPTERS):
         parser.error(f"no such chapter: {', '.join(sorted(unknown))}")
     return asked
@@ -94,21 +97,20 @@ def _measure(name: str, scale: Scale, steps: Steps) -> Chapter:
 
 
 def _write() -> None:
-    """Write down every chapter that was measured with the large sizes."""
+    """Write down every chapter as it was measured with the large sizes, once all of them were."""
     from benchmarks.plot import draw
 
-    chapters = [load(KEPT / f"{name}.json") or _not_yet(name) for name in CHAPTERS]
+    kept = {name: load(KEPT / f"{name}.json") for name in CHAPTERS}
+    chapters = [chapter for chapter in kept.values() if chapter]
+    if missing := [name for name, chapter in kept.items() if chapter is None]:
+        print(f"{WRITTEN[0]} is written when these are measured as well: {' '.join(missing)}", file=sys.stderr)
+        return
     remarks = (HERE / "LIMITS.md").read_text()
     page, plot = (HERE.parent / name for name in WRITTEN)
     page.write_text(
         markdown(chapters, machine=_machine(), command="make bench-full", remarks=remarks), encoding="utf-8"
     )
     draw(chapters, plot)
-
-
-def _not_yet(name: str) -> Chapter:
-    module = importlib.import_module(f"benchmarks.{name}")
-    return Chapter(name, module.TITLE, module.ABOUT, (), "not yet, with the large sizes")
 
 
 def _machine() -> tuple[str, ...]:
@@ -153,6 +155,7 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with it
     try:
         sys.exit(main())
     except KeyboardInterrupt:

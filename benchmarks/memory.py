@@ -21,7 +21,8 @@ from benchmarks.world import UNLIMITED
 TITLE = "Memory"
 ABOUT = (
     "Peak memory (VmHWM) of a node that takes in records, and of the one that makes the pages for it, at the end to "
-    "that after a tenth of the records. One run: what a process has ever had depends little on what else runs."
+    "that after a tenth of the records. One run: what a process has ever had depends little on what else runs. Whoever sends "
+    "remembers what it verified, up to a bound, and so has no target."
 )
 RECORDS = 50_000  # of those that the sender has; with --full, all of a million
 TENTH = 10
@@ -56,7 +57,7 @@ def measure(scale: Scale, steps: Steps) -> Iterator[Figure]:
                 f"peak memory of a node that {what} {records:,} records",
                 spread([most / early[what]]),
                 of=f"its peak after {records // TENTH:,}",
-                at_most=FLAT if what == TAKES_IN else None,  # who sends remembers what it verified, up to a bound
+                at_most=FLAT if what == TAKES_IN else None,
                 size=records,
                 plain=f"{most / MIB:,.0f} MiB after {early[what] / MIB:,.0f}, at {rate:,.0f} records a second",
             )

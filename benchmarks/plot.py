@@ -22,7 +22,8 @@ from benchmarks.figures import Figure
 from benchmarks.report import Chapter, number
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Of Okabe and Ito: told apart by people who do not see all colours."""
+STYLES = ("-", "--")
+"""Colours of Okabe and Ito, told apart by people who do not see all of them; dashed where there are more curves."""
 INK = "#333333"
 PANEL_INCHES = (10.0, 4.2)
 TICKS = (1, 1.5, 2, 3, 5)  # and ten times as much, and so on
@@ -69,21 +70,21 @@ def _draw_panel(panel: Axes, title: str, curves: dict[str, Curve]) -> None:
     panel.grid(axis="y", color="#dddddd", linewidth=0.6)
     panel.axhline(1, color="#999999", linewidth=0.8)
     colors = dict(zip(curves, cycle(PALETTE), strict=False))
-    for name, curve in curves.items():
-        _draw_curve(panel, curve, colors[name])
+    for number, (name, curve) in enumerate(curves.items()):
+        _draw_curve(panel, curve, colors[name], STYLES[number // len(PALETTE) % len(STYLES)])
     sizes = sorted({figure.size for curve in curves.values() for figure in curve})
     panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
     panel.yaxis.set_major_locator(LogLocator(subs=TICKS))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.minorticks_off()
-    panel.set_ylabel("ratio")
+    panel.set_ylabel(f"to {next(iter(curves.values()))[0].of}", fontsize=8)
     _name_curves(panel, curves, colors)
 
 
-def _draw_curve(panel: Axes, curve: Curve, color: str) -> None:
+def _draw_curve(panel: Axes, curve: Curve, color: str, style: str) -> None:
     sizes = [figure.size for figure in curve]
     medians = [figure.ratio.median for figure in curve]
-    panel.plot(sizes, medians, color=color, marker="o", markersize=5)
+    panel.plot(sizes, medians, color=color, linestyle=style, marker="o", markersize=5)
     panel.vlines(sizes, [figure.ratio.least for figure in curve], [figure.ratio.most for figure in curve], color=color)
     for figure in curve:
         for target, marker in ((figure.at_least, "^"), (figure.at_most, "v")):

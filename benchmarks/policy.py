@@ -47,7 +47,12 @@ from tocsin.store.model import PeerRole, PeerState
 from tocsin.v1 import desk_service_pb2 as v1
 
 TITLE = "Policy"
-ABOUT = "One core, in one process. A decision is a record for a partner; the example policies have conditions."
+ABOUT = """
+In one process; a decision is a record for a partner, by the example policies, which have conditions. It is decided anew
+by policies that were just read, asked again, or planned, which is decided by two sets of policies and compared. A whole
+plan is asked for as `tocsin policy plan` does. A record for all partners is weighed for each when it is posted; then
+their pages are made in several threads, as streams ask for them.
+"""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FEW, MANY = 20, 200
 """Partners."""

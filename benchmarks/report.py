@@ -88,7 +88,10 @@ def number(value: float) -> str:
 
 def markdown(chapters: Sequence[Chapter], *, machine: Sequence[str], command: str, remarks: str) -> str:
     """Return the results as a page: the machine, the table of each chapter, and where the time goes."""
-    parts = ["# Results", "", f"Made by `{command}`.", "", *(f"- {line}" for line in machine), "", remarks.strip(), ""]
+    parts = ["# Results", "", f"Made by `{command}`, in the end on:", "", *(f"- {line}" for line in machine), ""]
+    parts += ["Each chapter says at which state of the repository it was measured, and on which machine.", ""]
+    parts += ["What stands under a table is the same in absolute terms, mostly of the best turn.", ""]
+    parts += ["![How the figures grow with size](growth.png)", "", remarks.strip(), ""]
     for chapter in chapters:
         parts += [f"## {chapter.title}", "", chapter.about.strip(), ""]
         parts += [chapter.when, ""] if chapter.when else []

@@ -23,8 +23,7 @@ ABOUT = """
 One core, in one process; a record is parsed from its text, and everything in it is checked, each time.
 
 The reference, `sd-jwt` 0.10.4, verifies the same records under the same key, which it is handed; ours also holds the
-content against its contract, and looks at times. Ed25519 is verified by libsodium here and by OpenSSL there: where
-OpenSSL verifies on both sides, the target is 1.7.
+content against its contract, and looks at times. Ed25519 is verified by libsodium here and by OpenSSL there.
 
 It issues the same content with the same disclosures and as many digests, and signs with OpenSSL as ours does. Its
 decoys stand in objects alone, where ours fill up lists too; and ours is read back as its recipients will read it.
