@@ -38,8 +38,8 @@ from tocsin.v1 import desk_service_pb2 as v1
 
 TITLE = "Ingest, end to end"
 ABOUT = (
-    "Two nodes in processes of their own, mutual TLS, pages of up to 256 records, which were made before. The quotas are "
-    "lifted: by default a peer gets a third of a core, and 2,000 records an hour."
+    "Two nodes in processes of their own, mutual TLS, pages of up to 256 records, which were made before. The quotas "
+    "are lifted: by default a peer gets a third of a core, and 2,000 records an hour."
 )
 RECORDS = 20_000
 SAMPLE = 1_000  # signatures that OpenSSL verifies at a time

@@ -21,8 +21,8 @@ from benchmarks.world import UNLIMITED
 TITLE = "Memory"
 ABOUT = (
     "Peak memory (VmHWM) of a node that takes in records, and of the one that makes the pages for it, at the end to "
-    "that after a tenth of the records. One run: what a process has ever had depends little on what else runs. Whoever sends "
-    "remembers what it verified, up to a bound, and so has no target."
+    "that after a tenth of the records. One run: what a process has ever had depends little on what else runs. "
+    "Whoever sends remembers what it verified, up to a bound, and so has no target."
 )
 RECORDS = 50_000  # of those that the sender has; with --full, all of a million
 TENTH = 10

@@ -46,8 +46,8 @@ from tocsin.v1.exchange_service_pb2_grpc import ExchangeServiceServicer, add_Exc
 
 TITLE = "A thousand subscribed peers"
 ABOUT = (
-    "A node in a process of its own, and its peers in another, each with its own connection (mutual TLS 1.3); one with a "
-    "hundred peers beside it, and a bare gRPC server that holds a hundred streams. "
+    "A node in a process of its own, and its peers in another, each with its own connection (mutual TLS 1.3); "
+    "one with a hundred peers beside it, and a bare gRPC server that holds a hundred streams. "
     "The time of a record is from its post to the last peer that has its page; each peer signs for it."
 )
 PEERS, FEW = 1000, 100

@@ -70,8 +70,8 @@ def _draw_panel(panel: Axes, title: str, curves: dict[str, Curve]) -> None:
     panel.grid(axis="y", color="#dddddd", linewidth=0.6)
     panel.axhline(1, color="#999999", linewidth=0.8)
     colors = dict(zip(curves, cycle(PALETTE), strict=False))
-    for number, (name, curve) in enumerate(curves.items()):
-        _draw_curve(panel, curve, colors[name], STYLES[number // len(PALETTE) % len(STYLES)])
+    for place, (name, curve) in enumerate(curves.items()):
+        _draw_curve(panel, curve, colors[name], STYLES[place // len(PALETTE) % len(STYLES)])
     sizes = sorted({figure.size for curve in curves.values() for figure in curve})
     panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
     panel.yaxis.set_major_locator(LogLocator(subs=TICKS))
