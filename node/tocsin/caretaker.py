@@ -9,10 +9,10 @@ anybody meets, here or in a call, ends the node (docs/decisions/0035).
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable
 
 from tocsin.errors import TocsinError
+from tocsin.failure import trace
 from tocsin.store.protocol import Store
 
 _log = logging.getLogger(__name__)
@@ -66,8 +66,7 @@ class Caretaker:
             _log.error("the store could not be read: %s", error.reason)
             return
         except Exception as error:  # noqa: BLE001 -- a bug in reading is none in what is read: the node goes on
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("the store could not be read: %s\n%s", type(error).__name__, frames)
+            _log.error("the store could not be read: %s", trace(error))
             return
         for problem in found.problems if found else ():
             _log.error("the store: %s", problem)

@@ -1,5 +1,9 @@
-"""This module says what every exception of ours carries: what is wrong, where, why in one code, and what to do next."""
+"""This module says what every exception of ours carries: what is wrong, where, why in one code, and what to do next.
 
+Of an exception that is none of ours, a bug, the log is told where it is.
+"""
+
+import traceback
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -69,3 +73,8 @@ def leaves(of: type[TocsinError] = TocsinError) -> Iterator[type[TocsinError]]:
 def by_reason(reason: str) -> type[TocsinError] | None:
     """Return the class that owns a reason, or None."""
     return next((leaf for leaf in leaves() if reason in leaf.reasons), None)
+
+
+def trace(error: BaseException) -> str:
+    """Return what a bug is and where, for the log; not what it says, which may repeat what is confidential."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -12,7 +12,6 @@ import gc
 import logging
 import resource
 import signal
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from tocsin.config import NodeConfig, load_config
 from tocsin.desk.home import Home, open_home
 from tocsin.errors import TocsinError
 from tocsin.exchange.bell import heard_within
+from tocsin.failure import trace
 from tocsin.logs import write_logs
 from tocsin.node import Node, unix_time
 from tocsin.services.supervisor import tell_ready, tell_reloading, tell_stopping
@@ -131,10 +131,7 @@ async def _keep_current(node: Node, asked: asyncio.Event) -> None:
 
 def _tell_refused(error: Exception) -> None:
     """Say that nothing is reloaded, and why; of a bug where it is, and not what it says."""
-    if isinstance(error, TocsinError):
-        lines = [f"{error.reason}: {error}", *error.details]
-    else:
-        lines = [f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"]
+    lines = [f"{error.reason}: {error}", *error.details] if isinstance(error, TocsinError) else [trace(error)]
     _log.error("nothing is reloaded: %s", lines[0])
     for line in lines[1:]:
         _log.error("%s", line)

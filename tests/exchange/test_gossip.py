@@ -89,6 +89,18 @@ def failure(call, *arguments, **more):
     return type(caught.value), caught.value.reason
 
 
+def meanwhile(monkeypatch, act):
+    """Let something happen between verifying a page and storing it."""
+    check = receive.check_entries
+
+    def checking(*arguments):
+        checked = check(*arguments)
+        act()
+        return checked
+
+    monkeypatch.setattr(receive, "check_entries", checking)
+
+
 def with_key(whole, **changes):
     """Return an organisation by the next version of its document, in which something has changed."""
     details = replace(make_details(whole.organisation.org), **changes)
@@ -677,14 +689,7 @@ class TestFetching:
     def test_a_page_of_whom_was_caught_meanwhile_is_not_stored(self, a, b, monkeypatch):
         a.post()
         hears(b, a)
-        true = receive.check_entries
-
-        def caught(*arguments):
-            checked = true(*arguments)
-            b.store.logs.stop(A, "it was caught", now=NOW)
-            return checked
-
-        monkeypatch.setattr(receive, "check_entries", caught)
+        meanwhile(monkeypatch, lambda: b.store.logs.stop(A, "it was caught", now=NOW))
         before = b.state()
         assert failure(side_of(b).accept, A, a.page_for(B)) == (OriginStopped, "ORIGIN_STOPPED")
         assert b.state() == before
@@ -693,14 +698,7 @@ class TestFetching:
         """People have gone on with an origin meanwhile: what was read of it before says nothing."""
         a.post()
         hears(b, a)
-        true = receive.check_entries
-
-        def gone(*arguments):
-            checked = true(*arguments)
-            b.store.logs.cut(A, 0)
-            return checked
-
-        monkeypatch.setattr(receive, "check_entries", gone)
+        meanwhile(monkeypatch, lambda: b.store.logs.cut(A, 0))
         before = b.state()
         assert failure(side_of(b).accept, A, a.page_for(B)) == (StaleCheckpoint, "STALE_CHECKPOINT")
         assert b.state() == before
@@ -711,15 +709,9 @@ class TestFetching:
         b.set_policies(aisi=OPEN + RELAYED)
         c.accept(B, Accept(frozenset({"finding"}), 100, relayed=True))
         b.pull(a)
-        page, true = b.page_for(C), receive.check_entries
+        page = b.page_for(C)
         hears(c, b)
         hears(c, a)
-
-        def caught(*arguments):
-            checked = true(*arguments)
-            c.store.logs.stop(A, "it was caught", now=NOW)
-            return checked
-
-        monkeypatch.setattr(receive, "check_entries", caught)
+        meanwhile(monkeypatch, lambda: c.store.logs.stop(A, "it was caught", now=NOW))
         side_of(c).accept(B, page)
         assert [refusal.reason for refusal in c.store.intake.refusals(B)] == ["ORIGIN_STOPPED"]

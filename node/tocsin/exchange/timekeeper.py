@@ -8,11 +8,11 @@ set meanwhile.
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable, Iterable
 
 from tocsin.errors import TocsinError
 from tocsin.exchange.bell import heard_within
+from tocsin.failure import trace
 from tocsin.identity.names import OrgId
 from tocsin.release.due import Acted, act_on_due
 from tocsin.release.office import Office
@@ -74,8 +74,7 @@ class Timekeeper:
         try:
             acted = await asyncio.to_thread(lambda: act_on_due(self._office, now=self._clock()))
         except Exception as error:  # noqa: BLE001 -- outermost: what fails now is due at the next look as well
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("what is due could not be done: %s\n%s", type(error).__name__, frames)
+            _log.error("what is due could not be done: %s", trace(error))
             return
         if acted:
             _tell(acted)

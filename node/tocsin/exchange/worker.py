@@ -9,7 +9,6 @@ of it.
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
@@ -23,6 +22,7 @@ from tocsin.exchange.gossip import compare
 from tocsin.exchange.pull import follow_feed, push_feed, recover_from
 from tocsin.exchange.side import Side
 from tocsin.exchange.status import RETRY_AFTER
+from tocsin.failure import trace
 from tocsin.identity.names import OrgId
 from tocsin.store.model import PeerRole
 
@@ -100,8 +100,7 @@ class Worker:
             self._bug(second)
 
     def _bug(self, error: Exception) -> InternalError:
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("exchange with %s ended in %s\n%s", self.peer.org, type(error).__name__, frames)
+        _log.error("exchange with %s ended in %s", self.peer.org, trace(error))
         return InternalError("the exchange failed in this node; see its log")
 
 

@@ -11,11 +11,11 @@ says how late it is. To do a thing twice changes nothing.
 """
 
 import logging
-import traceback
 from dataclasses import dataclass
 
 from tocsin.audit.entry import Entry, Event
 from tocsin.errors import Malformed, NotFound, Overloaded, RecordRefused, StoreCorrupt
+from tocsin.failure import trace
 from tocsin.identity.names import OrgId
 from tocsin.records.record import VerifiedRecord, parse_record
 from tocsin.release.office import Office, read_organisation
@@ -69,8 +69,7 @@ def act_on_due(office: Office, *, now: int) -> tuple[Acted, ...]:
                     raise
                 except Exception as error:  # noqa: BLE001 -- a bug met with one record must not keep another for ever
                     failed.add(due)
-                    frames = "".join(traceback.format_tb(error.__traceback__))
-                    _log.error("what was due of %s failed: %s\n%s", due.digest, type(error).__name__, frames)
+                    _log.error("what was due of %s failed: %s", due.digest, trace(error))
     finally:  # what was deleted, now or before, must not stay on the disk because something else failed
         office.store.scrub(unless_within=SCRUB_SECONDS)
     return tuple(acted)

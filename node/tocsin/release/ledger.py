@@ -39,8 +39,7 @@ def is_logged(store: Store, stored: StoredRecord) -> bool:
     retractions = () if stored.standing is Standing.CURRENT else store.retractions.of(stored.issuer, stored.record_id)
     digest = decode_base64url(stored.digest)
     entry = entry_of(retractions[0]) if retractions else record_entry(stored.record_id, stored.version, digest)
-    signed = store.logs.get(stored.issuer).signed
-    return any(one.entry == entry and one.number < signed for one in store.logs.named(stored.issuer, id_half(entry)))
+    return TransparencyLog(store.logs, OrgId(stored.issuer)).has(entry)
 
 
 class Proofs:

@@ -8,13 +8,13 @@ a record's content.
 
 import logging
 import secrets
-import traceback
 from typing import Any, NoReturn
 
 import grpc
 
 from tocsin.errors import InternalError, LocalState, MalformedRequest, NodeNotRunning, TocsinError
 from tocsin.exchange.status import STATUS_KEY, parse_trailing, status_of
+from tocsin.failure import trace
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,6 @@ def public_error(error: Exception, *, method: str, at_home: bool) -> TocsinError
     if isinstance(error, TocsinError) and (at_home or not isinstance(error, LocalState)):
         return error
     request_id = secrets.token_hex(8)
-    frames = "".join(traceback.format_tb(error.__traceback__))
     more = {"request_id": request_id}
-    _log.error("request %s to %s ended in %s\n%s", request_id, method, type(error).__name__, frames, extra=more)
+    _log.error("request %s to %s ended in %s", request_id, method, trace(error), extra=more)
     return InternalError("the node failed on this request", metadata={"request_id": request_id})

@@ -176,6 +176,11 @@ class TransparencyLog:
             for (entry, number), hashes in zip(numbers.items(), proofs, strict=True)
         }
 
+    def has(self, entry: bytes) -> bool:
+        """Say whether an entry is in the tree that was signed last."""
+        named, signed = self.shelf.named(self.org, id_half(entry)), self.shelf.get(self.org).signed
+        return any(one.entry == entry and one.number < signed for one in named)
+
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Return the proof that the tree of `new` entries begins with the tree of `old` ones."""
         return consistency_proof(old, new, self.read)
